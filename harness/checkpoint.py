@@ -1,0 +1,87 @@
+"""Saves and restores a run: weights, optimizer, dropout seeds and progress, in one checkpoint."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+import keras
+import tensorflow as tf
+
+from harness.errors import CheckpointError
+from harness.workdir import Workdir
+
+_NUM_KEPT = 2  # the latest, and the one before should the latest be damaged
+
+
+@dataclass
+class Progress:
+    """Where a run stands: everything that is neither a weight nor an optimizer's variable."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    sums: tuple[float, float, float] = (0.0, 0.0, 0.0)  # loss, correct and examples of the epoch so far
+    best_loss: float | None = None
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Checkpoints:
+    """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before."""
+
+    def __init__(self, workdir: Workdir, model: keras.Model, optimizer: keras.Optimizer, seed_states: list) -> None:
+        # As text in a variable the progress is saved and restored in one piece with the weights.
+        self._progress = tf.Variable("", dtype=tf.string, trainable=False)
+        self._everything = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, seeds=_by_index(seed_states), progress=self._progress
+        )
+        self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
+        self._weights = tf.train.Checkpoint(model=model)
+        self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
+
+    def save(self, progress: Progress) -> None:
+        """Saves everything as the latest checkpoint."""
+        self._progress.assign(json.dumps(dataclasses.asdict(progress)))
+        self._latest.save(checkpoint_number=progress.step)
+
+    def restore(self) -> Progress | None:
+        """Restores the latest checkpoint; None if there is none.
+
+        Raises:
+          CheckpointError: it does not fit the model, or is damaged.
+        """
+        path = self._latest.latest_checkpoint
+        if path is None:
+            return None
+        _restore(self._everything, path)
+        values = json.loads(self._progress.numpy().decode())
+        return Progress(**{**values, "sums": tuple(values["sums"])})
+
+    def save_best(self, progress: Progress) -> None:
+        """Saves the weights as the best so far."""
+        self._best.save(checkpoint_number=progress.step)
+
+    def restore_best(self) -> None:
+        """Restores the best weights.
+
+        Raises:
+          CheckpointError: there are none, or they are damaged.
+        """
+        if self._best.latest_checkpoint is None:
+            raise CheckpointError(f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW")
+        _restore(self._weights, self._best.latest_checkpoint)
+
+
+def _by_index(values: list) -> dict[str, object]:
+    """A checkpoint's keys are text."""
+    return {str(index): value for index, value in enumerate(values)}
+
+
+def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    try:
+        checkpoint.restore(path).assert_existing_objects_matched()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be restored: {str(error).splitlines()[0][:200]}. Start again in another folder: "
+            "--run runs/NEW"
+        ) from None

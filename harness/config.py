@@ -1,0 +1,182 @@
+"""The frozen Config: sections, defaults, units and ranges.
+
+Every setting a user can change is a field here, with its description, and nowhere else. Reading files and flags into a
+Config is settings.py.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness import files
+
+# A YAML file and a flag hold text and lists: paths and tuples are made from those, everything else keeps its own type.
+FolderPath = Annotated[Path, Field(strict=False)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1, max_length=6)]
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Where pictures and records are, and how records are read."""
+
+    images: FolderPath = Field(Path("data/sample"), description="folder with one sub-folder of pictures a class")
+    records: FolderPath | None = Field(
+        None, description="folder of the records; null: tfrecords/ and the last name of data.images"
+    )
+    cache: Literal["auto", "memory", "none"] = Field(
+        "auto", description="keep the decoded split in memory, or stream it; auto: memory if it takes under half of it"
+    )
+
+    @property
+    def records_folder(self) -> Path:
+        """The folder of the records, whether given or derived from `images`."""
+        return self.records or Path("tfrecords") / self.images.resolve().name
+
+
+class CleanConfig(_Section):
+    """The limits a picture has to keep; everything outside is rejected and reported, nothing is deleted."""
+
+    min_side: int = Field(32, ge=2, description="shortest side accepted, in pixels")
+    max_pixels: int = Field(100_000_000, ge=4, description="largest width times height accepted, in pixels")
+    max_bytes: int = Field(200_000_000, ge=100, description="largest file accepted, in bytes")
+
+
+class SplitConfig(_Section):
+    """How groups of pictures are divided into splits."""
+
+    validation: float = Field(0.2, ge=0, le=0.9, description="fraction of the pictures for validation")
+    test: float = Field(0.0, ge=0, le=0.9, description="fraction of the pictures for a test split")
+    group_by: str = Field(
+        "auto",
+        description="what keeps pictures on one side: a regular expression with one group, matched in the file name; "
+        "FILE.csv:COLUMN with a column path, in the images folder; none; auto: groups.csv:group if the folder has it",
+    )
+    seed: Seed = Field(0, description="seed of the split")
+
+
+class RecordsConfig(_Section):
+    """What is written into the records."""
+
+    image_size: int = Field(256, ge=16, le=2048, description="height and width of a stored picture, in pixels")
+    jpeg_quality: int = Field(95, ge=50, le=100, description="quality of the stored JPEG")
+    shard_bytes: int = Field(64_000_000, ge=10_000, description="size to aim at for one shard, in bytes")
+    min_shards: int = Field(4, ge=1, description="shards a split gets at least, if it has so many pictures")
+
+
+class AugmentConfig(_Section):
+    """How training pictures vary: one affine warp, one affine map of the colours, drawn anew for every picture."""
+
+    enabled: bool = Field(True, description="false turns all of it off")
+    flip: Probability = Field(0.5, description="probability of a left-right flip")
+    rotation: float = Field(15.0, ge=0, le=180, description="largest rotation to either side, in degrees")
+    zoom: Rate = Field(0.2, description="largest change of size, as a fraction")
+    shift: Rate = Field(0.1, description="largest shift along each axis, as a fraction of the side")
+    shear: float = Field(0.0, ge=0, le=60, description="largest shear, in degrees")
+    brightness: Rate = Field(0.2, description="largest change of brightness, as a fraction of white")
+    contrast: Rate = Field(0.3, description="largest change of contrast, as a fraction")
+    saturation: Probability = Field(0.5, description="largest change of saturation, as a fraction")
+    hue: float = Field(0.0, ge=0, le=180, description="largest rotation of the hue, in degrees")
+    grayscale: Probability = Field(0.0, description="probability that all colour is removed")
+
+
+class ModelConfig(_Section):
+    """The network."""
+
+    name: Literal["emotion_cnn", "residual_cnn"] = Field("emotion_cnn", description="which network")
+    widths: Widths = Field((16, 32, 16), description="filters of each convolution, or of each stage")
+    dense_units: int = Field(256, ge=1, le=65536, description="units of the hidden dense layer (emotion_cnn)")
+    dropout: Rate = Field(0.1, description="dropout after each convolution")
+    dense_dropout: Rate = Field(0.5, description="dropout before the output layer")
+    head: Literal["auto", "sigmoid", "softmax"] = Field(
+        "auto", description="output layer; auto: sigmoid for two classes, softmax for more"
+    )
+
+
+class OptimConfig(_Section):
+    """The loss and how it is minimised."""
+
+    name: Literal["adam", "adamw"] = Field("adam", description="optimizer")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate after the warm-up")
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay a step (adamw)")
+    label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
+
+
+class TrainConfig(_Section):
+    """The run."""
+
+    run: FolderPath | None = Field(None, description="run folder; null: runs/ and the name of the config file")
+    epochs: int = Field(30, ge=1, description="passes over the training split at most")
+    batch_size: int = Field(32, ge=1, description="pictures a step, over all replicas together")
+    patience: int = Field(10, ge=0, description="epochs without a lower validation loss before stopping; 0: never stop")
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "auto", description="arithmetic of the layers; auto: what the GPU is fast in, float32 on CPUs"
+    )
+    seed: Seed = Field(0, description="seed of the weights, the order of pictures, dropout and augmentation")
+
+
+class RuntimeConfig(_Section):
+    """What the machine lends. These change where and how fast a run goes, never what it computes."""
+
+    gpus: str = Field(
+        "all", pattern=r"^(all|none|\d+(,\d+)*,?)$", description="all, none, how many, or indices: '0,2' or '1,'"
+    )
+    logical_cpus: int = Field(0, ge=0, le=64, description="split the CPU into so many devices and train on all; 0: do not")
+    workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
+    deterministic: bool = Field(False, description="forbid operations whose result may differ between two runs")
+
+
+class Range(_Section):
+    """One dimension of a search: either `values`, or `min` and `max`."""
+
+    values: Annotated[tuple[str | int | float | bool, ...], Field(strict=False)] | None = Field(None, min_length=1)
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = Field(None, gt=0)
+    sampling: Literal["linear", "log"] = "linear"
+
+
+class TuneConfig(_Section):
+    """The search for better settings."""
+
+    folder: FolderPath = Field(Path("runs/tune"), description="folder of the search; every trial is a run folder in it")
+    algorithm: Literal["random", "hyperband", "bayesian"] = Field("random", description="how settings are proposed")
+    trials: int = Field(10, ge=1, description="trials at most (random, bayesian)")
+    max_epochs: int = Field(10, ge=2, description="epochs of the longest trials (hyperband)")
+    objective: Literal["val_loss", "val_accuracy"] = Field("val_loss", description="what is compared between trials")
+    seed: Seed = Field(0, description="seed of the proposals")
+    space: dict[str, Range] = Field(
+        default_factory=dict, description="setting name: {values: […]} or {min, max, step, sampling: linear|log}"
+    )
+
+
+class Config(_Section):
+    """Every setting of every command."""
+
+    data: DataConfig = DataConfig()
+    clean: CleanConfig = CleanConfig()
+    split: SplitConfig = SplitConfig()
+    records: RecordsConfig = RecordsConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    tune: TuneConfig = TuneConfig()
+
+    def sections(self, *names: str) -> dict[str, object]:
+        """Returns the named sections as plain JSON values, for files and digests."""
+        return self.model_dump(mode="json", include=set(names))
+
+    def digest(self, *names: str) -> str:
+        """Returns one sha256 for the values of the named sections."""
+        return files.digest_json(self.sections(*names))

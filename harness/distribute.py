@@ -1,0 +1,91 @@
+"""Which devices a run uses: `--gpus` -> a tf.distribute strategy and a precision, and why."""
+
+import logging
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from harness.config import Config
+from harness.errors import ConfigError
+
+log = logging.getLogger("harness")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What is in force: the strategy, its devices in words, the precision, and a reason for what was not asked for."""
+
+    strategy: tf.distribute.Strategy
+    names: tuple[str, ...]
+    precision: str
+    notes: tuple[str, ...]
+
+    @property
+    def num_replicas(self) -> int:
+        """Replicas that share each global batch."""
+        return self.strategy.num_replicas_in_sync
+
+
+def make_devices(config: Config) -> Devices:
+    """Chooses devices; must be called before TensorFlow has used any.
+
+    One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy.
+
+    Raises:
+      ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide.
+    """
+    notes: list[str] = []
+    gpus = _choose_gpus(config.runtime.gpus, notes)
+    tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if config.runtime.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if gpus:
+        names = [f"/gpu:{index}" for index in range(len(gpus))]
+    else:
+        names = _split_cpu(config.runtime.logical_cpus)
+    if config.train.batch_size % len(names):
+        raise ConfigError(
+            f"train.batch_size is {config.train.batch_size}, which {len(names)} devices cannot share evenly. "
+            f"Use a multiple of {len(names)}."
+        )
+    several = len(names) > 1
+    strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
+    return Devices(strategy, tuple(names), _choose_precision(config.train.precision, gpus), tuple(notes))
+
+
+def _choose_gpus(asked: str, notes: list[str]) -> list:
+    found = tf.config.list_physical_devices("GPU")
+    if asked == "none" or (asked == "0"):
+        return []
+    if asked == "all":
+        if not found:
+            notes.append("no GPU found: training on the CPU")
+        return found
+    indices = [int(part) for part in asked.split(",") if part] if "," in asked else list(range(int(asked)))
+    if any(index >= len(found) for index in indices):
+        raise ConfigError(
+            f"runtime.gpus is '{asked}' but this machine shows {len(found)} GPUs"
+            f"{f' (0 to {len(found) - 1})' if found else ''}. Use --gpus all, or --gpus none for the CPU."
+        )
+    return [found[index] for index in indices]
+
+
+def _split_cpu(num_devices: int) -> list[str]:
+    if num_devices > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices)
+    return [f"/cpu:{index}" for index in range(max(1, num_devices))]
+
+
+def _choose_precision(asked: str, gpus: list) -> str:
+    """Tensor cores multiply bfloat16 from compute capability 8.0 on and float16 from 7.0 on; CPUs stay exact."""
+    if asked != "auto":
+        return asked
+    if not gpus:
+        return "float32"
+    capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
+    if capability >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if capability >= (7, 0) else "float32"

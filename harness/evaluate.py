@@ -1,0 +1,139 @@
+"""python -m harness.evaluate RUN: measures an exported model on a split of the records or on a folder of pictures."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness import cli, images, manifest, settings
+from harness.config import Config
+from harness.errors import CheckpointError, DataError, ExitCode
+from harness.images import Rejected
+from harness.tables import format_table
+from harness.workdir import Workdir
+
+log = logging.getLogger("harness")
+_BATCH = 64
+DESCRIPTION = """\
+Measures the exported model of a run.
+
+  python -m harness.evaluate runs/emotion_cnn                      on the validation split of its records
+  python -m harness.evaluate runs/emotion_cnn --images data/new    on class folders of pictures (data/new/happy, ...)
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    parser = cli.make_parser("evaluate", DESCRIPTION, sections=())
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--split", default="validation", help="split of the records (default: validation)")
+    source.add_argument("--images", type=Path, metavar="DIR", help="class folders of pictures, instead of a split")
+    parser.add_argument("--records", type=Path, metavar="DIR", help="records folder (default: the run's)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+    cli.start_logging(quiet=arguments.quiet)
+    config = load_run_config(arguments.run)
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise DataError(f"there is no images folder {arguments.images}. Give class folders of pictures: --images DIR")
+    folder = arguments.records or config.data.records_folder
+    data = None if arguments.images else manifest.load(folder)
+    if data is not None:
+        data.shard_paths(folder, arguments.split)
+    cli.import_tensorflow()
+    from harness import export, input_pipeline, metrics
+
+    model, class_names, size = export.load_model(Workdir(arguments.run))
+    if data is None:
+        batches = _read_folder(arguments.images, class_names, size, config)
+    else:
+        _check_fit(data, class_names, size, folder)
+        split = input_pipeline.open_split(data, folder, arguments.split, cache="none")
+        batches = _read_split(input_pipeline.make_eval_batches(split, _BATCH))
+    labels, chances, skipped = [], [], 0
+    for label, pixels, num_skipped in batches:
+        skipped += num_skipped
+        if len(label):
+            labels.append(label)
+            chances.append(export.predict(model, pixels))
+    if not labels:
+        raise DataError(f"{arguments.images} has no usable picture: {skipped} were skipped.")
+    found = metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=skipped)
+    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
+    return ExitCode.DONE
+
+
+def load_run_config(run: Path) -> Config:
+    """Returns the config a run was trained with.
+
+    Raises:
+      CheckpointError: the folder is no run.
+    """
+    path = Workdir(run).config
+    if not path.is_file():
+        raise CheckpointError(f"{run} is no run folder ({path.name} is missing). Train one: python -m harness.train --run {run}")
+    return settings.make_config(settings.read_file(path))
+
+
+def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Path) -> None:
+    if data.class_names != tuple(class_names) or data.image_size != size:
+        raise DataError(
+            f"{folder} holds {' | '.join(data.class_names)} of {data.image_size} pixels, the model knows "
+            f"{' | '.join(class_names)} of {size} pixels. Give fitting records: --records DIR"
+        )
+
+
+Batch = tuple[np.ndarray, np.ndarray, int]  # labels int [n], pixels uint8 [n, size, size, 3], pictures skipped
+
+
+def _read_split(batches) -> Iterator[Batch]:
+    for batch in batches.as_numpy_iterator():
+        counted = batch["weight"] > 0
+        yield batch["label"][counted], batch["image"][counted], 0
+
+
+def _read_folder(folder: Path, class_names: Sequence[str], size: int, config: Config) -> Iterator[Batch]:
+    """Reads class folders with the decoder of the build; says what it skips."""
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    unknown = [name for name in found if name not in class_names]
+    if unknown or not found:
+        raise DataError(
+            f"{folder} must hold folders named after the model's classes, {' | '.join(class_names)}; found "
+            f"{' | '.join(found) or 'none'}."
+        )
+    for name in found:
+        pixels: list[np.ndarray] = []
+        skipped = 0
+        for path, picture in images.read_all(images.walk_files(folder / name), config.clean, size):
+            if isinstance(picture, Rejected):
+                log.warning("%s skipped: %s", path, picture)
+                skipped += 1
+                continue
+            pixels.append(picture)
+            if len(pixels) == _BATCH:
+                yield np.full(len(pixels), class_names.index(name)), np.stack(pixels), 0
+                pixels = []
+        yield np.full(len(pixels), class_names.index(name)), np.stack(pixels) if pixels else np.empty(0), skipped
+
+
+def describe(found) -> str:
+    """Returns the figures as text for a person."""
+    low, high = found.accuracy_ci95
+    auc = "not defined (one class only)" if found.auc is None else f"{found.auc:.3f}"
+    rows = [("class", "pictures", "precision", "recall", "F1", *(f"as {name}" for name in found.class_names))]
+    for name, counts in zip(found.class_names, found.confusion):
+        figures = found.per_class[name]
+        shown = ["-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1")]
+        rows.append((name, figures["num_examples"], *shown, *counts))
+    skipped = f", {found.skipped} skipped" if found.skipped else ""
+    return (
+        f"accuracy {found.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), loss {found.loss:.4f}, AUC {auc}, "
+        f"calibration error {found.ece:.3f}, {found.num_examples} pictures{skipped}\n\n{format_table(rows)}"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

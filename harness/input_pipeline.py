@@ -1,0 +1,147 @@
+"""From shards to batches: read, cache, shuffle, batch, prefetch.
+
+A batch is a dictionary:
+  image: uint8 [batch, size, size, 3]
+  label: int32 [batch]
+  weight: float32 [batch], 1/n for each of the n examples of the batch and 0 for padding, so that a sum is a mean
+  warp, colour: the drawn augmentation, see augment.py (training with augmentation only)
+
+Every batch has the same shape: the last one is filled up with pictures of weight 0. What is in batch k of epoch e is a
+function of the seed, e and k, so an epoch can start at any step.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from harness import augment, records
+from harness.config import Config
+from harness.manifest import Manifest
+
+Batch = Mapping[str, tf.Tensor]
+_SHUFFLE_BUFFER = 4096  # serialized examples, about 30 kB each
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split, in memory as decoded tensors or to be streamed from its shards."""
+
+    num_examples: int
+    image_size: int
+    shard_paths: tuple[str, ...]
+    images: tf.Tensor | None = None  # uint8 [n, size, size, 3]
+    labels: tf.Tensor | None = None  # int32 [n]
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches an epoch has, the last padded one included."""
+        return -(-self.num_examples // batch_size)
+
+
+def open_split(manifest: Manifest, folder: Path, split: str, *, cache: str) -> Split:
+    """Opens a split, decoding it into memory if `cache` says so or is "auto" and it takes under half of what is free.
+
+    Raises:
+      DataError: there is no such split.
+    """
+    paths = tuple(str(path) for path in manifest.shard_paths(folder, split))
+    info = Split(manifest.splits[split].num_examples, manifest.image_size, paths)
+    num_bytes = info.num_examples * info.image_size**2 * 3
+    if cache == "none" or (cache == "auto" and num_bytes > 0.5 * _free_bytes()):
+        return info
+    dataset = tf.data.TFRecordDataset(list(paths)).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
+    images = np.empty((info.num_examples, info.image_size, info.image_size, 3), np.uint8)
+    labels = np.empty(info.num_examples, np.int32)
+    for index, (image, label) in enumerate(dataset.prefetch(64).as_numpy_iterator()):
+        images[index], labels[index] = image, label
+    with tf.device("CPU"):
+        return Split(info.num_examples, info.image_size, paths, tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+
+
+def _free_bytes() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def parse_example(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the pixels, uint8 [size, size, 3], and the label, int32, of a serialized example."""
+    features = {records.IMAGE: tf.io.FixedLenFeature([], tf.string), records.LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    example = tf.io.parse_single_example(serialized, features)
+    image = tf.io.decode_jpeg(example[records.IMAGE], channels=3, dct_method="INTEGER_ACCURATE")
+    return image, tf.cast(example[records.LABEL], tf.int32)
+
+
+def make_train_batches(split: Split, config: Config, *, epoch: int, first_step: int = 0) -> tf.data.Dataset:
+    """Returns the shuffled, augmented batches of one epoch, from batch `first_step` of the epoch on."""
+    batch_size, seed = config.train.batch_size, config.train.seed
+    if split.images is not None:
+        order = np.random.default_rng([seed, epoch]).permutation(split.num_examples)
+        batches = _gather_batches(split, order, batch_size, first_step)
+    else:
+        batches = _stream_batches(split, batch_size, first_step, shuffle_seed=(seed, epoch))
+    if config.augment.enabled:
+        start = epoch * split.num_batches(batch_size) + first_step
+
+        def add_transforms(index: tf.Tensor, batch: Batch) -> Batch:
+            drawn = augment.draw_transforms(
+                config.augment, seed=seed, step=start + index, batch_size=batch_size, size=split.image_size
+            )
+            return {**batch, **drawn}
+
+        batches = batches.enumerate().map(add_transforms, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def make_eval_batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """Returns every example once, in the order of the records."""
+    if split.images is not None:
+        batches = _gather_batches(split, np.arange(split.num_examples), batch_size, 0)
+    else:
+        batches = _stream_batches(split, batch_size, 0, shuffle_seed=None)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
+
+
+def _gather_batches(split: Split, order: np.ndarray, batch_size: int, first_step: int) -> tf.data.Dataset:
+    num_batches = split.num_batches(batch_size)
+    positions = np.arange(num_batches * batch_size).reshape(num_batches, batch_size)
+    weights = np.where(positions < split.num_examples, 1.0, 0.0).astype(np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    indices = order[positions % split.num_examples]
+
+    def gather(index: tf.Tensor, weight: tf.Tensor) -> Batch:
+        return {"image": tf.gather(split.images, index), "label": tf.gather(split.labels, index), "weight": weight}
+
+    sliced = tf.data.Dataset.from_tensor_slices((indices[first_step:], weights[first_step:]))
+    return sliced.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _stream_batches(
+    split: Split, batch_size: int, first_step: int, *, shuffle_seed: tuple[int, int] | None
+) -> tf.data.Dataset:
+    paths = np.array(split.shard_paths)
+    if shuffle_seed is not None:
+        paths = np.random.default_rng(shuffle_seed).permutation(paths)
+    serialized = tf.data.Dataset.from_tensor_slices(paths).interleave(
+        tf.data.TFRecordDataset, cycle_length=min(8, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    if shuffle_seed is not None:
+        serialized = serialized.shuffle(_SHUFFLE_BUFFER, seed=int(np.random.default_rng(shuffle_seed).integers(2**31)))
+    examples = serialized.skip(first_step * batch_size).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def pad(image: tf.Tensor, label: tf.Tensor) -> Batch:
+        num_valid = tf.shape(label)[0]
+        index = tf.range(batch_size) % num_valid
+        weight = tf.where(tf.range(batch_size) < num_valid, 1.0 / tf.cast(num_valid, tf.float32), 0.0)
+        image = tf.ensure_shape(tf.gather(image, index), [batch_size, split.image_size, split.image_size, 3])
+        return {"image": image, "label": tf.gather(label, index), "weight": weight}
+
+    return examples.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)

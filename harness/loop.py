@@ -1,0 +1,288 @@
+"""Trains and measures one run: steps under a tf.distribute strategy, epochs, early stopping, checkpoints, results.
+
+It installs no signal handlers and parses nothing: whoever calls it says where, on what, and when to stop.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from harness import augment, export, files, input_pipeline, manifest, metrics, models, optim, plots, tracking
+from harness.checkpoint import Checkpoints, Progress
+from harness.config import Config
+from harness.distribute import Devices
+from harness.errors import HarnessError, InterruptedRun
+from harness.input_pipeline import Batch, Split
+from harness.manifest import Manifest
+from harness.metrics import Metrics
+from harness.workdir import Workdir
+
+log = logging.getLogger("harness")
+_PROBE_PICTURES = 32  # compared between the trained and each exported model
+
+TrainStep = Callable[[Batch], tf.Tensor]
+PredictStep = Callable[[Batch], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """The model in training with everything that changes it."""
+
+    model: keras.Model
+    optimizer: keras.Optimizer
+    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    train_step: TrainStep
+    predict_step: PredictStep
+
+
+def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
+    """Builds model, optimizer and steps under the strategy."""
+    steps_per_epoch = -(-data.splits["train"].num_examples // config.train.batch_size)
+    learning_rate = optim.make_learning_rate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
+    with devices.strategy.scope():
+        model = models.build_model(
+            config.model,
+            num_classes=len(data.class_names),
+            image_size=data.image_size,
+            seed=config.train.seed,
+            precision=devices.precision,
+        )
+        optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
+        optimizer.build(model.trainable_variables)
+    train_step = _make_train_step(model, optimizer, devices.strategy, config)
+    return Trainee(model, optimizer, learning_rate, train_step, _make_predict_step(model, devices.strategy))
+
+
+def _make_train_step(
+    model: keras.Model, optimizer: keras.Optimizer, strategy: tf.distribute.Strategy, config: Config
+) -> TrainStep:
+    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples."""
+    logits_model = models.logits_of(model)
+    loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
+
+    def replica_step(batch: Batch) -> tf.Tensor:
+        images = tf.cast(batch["image"], tf.float32)
+        if config.augment.enabled:
+            images = augment.apply_transforms(batch["image"], batch["warp"], batch["colour"])
+        with tf.GradientTape() as tape:
+            logits = logits_model(images, training=True)
+            losses = loss_of(batch["label"], logits)
+            # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
+            loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        counted = tf.cast(batch["weight"] > 0, tf.float32)
+        predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
+        is_correct = tf.cast(predicted == batch["label"], tf.float32)
+        sums = tf.stack([tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)])
+        return tf.cast(sums, tf.float64)
+
+    @tf.function
+    def train_step(batch: Batch) -> tf.Tensor:
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica_step, args=(batch,)), axis=None)
+
+    return train_step
+
+
+def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:
+    """Returns a step of a global batch to float32 [batch, num_classes + 2]: probabilities, label, and 0 for padding."""
+    logits_model = models.logits_of(model)
+
+    def replica_step(batch: Batch) -> tf.Tensor:
+        chances = optim.probabilities(logits_model(tf.cast(batch["image"], tf.float32), training=False))
+        label, counted = tf.cast(batch["label"], tf.float32), tf.cast(batch["weight"] > 0, tf.float32)
+        return tf.concat([chances, label[:, None], counted[:, None]], axis=1)
+
+    @tf.function
+    def predict_step(batch: Batch) -> tf.Tensor:
+        return strategy.gather(strategy.run(replica_step, args=(batch,)), axis=0)
+
+    return predict_step
+
+
+def evaluate(predict_step: PredictStep, split: Split, strategy: tf.distribute.Strategy, *, batch_size: int, class_names: tuple[str, ...]) -> Metrics:
+    """Measures a model on every example of a split, each counted exactly once."""
+    batches = strategy.experimental_distribute_dataset(input_pipeline.make_eval_batches(split, batch_size))
+    rows = np.concatenate([predict_step(batch).numpy() for batch in batches])
+    rows = rows[rows[:, -1] > 0]
+    return metrics.measure(rows[:, -2].astype(int), rows[:, :-2], class_names)
+
+
+def train_and_evaluate(
+    config: Config, workdir: Workdir, devices: Devices, *, should_stop: Callable[[], str | None] = lambda: None
+) -> Metrics:
+    """Trains until the last epoch or early stopping, from the latest checkpoint if there is one, and writes all results.
+
+    Args:
+      config: the resolved config.
+      workdir: the run folder; the caller has checked that it belongs to this config and data.
+      devices: where to train.
+      should_stop: asked after every step; a reason ends the run after a save.
+
+    Returns:
+      The figures of the best weights on the validation split.
+
+    Raises:
+      InterruptedRun: it was asked to stop, and saved itself; the same call goes on from there.
+      DataError: the records are missing or damaged.
+    """
+    folder = config.data.records_folder
+    data = manifest.load(folder)
+    train_split = input_pipeline.open_split(data, folder, "train", cache=config.data.cache)
+    validation_split = input_pipeline.open_split(data, folder, "validation", cache=config.data.cache)
+    trainee = make_trainee(config, devices, data)
+    checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
+    progress = checkpoints.restore() or Progress()
+    if progress.step:
+        log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
+    workdir.interrupted.unlink(missing_ok=True)
+    run = _Run(config, workdir, devices, data, trainee, checkpoints, should_stop)
+    with tracking.open_tracker(workdir) as tracker:
+        while progress.epoch < config.train.epochs and not _is_over(progress, config.train.patience):
+            seconds = run.train_epoch(train_split, progress)
+            run.finish_epoch(validation_split, progress, tracker, seconds)
+    checkpoints.restore_best()
+    return run.write_results(validation_split, progress)
+
+
+def _is_over(progress: Progress, patience: int) -> bool:
+    return bool(patience) and progress.epoch - progress.best_epoch >= patience
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same through one run."""
+
+    config: Config
+    workdir: Workdir
+    devices: Devices
+    data: Manifest
+    trainee: Trainee
+    checkpoints: Checkpoints
+    should_stop: Callable[[], str | None]
+
+    def train_epoch(self, split: Split, progress: Progress) -> float:
+        """Trains the rest of the current epoch; returns the seconds it took."""
+        started = time.perf_counter()
+        dataset = input_pipeline.make_train_batches(
+            split, self.config, epoch=progress.epoch, first_step=progress.step_in_epoch
+        )
+        sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
+        with self._bar(split, progress) as bar:
+            for batch in self.devices.strategy.experimental_distribute_dataset(dataset):
+                sums += self.trainee.train_step(batch)
+                progress.step += 1
+                progress.step_in_epoch += 1
+                bar.update(min(self.config.train.batch_size, split.num_examples - bar.n))
+                if (reason := self.should_stop()) and progress.step_in_epoch < split.num_batches(self.config.train.batch_size):
+                    progress.sums = tuple(sums.numpy().tolist())
+                    self._interrupt(progress, reason)
+        progress.sums = tuple(sums.numpy().tolist())
+        return time.perf_counter() - started
+
+    def _bar(self, split: Split, progress: Progress) -> tqdm:
+        return tqdm(
+            total=split.num_examples,
+            initial=min(split.num_examples, progress.step_in_epoch * self.config.train.batch_size),
+            desc=f"epoch {progress.epoch + 1}/{self.config.train.epochs}",
+            unit=" images",
+            leave=False,
+            disable=None if log.isEnabledFor(logging.INFO) else True,
+        )
+
+    def _interrupt(self, progress: Progress, reason: str) -> None:
+        self.checkpoints.save(progress)
+        files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+        raise InterruptedRun(
+            f"stopped by {reason} after step {progress.step} of epoch {progress.epoch + 1}; everything is saved in "
+            f"{self.workdir.root}. The same command goes on from there."
+        )
+
+    def finish_epoch(self, split: Split, progress: Progress, tracker: tracking.Tracker, seconds: float) -> None:
+        """Measures, records and saves the epoch that has just ended."""
+        loss_sum, correct, num_examples = progress.sums
+        found = self.evaluate(split)
+        progress.epoch += 1
+        row = {
+            "epoch": progress.epoch,
+            "loss": loss_sum / num_examples,
+            "accuracy": correct / num_examples,
+            "val_loss": found.loss,
+            "val_accuracy": found.accuracy,
+            "lr": float(self.trainee.learning_rate(tf.constant(progress.step - 1))),
+            "images_per_s": num_examples / seconds,
+        }
+        progress.history.append(row)
+        progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
+        if progress.best_loss is None or found.loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = found.loss, progress.epoch
+            self.checkpoints.save_best(progress)
+        tracker.write("train", progress.epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
+        validation = {"loss": found.loss, "accuracy": found.accuracy}
+        tracker.write("validation", progress.epoch, validation if found.auc is None else {**validation, "auc": found.auc})
+        self._write_history(progress)
+        self.checkpoints.save(progress)
+        self._log_epoch(row, progress, seconds)
+        if (reason := self.should_stop()) and progress.epoch < self.config.train.epochs:
+            self._interrupt(progress, reason)
+
+    def _log_epoch(self, row: dict[str, float], progress: Progress, seconds: float) -> None:
+        left = (self.config.train.epochs - progress.epoch) * seconds
+        log.info(
+            "epoch %*d/%d  loss %.4f  accuracy %.3f  val loss %.4f  val accuracy %.3f  %5.0f images/s  ETA %d:%02d%s",
+            len(str(self.config.train.epochs)), progress.epoch, self.config.train.epochs,
+            row["loss"], row["accuracy"], row["val_loss"], row["val_accuracy"], row["images_per_s"],
+            left // 60, left % 60, "  *" if progress.best_epoch == progress.epoch else "",
+        )  # fmt: skip
+
+    def _write_history(self, progress: Progress) -> None:
+        lines = [",".join(progress.history[0]), *(",".join(str(value) for value in row.values()) for row in progress.history)]
+        files.write_text(self.workdir.metrics_csv, "\n".join(lines) + "\n")
+
+    def evaluate(self, split: Split) -> Metrics:
+        """Measures the model as it stands."""
+        return evaluate(
+            self.trainee.predict_step,
+            split,
+            self.devices.strategy,
+            batch_size=self.config.train.batch_size,
+            class_names=self.data.class_names,
+        )
+
+    def write_results(self, split: Split, progress: Progress) -> Metrics:
+        """Writes export, plots and, last, metrics.json for the best weights, which are in the model."""
+        found = self.evaluate(split)
+        probe = next(iter(input_pipeline.make_eval_batches(split, min(_PROBE_PICTURES, split.num_examples))))["image"]
+        difference = export.export_model(
+            self.trainee.model,
+            self.config,
+            self.workdir,
+            class_names=self.data.class_names,
+            image_size=self.data.image_size,
+            precision=self.devices.precision,
+            probe=probe.numpy(),
+        )
+        log.info("exported %s; read back, it differs by %.1g at most", self.workdir.export, difference)
+        name = self.workdir.root.name
+        curves = plots.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
+        files.write_bytes(self.workdir.curves, curves)
+        title = f"{name}: {found.num_examples} validation pictures"
+        files.write_bytes(self.workdir.confusion, plots.draw_confusion(found, title=title))
+        summary = {
+            "split": "validation",
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "num_parameters": self.trainee.model.count_params(),
+            "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
+            "export_difference": difference,
+        }
+        files.write_json(self.workdir.metrics, {**dataclasses.asdict(found), **summary})
+        return found

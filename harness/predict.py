@@ -1,0 +1,91 @@
+"""python -m harness.predict RUN PATH...: the class of each picture, one line a file."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from harness import cli, images, settings
+from harness.errors import CheckpointError, DataError, ExitCode
+from harness.images import Rejected
+from harness.workdir import Workdir
+
+_BATCH = 32
+DESCRIPTION = """\
+Says what is on pictures. Folders are walked; a file that cannot be read gets its line too and stops nothing.
+
+  python -m harness.predict runs/emotion_cnn photo.jpg holiday/
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
+    parser = cli.make_parser("predict", DESCRIPTION, sections=())
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="pictures, or folders of pictures")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object a line")
+    form.add_argument("--csv", action="store_true", help="print a table of comma-separated values")
+    arguments = parser.parse_args(argv)
+    cli.start_logging(quiet=arguments.quiet)
+    workdir = Workdir(arguments.run)
+    if not workdir.config.is_file():
+        raise CheckpointError(f"{arguments.run} is no run folder ({workdir.config.name} is missing).")
+    limits = settings.make_config(settings.read_file(workdir.config)).clean
+    cli.import_tensorflow()
+    from harness import export
+
+    model, class_names, size = export.load_model(workdir)
+    write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
+    num_read = 0
+    pictures = images.read_all(_list_files(arguments.paths), limits, size)
+    while batch := list(islice(pictures, _BATCH)):
+        readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
+        chances = iter(export.predict(model, np.stack(readable)) if readable else ())
+        for path, picture in batch:
+            write(path, picture if isinstance(picture, Rejected) else next(chances))
+        num_read += len(readable)
+    if not num_read:
+        raise DataError("not one picture could be read.")
+    return ExitCode.DONE
+
+
+def _list_files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from images.walk_files(path) if path.is_dir() else [path]
+
+
+def _make_writer(class_names: Sequence[str], *, as_json: bool, as_csv: bool):
+    """Returns a function that prints the line of one file from its probabilities or its rejection."""
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if as_csv:
+        table.writerow(["path", "label", "probability", *(f"p_{name}" for name in class_names), "error"])
+
+    def write(path: Path, found: np.ndarray | Rejected) -> None:
+        if isinstance(found, Rejected):
+            if as_json:
+                print(json.dumps({"path": str(path), "error": str(found)}))
+            elif as_csv:
+                table.writerow([path, "", "", *("" for _ in class_names), found])
+            else:
+                sys.stderr.write(f"error: {path}: {found}\n")
+            return
+        best = int(found.argmax())
+        chances = {name: round(float(chance), 6) for name, chance in zip(class_names, found)}
+        label, chance = class_names[best], round(float(found[best]), 6)
+        if as_json:
+            print(json.dumps({"path": str(path), "label": label, "probability": chance, "probabilities": chances}))
+        elif as_csv:
+            table.writerow([path, label, chance, *chances.values(), ""])
+        else:
+            print(f"{label:<{max(map(len, class_names))}}  {chance:.3f}  {path}")
+
+    return write
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,49 @@
+"""TensorBoard event files of one run: scalars for each split, and its hyperparameters."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from harness.workdir import Workdir
+
+SPLITS = ("train", "validation")
+
+
+class Tracker:
+    """Writes scalars to the run folder's `train` and `validation`."""
+
+    def __init__(self, workdir: Workdir) -> None:
+        self._writers = {split: tf.summary.create_file_writer(str(workdir.events(split))) for split in SPLITS}
+
+    def write(self, split: str, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes one value for each tag at `step`, and makes it visible at once."""
+        with self._writers[split].as_default():
+            for tag, value in scalars.items():
+                tf.summary.scalar(tag, value, step=step)
+        self._writers[split].flush()
+
+    def close(self) -> None:
+        """Closes the event files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+@contextlib.contextmanager
+def open_tracker(workdir: Workdir) -> Iterator[Tracker]:
+    """Opens the event files of a run, and closes them whatever happens."""
+    tracker = Tracker(workdir)
+    try:
+        yield tracker
+    finally:
+        tracker.close()
+
+
+def write_hparams(workdir: Workdir, values: Mapping[str, object], metrics: Mapping[str, float], *, name: str) -> None:
+    """Writes the HParams entry of a finished run: its settings, and the figures to compare it by."""
+    plain = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}
+    with contextlib.closing(tf.summary.create_file_writer(str(workdir.root / "hparams"))) as writer, writer.as_default():
+        hparams.hparams(plain, trial_id=name)
+        for tag, value in metrics.items():
+            tf.summary.scalar(tag, value, step=0)

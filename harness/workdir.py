@@ -1,0 +1,85 @@
+"""Every file of a run folder, in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """The files of one run. Nothing here touches the disk."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, itself a valid --config."""
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, devices and data digests the run started with."""
+        return self.root / "environment.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The latest checkpoints."""
+        return self.root / "checkpoints" / "latest"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the lowest validation loss."""
+        return self.root / "checkpoints" / "best"
+
+    @property
+    def interrupted(self) -> Path:
+        """Present while a run that was asked to stop waits to go on."""
+        return self.root / "INTERRUPTED"
+
+    @property
+    def metrics_csv(self) -> Path:
+        """One row an epoch."""
+        return self.root / "metrics.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """The final figures; written last, so its presence means that the run is complete."""
+        return self.root / "metrics.json"
+
+    @property
+    def curves(self) -> Path:
+        """Loss and accuracy by epoch."""
+        return self.root / "curves.png"
+
+    @property
+    def confusion(self) -> Path:
+        """The confusion matrix on the validation split."""
+        return self.root / "confusion.png"
+
+    @property
+    def report(self) -> Path:
+        """The run on one page."""
+        return self.root / "report.html"
+
+    @property
+    def export(self) -> Path:
+        """The folder of the exported model."""
+        return self.root / "export"
+
+    @property
+    def keras_model(self) -> Path:
+        """The model in Keras' own format."""
+        return self.export / "model.keras"
+
+    @property
+    def h5_model(self) -> Path:
+        """The model in the older HDF5 format."""
+        return self.export / "emotion_cnn_model.h5"
+
+    @property
+    def signature(self) -> Path:
+        """What the exported model takes and gives: picture size and class names."""
+        return self.export / "signature.json"
+
+    def events(self, split: str) -> Path:
+        """TensorBoard's folder for one split."""
+        return self.root / split
