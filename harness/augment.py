@@ -15,7 +15,9 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _NUM_DRAWS = 12
 
 
-def draw_transforms(config: AugmentConfig, *, seed: int, step: tf.Tensor, batch_size: int, size: int) -> dict[str, tf.Tensor]:
+def draw_transforms(
+    config: AugmentConfig, *, seed: int, step: tf.Tensor, batch_size: int, size: int
+) -> dict[str, tf.Tensor]:
     """Draws the transforms of one global batch.
 
     Args:

@@ -43,7 +43,9 @@ def main(argv: Sequence[str]) -> int:
     parser = cli.make_parser(
         "build_records", DESCRIPTION, sections=("data", "clean", "split", "records", "runtime"), seed="split.seed"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace records that were built from other pictures or settings")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace records that were built from other pictures or settings"
+    )
     arguments = parser.parse_args(argv)
     config, _ = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
@@ -81,11 +83,15 @@ def build(config: Config, *, overwrite: bool = False) -> Manifest:
 
 def _list_pictures(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise DataError(f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER")
+        raise DataError(
+            f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
+        )
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:
         found = ", ".join(path.name for path in classes) or "none"
-        raise DataError(f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found {found}.")
+        raise DataError(
+            f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found {found}."
+        )
     paths = [path.relative_to(folder).as_posix() for name in classes for path in images.walk_files(name)]
     for path in paths:
         try:
@@ -103,18 +109,24 @@ def _work_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = (target.parent / f".{target.name}.lock").open("w")
     except OSError as error:
-        raise DataError(f"cannot write to {target.parent}: {error.strerror}. Give another folder: --records FOLDER") from None
+        raise DataError(
+            f"cannot write to {target.parent}: {error.strerror}. Give another folder: --records FOLDER"
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DataError(f"another build is writing {target} just now. Wait for it, or give another --records.") from None
+            raise DataError(
+                f"another build is writing {target} just now. Wait for it, or give another --records."
+            ) from None
         shutil.rmtree(work, ignore_errors=True)
         (work / "spool").mkdir(parents=True)
         try:
             yield work
         except OSError as error:
-            raise DataError(f"writing {target} failed: {error.strerror} ({error.filename}). Nothing was published.") from error
+            raise DataError(
+                f"writing {target} failed: {error.strerror} ({error.filename}). Nothing was published."
+            ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -134,12 +146,16 @@ def _pool(config: Config) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool:
-        raise DataError("a worker process died, perhaps for want of memory. Run again with fewer: --runtime.workers 1") from None
+        raise DataError(
+            "a worker process died, perhaps for want of memory. Run again with fewer: --runtime.workers 1"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run_all(pool: ProcessPoolExecutor, work: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str) -> list:
+def _run_all(
+    pool: ProcessPoolExecutor, work: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str
+) -> list:
     """Runs the tasks on the pool behind one progress bar in pictures; results keep the order of the tasks."""
     futures = {pool.submit(work, *task): index for index, task in enumerate(tasks)}
     results: list = [None] * len(tasks)
@@ -183,8 +199,8 @@ def _existing(pool: ProcessPoolExecutor, config: Config, paths: Sequence[str], *
     if same_pictures and found.config_sha256 == _config_digest(config):
         return found
     raise DataError(
-        f"{target} was built from other {'settings' if same_pictures else 'pictures'} ({found.images}). Replace it with "
-        "--overwrite, or keep it and give another folder: --records FOLDER"
+        f"{target} was built from other {'settings' if same_pictures else 'pictures'} ({found.images}). Replace it "
+        "with --overwrite, or keep it and give another folder: --records FOLDER"
     )
 
 
@@ -226,7 +242,9 @@ def _split(examined: Sequence[Examined], config: Config) -> tuple[list[Examined]
         groups[keys[finding.path]][finding.class_name] += 1
     fractions = config.split
     if fractions.validation + fractions.test > 0.95:
-        raise DataError(f"split.validation {fractions.validation} and split.test {fractions.test} leave nothing to train on.")
+        raise DataError(
+            f"split.validation {fractions.validation} and split.test {fractions.test} leave nothing to train on."
+        )
     sides = split.assign_splits(groups, validation=fractions.validation, test=fractions.test, seed=fractions.seed)
 
     def placed(item: Examined) -> Examined:
@@ -244,8 +262,13 @@ def _check_usable(findings: Sequence[Finding], folder: Path) -> None:
     for name in class_folders:
         if not kept[name]:
             reasons = Counter(finding.reason for finding in findings if finding.class_name == name)
-            why = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common()) or "no files"
-            raise DataError(f"the class folder {folder / name} has no usable picture: {why}. Mend or remove the folder.")
+            why = (
+                ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
+                or "no files"
+            )
+            raise DataError(
+                f"the class folder {folder / name} has no usable picture: {why}. Mend or remove the folder."
+            )
 
 
 def _write(pool: ProcessPoolExecutor, config: Config, examined: Sequence[Examined], work: Path) -> Manifest:
@@ -278,7 +301,7 @@ def _write(pool: ProcessPoolExecutor, config: Config, examined: Sequence[Examine
 
 
 def _plan_shards(items: Sequence[Examined], split_name: str, config: Config) -> list[tuple[str, list[Examined]]]:
-    """Divides a split into shards of even counts, in an order that mixes the classes and depends on nothing but paths."""
+    """Divides a split into shards of even counts, in an order that mixes the classes and depends on paths alone."""
     if not items:
         return []
     by_size = -(-sum(item.length for item in items) // config.records.shard_bytes)
@@ -291,8 +314,11 @@ def _plan_shards(items: Sequence[Examined], split_name: str, config: Config) -> 
     ]
 
 
-def write_shard(work: Path, file_name: str, items: Sequence[Examined], class_names: Sequence[str], size: int) -> ShardInfo:
+def write_shard(
+    work: Path, file_name: str, items: Sequence[Examined], class_names: Sequence[str], size: int
+) -> ShardInfo:
     """Writes one shard from the stored forms in the spool files."""
+
     def examples() -> Iterator[bytes]:
         for item in items:
             with (work / "spool" / item.spool).open("rb") as spool:

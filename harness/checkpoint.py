@@ -68,7 +68,9 @@ class Checkpoints:
           CheckpointError: there are none, or they are damaged.
         """
         if self._best.latest_checkpoint is None:
-            raise CheckpointError(f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW")
+            raise CheckpointError(
+                f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW"
+            )
         _restore(self._weights, self._best.latest_checkpoint)
 
 
@@ -82,6 +84,6 @@ def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
         checkpoint.restore(path).assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         raise CheckpointError(
-            f"the checkpoint {path} cannot be restored: {str(error).splitlines()[0][:200]}. Start again in another folder: "
-            "--run runs/NEW"
+            f"the checkpoint {path} cannot be restored: {str(error).splitlines()[0][:200]}. Start again in another "
+            "folder: --run runs/NEW"
         ) from None

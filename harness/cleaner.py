@@ -80,7 +80,7 @@ def examine(folder: Path, paths: Sequence[str], config: Config, spool: Path) -> 
 
 
 def _examine_one(folder: Path, path: str, config: Config) -> tuple[Examined, bytes]:
-    finding = Finding(path, class_name=path.split("/")[0])
+    finding = Finding(path, class_name=path.split("/", maxsplit=1)[0])
     name = path.rsplit("/", maxsplit=1)[-1]
     if name.startswith(".") or name.lower() in _SYSTEM_FILES:
         return Examined(finding.rejected(Reason.SYSTEM_FILE, name, "a picture")), b""

@@ -4,19 +4,18 @@ It imports no TensorFlow: `--help` and a mistyped flag answer at once.
 """
 
 import argparse
-import contextlib
 import logging
 import os
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness import __version__, settings
 from harness.config import Config
-from harness.errors import ConfigError, ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError
 
 SHORT_FLAGS: Mapping[str, str] = {
     "--images": "data.images",
@@ -41,7 +40,9 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(ExitCode.USAGE)
 
 
-def make_parser(module: str, description: str, *, sections: Sequence[str], seed: str | None = None) -> argparse.ArgumentParser:
+def make_parser(
+    module: str, description: str, *, sections: Sequence[str], seed: str | None = None
+) -> argparse.ArgumentParser:
     """Returns a parser with one flag for each setting of `sections`, and the short ones people type.
 
     Args:
@@ -61,8 +62,12 @@ def make_parser(module: str, description: str, *, sections: Sequence[str], seed:
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors")
     if not sections:
         return parser
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with the settings that differ from the defaults")
-    parser.add_argument("--show-config", action="store_true", help="print every setting, its value and its source, and stop")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file with the settings that differ from the defaults"
+    )
+    parser.add_argument(
+        "--show-config", action="store_true", help="print every setting, its value and its source, and stop"
+    )
     defaults = settings.plain_defaults()
     short = {name: flag for flag, name in SHORT_FLAGS.items()} | ({seed: "--seed"} if seed else {})
     for section in sections:
@@ -133,11 +138,11 @@ def import_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-@contextlib.contextmanager
-def stop_signals() -> Iterator[Callable[[], str | None]]:
-    """Turns SIGINT, SIGTERM and USR2 into an answer to the question "was I asked to stop, by what?".
+def catch_stop_signals() -> Callable[[], str | None]:
+    """Turns SIGINT, SIGTERM and USR2 into an answer to the question "was I asked to stop, and by what?".
 
-    The work in progress asks at points where it can save. A second SIGINT stops at once.
+    The work in progress asks at points where it can save. A second SIGINT stops at once. The handlers stay until the
+    process ends, so that a signal that comes late does not turn a finished run into a failed one.
     """
     received: list[str] = []
 
@@ -146,12 +151,9 @@ def stop_signals() -> Iterator[Callable[[], str | None]]:
             raise KeyboardInterrupt
         received.append(signal.Signals(number).name)
 
-    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
-    try:
-        yield lambda: received[0] if received else None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, receive)
+    return lambda: received[0] if received else None
 
 
 def run(main: Callable[[Sequence[str]], int]) -> int:
@@ -180,8 +182,3 @@ def run(main: Callable[[Sequence[str]], int]) -> int:
 def _out_of_memory(what: str) -> int:
     sys.stderr.write(f"error: out of memory: {what}. Use a smaller --batch-size or --data.cache none.\n")
     return ExitCode.MEMORY
-
-
-def config_error_for(flag: str, value: object, expected: str) -> ConfigError:
-    """Returns the error for a flag outside the schema."""
-    return ConfigError(f"flag {flag} is {str(value)!r}: expected {expected}.")

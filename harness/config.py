@@ -130,7 +130,9 @@ class RuntimeConfig(_Section):
     gpus: str = Field(
         "all", pattern=r"^(all|none|\d+(,\d+)*,?)$", description="all, none, how many, or indices: '0,2' or '1,'"
     )
-    logical_cpus: int = Field(0, ge=0, le=64, description="split the CPU into so many devices and train on all; 0: do not")
+    logical_cpus: int = Field(
+        0, ge=0, le=64, description="split the CPU into so many devices and train on all; 0: do not"
+    )
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
     deterministic: bool = Field(False, description="forbid operations whose result may differ between two runs")
 

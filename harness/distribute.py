@@ -25,6 +25,15 @@ class Devices:
         """Replicas that share each global batch."""
         return self.strategy.num_replicas_in_sync
 
+    def describe(self) -> dict[str, object]:
+        """Returns what is in force as plain values."""
+        return {
+            "devices": self.names,
+            "strategy": type(self.strategy).__name__ if self.num_replicas > 1 else "none",
+            "precision": self.precision,
+            "notes": self.notes,
+        }
+
 
 def make_devices(config: Config) -> Devices:
     """Chooses devices; must be called before TensorFlow has used any.
@@ -57,7 +66,7 @@ def make_devices(config: Config) -> Devices:
 
 def _choose_gpus(asked: str, notes: list[str]) -> list:
     found = tf.config.list_physical_devices("GPU")
-    if asked == "none" or (asked == "0"):
+    if asked in ("none", "0"):
         return []
     if asked == "all":
         if not found:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, images, manifest, settings
+from harness import cli, images, manifest, run_folder
 from harness.config import Config
-from harness.errors import CheckpointError, DataError, ExitCode
+from harness.errors import DataError, ExitCode
 from harness.images import Rejected
 from harness.tables import format_table
 from harness.workdir import Workdir
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     cli.start_logging(quiet=arguments.quiet)
-    config = load_run_config(arguments.run)
+    config = run_folder.load_config(Workdir(arguments.run))
     if arguments.images is not None and not arguments.images.is_dir():
         raise DataError(f"there is no images folder {arguments.images}. Give class folders of pictures: --images DIR")
     folder = arguments.records or config.data.records_folder
@@ -64,18 +64,6 @@ def main(argv: Sequence[str]) -> int:
     found = metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=skipped)
     print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
     return ExitCode.DONE
-
-
-def load_run_config(run: Path) -> Config:
-    """Returns the config a run was trained with.
-
-    Raises:
-      CheckpointError: the folder is no run.
-    """
-    path = Workdir(run).config
-    if not path.is_file():
-        raise CheckpointError(f"{run} is no run folder ({path.name} is missing). Train one: python -m harness.train --run {run}")
-    return settings.make_config(settings.read_file(path))
 
 
 def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Path) -> None:

@@ -22,8 +22,14 @@ _TOLERANCE = {"float32": 1e-4, "mixed_bfloat16": 0.1, "mixed_float16": 0.02}
 
 
 def export_model(
-    model: keras.Model, config: Config, workdir: Workdir, *, class_names: tuple[str, ...], image_size: int,
-    precision: str, probe: np.ndarray,
+    model: keras.Model,
+    config: Config,
+    workdir: Workdir,
+    *,
+    class_names: tuple[str, ...],
+    image_size: int,
+    precision: str,
+    probe: np.ndarray,
 ) -> float:
     """Writes model.keras, the HDF5 file and signature.json; returns the largest difference seen on reading them back.
 
@@ -52,10 +58,12 @@ def export_model(
         difference = max(difference, float(np.abs(reread - trained).max()))
         if not difference <= _TOLERANCE[precision]:
             raise CheckpointError(
-                f"{path} gives probabilities that differ by {difference:.2g} from the trained model's; expected at most "
-                f"{_TOLERANCE[precision]}. The checkpoints in {workdir.best} are unharmed."
+                f"{path} gives probabilities that differ by {difference:.2g} from the trained model's; expected at "
+                f"most {_TOLERANCE[precision]}. The checkpoints in {workdir.best} are unharmed."
             )
-    files.write_json(workdir.signature, {"class_names": class_names, "image_size": image_size, "pixels": "RGB, 0 to 255"})
+    files.write_json(
+        workdir.signature, {"class_names": class_names, "image_size": image_size, "pixels": "RGB, 0 to 255"}
+    )
     return difference
 
 

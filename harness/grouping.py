@@ -46,7 +46,9 @@ def _read_keys(path: Path, column: str) -> dict[str, str]:
     missing = [name for name in ("path", column) if rows and name not in rows[0]]
     if missing or not rows:
         found = ", ".join(rows[0]) if rows else "nothing"
-        raise DataError(f"{path} must have the columns path and {column}; it has {found}. Correct it or split.group_by.")
+        raise DataError(
+            f"{path} must have the columns path and {column}; it has {found}. Correct it or split.group_by."
+        )
     return {row["path"]: row[column] for row in rows if row[column]}
 
 

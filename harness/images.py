@@ -47,7 +47,17 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"<svg", "SVG"),
 )
 # What Pillow's decoders are seen to raise on damaged files.
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error, zlib.error)
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -225,7 +235,9 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
     """Encodes RGB pixels `uint8 [H, W, 3]` as a JPEG file."""
-    is_encoded, buffer = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    is_encoded, buffer = cv2.imencode(
+        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
     if not is_encoded:
         raise ValueError(f"OpenCV could not encode pixels of shape {pixels.shape}")
     return buffer.tobytes()

@@ -58,7 +58,9 @@ def open_split(manifest: Manifest, folder: Path, split: str, *, cache: str) -> S
     for index, (image, label) in enumerate(dataset.prefetch(64).as_numpy_iterator()):
         images[index], labels[index] = image, label
     with tf.device("CPU"):
-        return Split(info.num_examples, info.image_size, paths, tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+        return Split(
+            info.num_examples, info.image_size, paths, tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+        )
 
 
 def _free_bytes() -> int:
@@ -131,7 +133,10 @@ def _stream_batches(
     if shuffle_seed is not None:
         paths = np.random.default_rng(shuffle_seed).permutation(paths)
     serialized = tf.data.Dataset.from_tensor_slices(paths).interleave(
-        tf.data.TFRecordDataset, cycle_length=min(8, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        tf.data.TFRecordDataset,
+        cycle_length=min(8, len(paths)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
     )
     if shuffle_seed is not None:
         serialized = serialized.shuffle(_SHUFFLE_BUFFER, seed=int(np.random.default_rng(shuffle_seed).integers(2**31)))

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,7 +18,7 @@ from harness import augment, export, files, input_pipeline, manifest, metrics, m
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config
 from harness.distribute import Devices
-from harness.errors import HarnessError, InterruptedRun
+from harness.errors import InterruptedRun
 from harness.input_pipeline import Batch, Split
 from harness.manifest import Manifest
 from harness.metrics import Metrics
@@ -108,7 +107,14 @@ def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     return predict_step
 
 
-def evaluate(predict_step: PredictStep, split: Split, strategy: tf.distribute.Strategy, *, batch_size: int, class_names: tuple[str, ...]) -> Metrics:
+def evaluate(
+    predict_step: PredictStep,
+    split: Split,
+    strategy: tf.distribute.Strategy,
+    *,
+    batch_size: int,
+    class_names: tuple[str, ...],
+) -> Metrics:
     """Measures a model on every example of a split, each counted exactly once."""
     batches = strategy.experimental_distribute_dataset(input_pipeline.make_eval_batches(split, batch_size))
     rows = np.concatenate([predict_step(batch).numpy() for batch in batches])
@@ -119,7 +125,7 @@ def evaluate(predict_step: PredictStep, split: Split, strategy: tf.distribute.St
 def train_and_evaluate(
     config: Config, workdir: Workdir, devices: Devices, *, should_stop: Callable[[], str | None] = lambda: None
 ) -> Metrics:
-    """Trains until the last epoch or early stopping, from the latest checkpoint if there is one, and writes all results.
+    """Trains from the latest checkpoint, or from scratch, to the last epoch or early stopping, and writes all results.
 
     Args:
       config: the resolved config.
@@ -182,7 +188,9 @@ class _Run:
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(self.config.train.batch_size, split.num_examples - bar.n))
-                if (reason := self.should_stop()) and progress.step_in_epoch < split.num_batches(self.config.train.batch_size):
+                if (reason := self.should_stop()) and progress.step_in_epoch < split.num_batches(
+                    self.config.train.batch_size
+                ):
                     progress.sums = tuple(sums.numpy().tolist())
                     self._interrupt(progress, reason)
         progress.sums = tuple(sums.numpy().tolist())
@@ -227,7 +235,9 @@ class _Run:
             self.checkpoints.save_best(progress)
         tracker.write("train", progress.epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
         validation = {"loss": found.loss, "accuracy": found.accuracy}
-        tracker.write("validation", progress.epoch, validation if found.auc is None else {**validation, "auc": found.auc})
+        tracker.write(
+            "validation", progress.epoch, validation if found.auc is None else {**validation, "auc": found.auc}
+        )
         self._write_history(progress)
         self.checkpoints.save(progress)
         self._log_epoch(row, progress, seconds)
@@ -244,7 +254,10 @@ class _Run:
         )  # fmt: skip
 
     def _write_history(self, progress: Progress) -> None:
-        lines = [",".join(progress.history[0]), *(",".join(str(value) for value in row.values()) for row in progress.history)]
+        lines = [
+            ",".join(progress.history[0]),
+            *(",".join(str(value) for value in row.values()) for row in progress.history),
+        ]
         files.write_text(self.workdir.metrics_csv, "\n".join(lines) + "\n")
 
     def evaluate(self, split: Split) -> Metrics:
@@ -284,5 +297,7 @@ class _Run:
             "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
             "export_difference": difference,
         }
+        figures = {"val_loss": found.loss, "val_accuracy": found.accuracy}
+        tracking.write_hparams(self.workdir, self.config, figures)
         files.write_json(self.workdir.metrics, {**dataclasses.asdict(found), **summary})
         return found

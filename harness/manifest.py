@@ -55,7 +55,9 @@ class Manifest:
     @property
     def digest(self) -> str:
         """A sha256 that changes whenever one byte of one record does."""
-        return files.digest_json({name: [shard.sha256 for shard in split.shards] for name, split in self.splits.items()})
+        return files.digest_json(
+            {name: [shard.sha256 for shard in split.shards] for name, split in self.splits.items()}
+        )
 
     def shard_paths(self, folder: Path, split: str) -> list[Path]:
         """Returns the shards of a split.
@@ -89,7 +91,9 @@ def load(folder: Path) -> Manifest:
     try:
         manifest = _from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as a manifest of format {FORMAT} ({error!r}). {_rebuild(folder)}") from None
+        raise DataError(
+            f"{path} cannot be read as a manifest of format {FORMAT} ({error!r}). {_rebuild(folder)}"
+        ) from None
     for split in manifest.splits.values():
         for shard in split.shards:
             _check_size(folder, shard)
@@ -134,4 +138,6 @@ def verify(manifest: Manifest, folder: Path) -> None:
     for split in manifest.splits.values():
         for shard in split.shards:
             if files.digest_file(folder / shard.file) != shard.sha256:
-                raise DataError(f"{folder / shard.file} is not what was written: its sha256 differs. {_rebuild(folder)}")
+                raise DataError(
+                    f"{folder / shard.file} is not what was written: its sha256 differs. {_rebuild(folder)}"
+                )

@@ -1,4 +1,4 @@
-"""The networks: raw pixels in, class probabilities out. Scaling is inside, so an exported model takes pictures as they are."""
+"""The networks: raw pixels in, class probabilities out; scaling is a layer, so a model takes pictures as they are."""
 
 import itertools
 
@@ -9,7 +9,9 @@ from harness.config import ModelConfig
 LOGITS = "logits"
 
 
-def build_model(config: ModelConfig, *, num_classes: int, image_size: int, seed: int, precision: str = "float32") -> keras.Model:
+def build_model(
+    config: ModelConfig, *, num_classes: int, image_size: int, seed: int, precision: str = "float32"
+) -> keras.Model:
     """Returns a model of `float32 [batch, image_size, image_size, 3]` in [0, 255] to class probabilities in float32.
 
     A sigmoid head gives `[batch, 1]`, the probability of the second of two classes; a softmax head gives
@@ -49,10 +51,14 @@ def _emotion_cnn(x, config: ModelConfig, seeds: itertools.count, precision: str)
     """Convolution, pooling, dropout, three times; then one dense layer that still knows where things are."""
     for index, width in enumerate(config.widths):
         kernel = keras.initializers.GlorotUniform(next(seeds))
-        x = keras.layers.Conv2D(width, 3, activation="relu", kernel_initializer=kernel, dtype=precision, name=f"conv{index + 1}")(x)
+        x = keras.layers.Conv2D(
+            width, 3, activation="relu", kernel_initializer=kernel, dtype=precision, name=f"conv{index + 1}"
+        )(x)
         x = keras.layers.MaxPooling2D(2, dtype=precision, name=f"pool{index + 1}")(x)
         x = keras.layers.Dropout(config.dropout, seed=next(seeds), dtype=precision, name=f"dropout{index + 1}")(x)
     x = keras.layers.Flatten(dtype=precision, name="flatten")(x)
     kernel = keras.initializers.GlorotUniform(next(seeds))
-    x = keras.layers.Dense(config.dense_units, activation="relu", kernel_initializer=kernel, dtype=precision, name="dense")(x)
+    x = keras.layers.Dense(
+        config.dense_units, activation="relu", kernel_initializer=kernel, dtype=precision, name="dense"
+    )(x)
     return keras.layers.Dropout(config.dense_dropout, seed=next(seeds), dtype=precision, name="dense_dropout")(x)

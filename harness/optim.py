@@ -11,7 +11,7 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def make_loss(*, num_outputs: int, label_smoothing: float) -> Loss:
-    """Returns a function of labels `int32 [batch]` and logits `float32 [batch, num_outputs]` to losses `float32 [batch]`.
+    """Returns a function of labels int32 [batch] and logits float32 [batch, num_outputs] to losses float32 [batch].
 
     One output is a sigmoid's, for two classes (binary cross-entropy); several are a softmax's (categorical
     cross-entropy).

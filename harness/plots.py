@@ -24,8 +24,12 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, titl
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in history]
-    for axes, name, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy [nats]", "share of pictures")):
-        axes.plot(epochs, [row[name] for row in history], color=_TRAIN, label="train (augmented, with dropout)", marker=".")
+    for axes, name, unit in zip(
+        figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy [nats]", "share of pictures")
+    ):
+        axes.plot(
+            epochs, [row[name] for row in history], color=_TRAIN, label="train (augmented, with dropout)", marker="."
+        )
         axes.plot(epochs, [row[f"val_{name}"] for row in history], color=_VALIDATION, label="validation", marker=".")
         axes.axvline(best_epoch, color="0.4", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=unit, title=name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, images, settings
-from harness.errors import CheckpointError, DataError, ExitCode
+from harness import cli, images, run_folder
+from harness.errors import DataError, ExitCode
 from harness.images import Rejected
 from harness.workdir import Workdir
 
@@ -33,9 +33,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     cli.start_logging(quiet=arguments.quiet)
     workdir = Workdir(arguments.run)
-    if not workdir.config.is_file():
-        raise CheckpointError(f"{arguments.run} is no run folder ({workdir.config.name} is missing).")
-    limits = settings.make_config(settings.read_file(workdir.config)).clean
+    limits = run_folder.load_config(workdir).clean
     cli.import_tensorflow()
     from harness import export
 

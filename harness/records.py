@@ -32,7 +32,9 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
 
     Integers must not be negative.
     """
-    entries = b"".join(_field(1, _field(1, name.encode()) + _field(2, _feature(features[name]))) for name in sorted(features))
+    entries = b"".join(
+        _field(1, _field(1, name.encode()) + _field(2, _feature(features[name]))) for name in sorted(features)
+    )
     return _field(1, entries)
 
 

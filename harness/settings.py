@@ -5,7 +5,7 @@ A setting is named `section.field`. Precedence: default < file < flag.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,9 @@ def read_file(path: Path) -> dict[str, Setting]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml.")
+        raise ConfigError(
+            f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml."
+        ) from None
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
@@ -92,7 +94,7 @@ def _flatten(loader: _Loader, root: yaml.Node, path: Path) -> dict[str, Setting]
 def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
     """Returns the sentence for a name that does not exist, with the nearest one that does."""
     nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0.5) or [
-        candidate for candidate in valid if candidate.split(".")[-1] == name.split(".")[-1]
+        candidate for candidate in valid if candidate.split(".")[-1] == name.rsplit(".", maxsplit=1)[-1]
     ]
     hint = f" Did you mean '{nearest[0]}'?" if nearest else " --help lists them all."
     return f"there is no {noun} '{name}'.{hint}"
@@ -152,11 +154,23 @@ def describe(config: Config, settings: Mapping[str, Setting]) -> str:
     rows = []
     for name in setting_names():
         section, field = name.split(".")
-        value = yaml.safe_dump(values[section][field], default_flow_style=True, width=1000).removesuffix("...\n").strip()
+        value = (
+            yaml.safe_dump(values[section][field], default_flow_style=True, width=1000).removesuffix("...\n").strip()
+        )
         rows.append((name, value, settings[name].source if name in settings else DEFAULT))
     name_width = max(len(row[0]) for row in rows)
     value_width = max(len(row[1]) for row in rows if len(row[1]) <= 40)
     return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {source}" for name, value, source in rows)
+
+
+def list_differences(before: Config, now: Config, sections: Sequence[str]) -> list[str]:
+    """Returns a phrase for each setting of the sections that differs; the run folder's name does not count."""
+    return [
+        f"{section}.{name} was {old}, now {new}"
+        for section in sections
+        for name, old in getattr(before, section)
+        if (new := getattr(getattr(now, section), name)) != old and (section, name) != ("train", "run")
+    ]
 
 
 def plain_defaults() -> dict[str, object]:

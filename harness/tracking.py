@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from harness.config import Config
 from harness.workdir import Workdir
 
 SPLITS = ("train", "validation")
@@ -40,10 +41,19 @@ def open_tracker(workdir: Workdir) -> Iterator[Tracker]:
         tracker.close()
 
 
-def write_hparams(workdir: Workdir, values: Mapping[str, object], metrics: Mapping[str, float], *, name: str) -> None:
+def write_hparams(workdir: Workdir, config: Config, figures: Mapping[str, float]) -> None:
     """Writes the HParams entry of a finished run: its settings, and the figures to compare it by."""
-    plain = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}
-    with contextlib.closing(tf.summary.create_file_writer(str(workdir.root / "hparams"))) as writer, writer.as_default():
-        hparams.hparams(plain, trial_id=name)
-        for tag, value in metrics.items():
+    sections = config.sections("augment", "model", "optim", "train")
+    plain = {
+        f"{section}.{name}": value if isinstance(value, bool | int | float | str) else str(value)
+        for section, values in sections.items()
+        for name, value in values.items()
+        if name != "run"
+    }
+    with (
+        contextlib.closing(tf.summary.create_file_writer(str(workdir.root / "hparams"))) as writer,
+        writer.as_default(),
+    ):
+        hparams.hparams(plain, trial_id=workdir.root.name)
+        for tag, value in figures.items():
             tf.summary.scalar(tag, value, step=0)

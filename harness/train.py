@@ -2,19 +2,15 @@
 
 import json
 import logging
-import platform
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import __version__, cli, files, manifest, settings
+from harness import cli, manifest, run_folder
 from harness.config import Config
-from harness.errors import CheckpointError, DataError, ExitCode
+from harness.errors import CheckpointError, ExitCode
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
-# What may differ when a run goes on: where things are, and what the machine lends.
-_MAY_CHANGE = ("data", "clean", "split", "records", "runtime", "tune")
 DESCRIPTION = """\
 Trains on records, and writes a run folder: checkpoints, TensorBoard events, figures, plots and the exported model.
 The same command on an interrupted run goes on where it stopped.
@@ -32,8 +28,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, _ = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
-    with cli.stop_signals() as should_stop:
-        return _train(name_run(config, arguments.config), should_stop)
+    return _train(name_run(config, arguments.config), cli.catch_stop_signals())
 
 
 def name_run(config: Config, config_file: Path | None) -> Config:
@@ -44,85 +39,25 @@ def name_run(config: Config, config_file: Path | None) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"run": run})})
 
 
-def _train(config: Config, should_stop) -> int:
+def _train(config: Config, should_stop: Callable[[], str | None]) -> int:
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder)
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
-    _check_run(workdir, config, data)
+    run_folder.check(workdir, config, data)
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
         _report(workdir)
         return ExitCode.DONE
     cli.import_tensorflow()
-    from harness import distribute, loop, tracking
+    from harness import distribute, loop
 
     devices = distribute.make_devices(config)
-    _claim(workdir, config, data, devices)
+    run_folder.claim(workdir, config, data, in_force=devices.describe())
     _announce(config, data, devices)
-    found = loop.train_and_evaluate(config, workdir, devices, should_stop=should_stop)
-    given = config.sections("model", "optim", "augment")
-    hparams = {f"{section}.{name}": value for section, values in given.items() for name, value in values.items()}
-    tracking.write_hparams(workdir, hparams, {"val_loss": found.loss, "val_accuracy": found.accuracy}, name=workdir.root.name)
+    loop.train_and_evaluate(config, workdir, devices, should_stop=should_stop)
     _report(workdir)
     return ExitCode.DONE
-
-
-def _check_run(workdir: Workdir, config: Config, data: manifest.Manifest) -> None:
-    """Refuses a run folder that belongs to another config or other records.
-
-    Raises:
-      CheckpointError: the folder holds another run, or something that is no run.
-    """
-    if not workdir.root.exists() or not any(workdir.root.iterdir()):
-        return
-    if not workdir.config.is_file() or not workdir.environment.is_file():
-        raise CheckpointError(f"{workdir.root} exists but holds no run. Give another folder: --run runs/NEW")
-    before = settings.make_config(settings.read_file(workdir.config))
-    differing = [
-        f"{section}.{name} was {old!r}, now {new!r}"
-        for section in type(config).model_fields
-        if section not in _MAY_CHANGE
-        for name, old in getattr(before, section)
-        if (new := getattr(getattr(config, section), name)) != old and (section, name) != ("train", "run")
-    ]
-    if differing:
-        raise CheckpointError(
-            f"{workdir.root} was started with other settings: {'; '.join(differing)}. Give the same settings to go on, or "
-            "another folder: --run runs/NEW"
-        )
-    if json.loads(workdir.environment.read_text())["records_sha256"] != data.digest:
-        raise CheckpointError(
-            f"{workdir.root} was started with other records than {config.data.records_folder} holds now. Give those "
-            "records to go on, or another folder: --run runs/NEW"
-        )
-
-
-def _claim(workdir: Workdir, config: Config, data: manifest.Manifest, devices) -> None:
-    """Writes what the run was started with."""
-    import keras
-    import tensorflow as tf
-
-    environment = {
-        "harness": __version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "platform": platform.platform(),
-        "asked": {"gpus": config.runtime.gpus, "precision": config.train.precision, "cache": config.data.cache},
-        "in_force": {
-            "devices": devices.names,
-            "strategy": type(devices.strategy).__name__,
-            "precision": devices.precision,
-            "notes": devices.notes,
-        },
-        "records": str(config.data.records_folder),
-        "records_sha256": data.digest,
-    }
-    if not workdir.config.is_file():
-        header = f"The resolved settings of this run. To run it again:\npython -m harness.train --config {workdir.config} --run runs/NEW"
-        files.write_text(workdir.config, settings.as_yaml(config, header=header))
-    files.write_json(workdir.environment, environment)
 
 
 def _announce(config: Config, data: manifest.Manifest, devices) -> None:
@@ -148,8 +83,8 @@ def _report(workdir: Workdir) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{workdir.metrics} cannot be read: {error}.") from None
     print(
-        f"validation accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, {found['num_examples']} pictures), "
-        f"loss {found['loss']:.4f}, best of {found['epochs']} epochs: {found['best_epoch']}\n"
+        f"validation accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"{found['num_examples']} pictures), loss {found['loss']:.4f}, best of {found['epochs']} epochs: {found['best_epoch']}\n"
         f"run: {workdir.root}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
     )
 

@@ -1,0 +1,87 @@
+"""Opens a run folder: refuses one that belongs to another run, and writes what a new one is started with."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from harness import __version__, files, settings
+from harness.config import Config
+from harness.errors import CheckpointError
+from harness.manifest import Manifest
+from harness.workdir import Workdir
+
+# The sections a run must keep to go on; the others say where things are and what the machine lends.
+_KEPT = ("augment", "model", "optim", "train")
+
+
+def check(workdir: Workdir, config: Config, data: Manifest) -> None:
+    """Looks whether a run of this config and these records may start or go on in the folder.
+
+    Raises:
+      CheckpointError: the folder holds another run, or something that is no run.
+    """
+    if not workdir.root.exists() or (workdir.root.is_dir() and not any(workdir.root.iterdir())):
+        return
+    if not workdir.config.is_file() or not workdir.environment.is_file():
+        raise CheckpointError(f"{workdir.root} exists but holds no run. Give another folder: --run runs/NEW")
+    if differing := settings.list_differences(load_config(workdir), config, _KEPT):
+        raise CheckpointError(
+            f"{workdir.root} was started with other settings: {'; '.join(differing)}. Give the same settings to go on, "
+            "or another folder: --run runs/NEW"
+        )
+    try:
+        records_before = json.loads(workdir.environment.read_text(encoding="utf-8"))["records_sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{workdir.environment} cannot be read: {error!r}. Give another folder: --run runs/NEW"
+        ) from None
+    if records_before != data.digest:
+        raise CheckpointError(
+            f"{workdir.root} was started with other records than {config.data.records_folder} holds now. Give those "
+            "records to go on, or another folder: --run runs/NEW"
+        )
+
+
+def claim(workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping[str, object]) -> None:
+    """Writes environment.json and config.yaml, which make the folder a run.
+
+    Raises:
+      CheckpointError: the folder cannot be written.
+    """
+    environment = {
+        "harness": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
+        "platform": platform.platform(),
+        "asked": {"gpus": config.runtime.gpus, "precision": config.train.precision, "cache": config.data.cache},
+        "in_force": in_force,
+        "records": str(config.data.records_folder),
+        "records_sha256": data.digest,
+    }
+    command = f"python -m harness.train --config {workdir.config} --run runs/NEW"
+    try:
+        files.write_json(workdir.environment, environment)
+        if not workdir.config.is_file():
+            files.write_text(
+                workdir.config,
+                settings.as_yaml(config, header=f"The resolved settings of this run. To run it again:\n{command}"),
+            )
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to {workdir.root}: {error.strerror}. Give another folder: --run FOLDER"
+        ) from None
+
+
+def load_config(workdir: Workdir) -> Config:
+    """Returns the config a run was started with.
+
+    Raises:
+      CheckpointError: the folder is no run.
+    """
+    if not workdir.config.is_file():
+        raise CheckpointError(
+            f"{workdir.root} is no run folder ({workdir.config.name} is missing). Train one: "
+            f"python -m harness.train --run {workdir.root}"
+        )
+    return settings.make_config(settings.read_file(workdir.config))
