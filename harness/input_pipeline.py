@@ -11,7 +11,7 @@ function of the seed, e and k, so an epoch can start at any step.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from harness.config import Config
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
+_CYCLE_LENGTH = 8  # shards read at a time
 _SHUFFLE_BUFFER = 4096  # serialized examples, about 30 kB each
 
 
@@ -129,17 +130,9 @@ def _gather_batches(split: Split, order: np.ndarray, batch_size: int, first_step
 def _stream_batches(
     split: Split, batch_size: int, first_step: int, *, shuffle_seed: tuple[int, int] | None
 ) -> tf.data.Dataset:
-    paths = np.array(split.shard_paths)
+    serialized = tf.data.TFRecordDataset(list(split.shard_paths))
     if shuffle_seed is not None:
-        paths = np.random.default_rng(shuffle_seed).permutation(paths)
-    serialized = tf.data.Dataset.from_tensor_slices(paths).interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=min(8, len(paths)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    if shuffle_seed is not None:
-        serialized = serialized.shuffle(_SHUFFLE_BUFFER, seed=int(np.random.default_rng(shuffle_seed).integers(2**31)))
+        serialized = _shuffle_shards(split.shard_paths, np.random.default_rng(shuffle_seed))
     examples = serialized.skip(first_step * batch_size).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
 
     def pad(image: tf.Tensor, label: tf.Tensor) -> Batch:
@@ -150,3 +143,26 @@ def _stream_batches(
         return {"image": image, "label": tf.gather(label, index), "weight": weight}
 
     return examples.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _shuffle_shards(paths: Sequence[str], random: np.random.Generator) -> tf.data.Dataset:
+    """Reads the shards several at a time in a drawn order, and shuffles what comes out."""
+    dataset = tf.data.Dataset.from_tensor_slices(random.permutation(np.array(paths)))
+    dataset = dataset.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(_CYCLE_LENGTH, len(paths)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return dataset.shuffle(_SHUFFLE_BUFFER, seed=int(random.integers(2**31)))
+
+
+def read_stored(split: Split, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
+    """Returns the file name and stored JPEG of the examples at these positions in the order of the records."""
+    features = {key: tf.io.FixedLenFeature([], tf.string) for key in (records.FILENAME, records.IMAGE)}
+    wanted, found = set(positions), {}
+    for index, serialized in enumerate(tf.data.TFRecordDataset(list(split.shard_paths))):
+        if index in wanted:
+            example = tf.io.parse_single_example(serialized, features)
+            found[index] = example[records.FILENAME].numpy().decode(), example[records.IMAGE].numpy()
+    return found

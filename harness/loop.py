@@ -4,6 +4,7 @@ It installs no signal handlers and parses nothing: whoever calls it says where, 
 """
 
 import dataclasses
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from harness import augment, export, files, input_pipeline, manifest, metrics, models, optim, plots, tracking
+from harness import augment, export, files, input_pipeline, manifest, metrics, models, optim, plots, report, tracking
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config
 from harness.distribute import Devices
@@ -22,9 +23,11 @@ from harness.errors import InterruptedRun
 from harness.input_pipeline import Batch, Split
 from harness.manifest import Manifest
 from harness.metrics import Metrics
+from harness.report import Mistake
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
+_NUM_MISTAKES = 12  # shown in the report
 _PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 TrainStep = Callable[[Batch], tf.Tensor]
@@ -107,19 +110,14 @@ def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     return predict_step
 
 
-def evaluate(
-    predict_step: PredictStep,
-    split: Split,
-    strategy: tf.distribute.Strategy,
-    *,
-    batch_size: int,
-    class_names: tuple[str, ...],
-) -> Metrics:
-    """Measures a model on every example of a split, each counted exactly once."""
+def predict_split(
+    predict_step: PredictStep, split: Split, strategy: tf.distribute.Strategy, *, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels int [n] and probabilities float32 [n, num_classes] of all examples, in the records' order."""
     batches = strategy.experimental_distribute_dataset(input_pipeline.make_eval_batches(split, batch_size))
     rows = np.concatenate([predict_step(batch).numpy() for batch in batches])
     rows = rows[rows[:, -1] > 0]
-    return metrics.measure(rows[:, -2].astype(int), rows[:, :-2], class_names)
+    return rows[:, -2].astype(int), rows[:, :-2]
 
 
 def train_and_evaluate(
@@ -260,19 +258,50 @@ class _Run:
         ]
         files.write_text(self.workdir.metrics_csv, "\n".join(lines) + "\n")
 
-    def evaluate(self, split: Split) -> Metrics:
-        """Measures the model as it stands."""
-        return evaluate(
-            self.trainee.predict_step,
-            split,
-            self.devices.strategy,
-            batch_size=self.config.train.batch_size,
-            class_names=self.data.class_names,
+    def predict(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels and probabilities of the model as it stands."""
+        return predict_split(
+            self.trainee.predict_step, split, self.devices.strategy, batch_size=self.config.train.batch_size
         )
 
+    def evaluate(self, split: Split) -> Metrics:
+        """Measures the model as it stands."""
+        return metrics.measure(*self.predict(split), self.data.class_names)
+
     def write_results(self, split: Split, progress: Progress) -> Metrics:
-        """Writes export, plots and, last, metrics.json for the best weights, which are in the model."""
-        found = self.evaluate(split)
+        """Writes export, plots, report and, last, metrics.json for the best weights, which are in the model."""
+        labels, chances = self.predict(split)
+        found = metrics.measure(labels, chances, self.data.class_names)
+        summary = {
+            "split": "validation",
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "num_parameters": self.trainee.model.count_params(),
+            "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
+            "export_difference": self._export(split),
+        }
+        name = self.workdir.root.name
+        curves = plots.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
+        confusion = plots.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
+        page = report.render(
+            name,
+            found,
+            summary=summary,
+            curves=curves,
+            confusion=confusion,
+            mistakes=self._list_mistakes(split, labels, chances),
+            config=self.config,
+            environment=json.loads(self.workdir.environment.read_text(encoding="utf-8")),
+        )
+        files.write_bytes(self.workdir.curves, curves)
+        files.write_bytes(self.workdir.confusion, confusion)
+        files.write_text(self.workdir.report, page)
+        figures = {"val_loss": found.loss, "val_accuracy": found.accuracy}
+        tracking.write_hparams(self.workdir, self.config, figures)
+        files.write_json(self.workdir.metrics, {**dataclasses.asdict(found), **summary})
+        return found
+
+    def _export(self, split: Split) -> float:
         probe = next(iter(input_pipeline.make_eval_batches(split, min(_PROBE_PICTURES, split.num_examples))))["image"]
         difference = export.export_model(
             self.trainee.model,
@@ -283,21 +312,17 @@ class _Run:
             precision=self.devices.precision,
             probe=probe.numpy(),
         )
-        log.info("exported %s; read back, it differs by %.1g at most", self.workdir.export, difference)
-        name = self.workdir.root.name
-        curves = plots.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
-        files.write_bytes(self.workdir.curves, curves)
-        title = f"{name}: {found.num_examples} validation pictures"
-        files.write_bytes(self.workdir.confusion, plots.draw_confusion(found, title=title))
-        summary = {
-            "split": "validation",
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "num_parameters": self.trainee.model.count_params(),
-            "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
-            "export_difference": difference,
-        }
-        figures = {"val_loss": found.loss, "val_accuracy": found.accuracy}
-        tracking.write_hparams(self.workdir, self.config, figures)
-        files.write_json(self.workdir.metrics, {**dataclasses.asdict(found), **summary})
-        return found
+        log.info("exported %s; read back, its probabilities differ by %.1g at most", self.workdir.export, difference)
+        return difference
+
+    def _list_mistakes(self, split: Split, labels: np.ndarray, chances: np.ndarray) -> list[Mistake]:
+        """The wrong answers the model was surest of."""
+        predicted = chances.argmax(axis=1)
+        wrong = np.flatnonzero(predicted != labels)
+        worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
+        stored = input_pipeline.read_stored(split, worst)
+        names = self.data.class_names
+        return [
+            Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])
+            for i in worst
+        ]

@@ -82,10 +82,11 @@ def _report(workdir: Workdir) -> None:
         low, high = found["accuracy_ci95"]
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{workdir.metrics} cannot be read: {error}.") from None
+    interval = f"95 % interval {low:.3f} to {high:.3f}, {found['num_examples']} pictures"
     print(
-        f"validation accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"{found['num_examples']} pictures), loss {found['loss']:.4f}, best of {found['epochs']} epochs: {found['best_epoch']}\n"
-        f"run: {workdir.root}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
+        f"validation accuracy {found['accuracy']:.3f} ({interval}), loss {found['loss']:.4f}, "
+        f"epoch {found['best_epoch']} of {found['epochs']}\n"
+        f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
     )
 
 

@@ -40,7 +40,10 @@ def main(argv: Sequence[str]) -> int:
     best = trials[0]
     best_config = _trial_config(given, best.hyperparameters.values, "best trial")
     path = config.tune.folder / "best.yaml"
-    header = f"The best of {len(trials)} trials ({config.tune.objective} {best.score:.4f}):\npython -m harness.train --config {path}"
+    header = (
+        f"The best of {len(trials)} trials: {config.tune.objective} {best.score:.4f}.\n"
+        f"python -m harness.train --config {path}"
+    )
     files.write_text(path, settings.as_yaml(best_config, header=header))
     print(_describe(trials, config))
     return ExitCode.DONE

@@ -1,0 +1,94 @@
+"""What the tests share: drawn pictures, commands as subprocesses, and one small run for all who only look."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def draw_face(seed: int, *, happy: bool, size: int = 64) -> np.ndarray:
+    """A smiling or frowning face, a little different for every seed: uint8 [size, size, 3], RGB."""
+    random = np.random.default_rng(seed)
+    face = np.full((size, size, 3), 255, np.uint8)
+    centre = (size // 2 + int(random.integers(-3, 4)), size // 2 + int(random.integers(-3, 4)))
+    cv2.circle(face, centre, size // 2 - 6, tuple(int(v) for v in random.integers(120, 250, 3)), -1)
+    for side in (-1, 1):
+        cv2.circle(face, (centre[0] + side * size // 7, centre[1] - size // 8), size // 16, (20, 20, 20), -1)
+    mouth = (centre[0], centre[1] + (size // 12 if happy else size // 4))
+    angles = (20, 160) if happy else (200, 340)
+    cv2.ellipse(face, mouth, (size // 5, size // 7), 0, *angles, (20, 20, 20), 2)
+    return face
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return path
+
+
+def write_faces(folder: Path, num_each: int = 12) -> Path:
+    for label in ("happy", "sad"):
+        for index in range(num_each):
+            face = draw_face(1000 * (label == "sad") + index, happy=label == "happy")
+            write_picture(folder / label / f"face_{index:02d}.png", face)
+    return folder
+
+
+def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
+    """Runs `python -m harness.MODULE` to its end."""
+    return subprocess.run(
+        command_line(module, *arguments),
+        cwd=cwd,
+        env=command_environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def command_line(module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", f"harness.{module}", *map(str, arguments)]
+
+
+def command_environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "COLUMNS": "120"}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+SMOKE = ROOT / "configs" / "smoke.yaml"
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("pictures") / "faces")
+
+
+@pytest.fixture(scope="session")
+def face_records(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("records") / "faces"
+    done = run_command("build_records", "--config", SMOKE, "--images", faces, "--records", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "smoke"
+    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", folder, "--gpus", "all")
+    assert done.returncode == 0, done.stderr
+    assert "no GPU found: training on the CPU" in done.stderr
+    assert "WARNING" not in done.stderr and "E0000" not in done.stderr  # TensorFlow's own lines stay away
+    return folder

@@ -1,0 +1,51 @@
+"""Properties of the split."""
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.split import assign_splits
+
+classes = st.dictionaries(st.sampled_from(["happy", "sad", "angry"]), st.integers(1, 9), min_size=1)
+group_sets = st.dictionaries(st.text(min_size=1, max_size=6), classes, min_size=1, max_size=60)
+
+
+@given(group_sets, st.integers(0, 99))
+def test_every_group_is_on_one_side_whatever_the_order(groups, seed):
+    shuffled = list(groups.items())
+    random.Random(seed).shuffle(shuffled)
+    sides = assign_splits(groups, validation=0.2, test=0.1, seed=seed)
+    assert sides == assign_splits(dict(shuffled), validation=0.2, test=0.1, seed=seed)
+    assert set(sides) == set(groups)
+    assert set(sides.values()) <= {"train", "validation", "test"}
+
+
+@given(st.integers(2, 200), st.integers(2, 200), st.sampled_from([0.1, 0.2, 0.5]), st.integers(0, 99))
+def test_shares_of_single_pictures_are_exact_to_one_picture(num_happy, num_sad, validation, seed):
+    groups = {f"h{i}": {"happy": 1} for i in range(num_happy)} | {f"s{i}": {"sad": 1} for i in range(num_sad)}
+    sides = assign_splits(groups, validation=validation, seed=seed)
+    found = Counter((key[0], side) for key, side in sides.items())
+    for letter, total in (("h", num_happy), ("s", num_sad)):
+        assert abs(found[letter, "validation"] - validation * total) <= 1
+        assert found[letter, "validation"] >= 1 and found[letter, "train"] >= 1
+
+
+@given(group_sets, st.integers(0, 99))
+def test_a_class_with_two_groups_of_its_own_is_in_train_and_validation(groups, seed):
+    sides = assign_splits(groups, validation=0.2, seed=seed)
+    for name in {name for counts in groups.values() for name in counts}:
+        own = [key for key, counts in groups.items() if set(counts) == {name}]
+        if len(own) >= 2:
+            present = {sides[key] for key, counts in groups.items() if name in counts}
+            assert present == {"train", "validation"}
+
+
+def test_another_seed_gives_another_split():
+    groups = {f"g{i}": {"happy": 1} for i in range(50)}
+    assert assign_splits(groups, validation=0.2, seed=0) != assign_splits(groups, validation=0.2, seed=1)
+
+
+def test_no_validation_share_leaves_everything_in_train():
+    assert assign_splits({"a": {"x": 1}, "b": {"x": 2}}, validation=0.0) == {"a": "train", "b": "train"}
