@@ -79,12 +79,12 @@ class AugmentConfig(_Section):
     rotation: float = Field(15.0, ge=0, le=180, description="largest rotation to either side, in degrees")
     zoom: Rate = Field(0.2, description="largest change of size, as a fraction")
     shift: Rate = Field(0.1, description="largest shift along each axis, as a fraction of the side")
-    shear: float = Field(0.0, ge=0, le=60, description="largest shear, in degrees")
+    shear: float = Field(5.0, ge=0, le=60, description="largest shear, in degrees")
     brightness: Rate = Field(0.2, description="largest change of brightness, as a fraction of white")
     contrast: Rate = Field(0.3, description="largest change of contrast, as a fraction")
-    saturation: Probability = Field(0.5, description="largest change of saturation, as a fraction")
-    hue: float = Field(0.0, ge=0, le=180, description="largest rotation of the hue, in degrees")
-    grayscale: Probability = Field(0.0, description="probability that all colour is removed")
+    saturation: Probability = Field(0.8, description="largest change of saturation, as a fraction")
+    hue: float = Field(90.0, ge=0, le=180, description="largest rotation of the hue, in degrees")
+    grayscale: Probability = Field(0.2, description="probability that all colour is removed")
 
 
 class ModelConfig(_Section):
@@ -119,12 +119,24 @@ class TrainConfig(_Section):
 
     run: FolderPath | None = Field(None, description="run folder; null: runs/ and the name of the config file")
     epochs: int = Field(30, ge=1, description="passes over the training split at most")
-    batch_size: int = Field(32, ge=1, description="pictures a step, over all replicas together")
-    patience: int = Field(10, ge=0, description="epochs without a lower validation loss before stopping; 0: never stop")
+    batch_size: int = Field(16, ge=1, description="pictures a step, over all replicas together")
+    min_epochs: int = Field(
+        15, ge=1, description="the first epoch whose weights may be the best, at most half of train.epochs"
+    )
+    patience: int = Field(
+        10,
+        ge=0,
+        description="epochs without a lower validation loss before stopping, from min_epochs on; 0: never stop",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="arithmetic of the layers; auto: what the GPU is fast in, float32 on CPUs"
     )
     seed: Seed = Field(0, description="seed of the weights, the order of pictures, dropout and augmentation")
+
+    @property
+    def first_judged_epoch(self) -> int:
+        """The first epoch whose weights may be kept; the validation loss of the first few says little."""
+        return max(1, min(self.min_epochs, self.epochs // 2))
 
 
 class RuntimeConfig(_Section):

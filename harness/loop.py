@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from harness import augment, export, files, input_pipeline, manifest, metrics, models, optim, plots, report, tracking
 from harness.checkpoint import Checkpoints, Progress
-from harness.config import Config
+from harness.config import Config, TrainConfig
 from harness.distribute import Devices
 from harness.errors import InterruptedRun
 from harness.input_pipeline import Batch, Split
@@ -150,15 +150,15 @@ def train_and_evaluate(
     workdir.interrupted.unlink(missing_ok=True)
     run = _Run(config, workdir, devices, data, trainee, checkpoints, should_stop)
     with tracking.open_tracker(workdir) as tracker:
-        while progress.epoch < config.train.epochs and not _is_over(progress, config.train.patience):
+        while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
             seconds = run.train_epoch(train_split, progress)
             run.finish_epoch(validation_split, progress, tracker, seconds)
     checkpoints.restore_best()
     return run.write_results(validation_split, progress)
 
 
-def _is_over(progress: Progress, patience: int) -> bool:
-    return bool(patience) and progress.epoch - progress.best_epoch >= patience
+def _is_over(progress: Progress, train: TrainConfig) -> bool:
+    return bool(train.patience and progress.best_epoch) and progress.epoch - progress.best_epoch >= train.patience
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,8 @@ class _Run:
         }
         progress.history.append(row)
         progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
-        if progress.best_loss is None or found.loss < progress.best_loss:
+        is_judged = progress.epoch >= self.config.train.first_judged_epoch
+        if is_judged and (progress.best_loss is None or found.loss < progress.best_loss):
             progress.best_loss, progress.best_epoch = found.loss, progress.epoch
             self.checkpoints.save_best(progress)
         tracker.write("train", progress.epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})

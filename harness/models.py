@@ -10,7 +10,7 @@ from harness.config import ModelConfig
 
 LOGITS = "logits"
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_EDGE_GAIN = 2.0  # a full step from black to white answers with about 1
+_EDGE_GAIN = 4.0  # a full step from black to white answers with 2
 _EDGE_NOISE = 0.02  # tells equal filters apart
 
 

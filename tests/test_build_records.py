@@ -1,0 +1,304 @@
+"""python -m harness.build_records on folders as people have them."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import tensorflow as tf
+from conftest import (
+    ROOT,
+    SMOKE,
+    command_environment,
+    command_line,
+    draw_face,
+    files_of,
+    run_command,
+    write_faces,
+    write_picture,
+)
+
+from harness import manifest
+from harness.errors import DataError
+
+
+def build(images, records, *flags):
+    return run_command("build_records", "--config", SMOKE, "--images", images, "--records", records, *flags)
+
+
+def read_findings(records):
+    with (records / "cleaning.csv").open(newline="") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def read_examples(records):
+    found = {}
+    for shard in sorted(records.glob("*.tfrecord")):
+        for serialized in tf.data.TFRecordDataset(str(shard)):
+            feature = tf.train.Example.FromString(serialized.numpy()).features.feature
+            found[feature["image/filename"].bytes_list.value[0].decode()] = (shard.name.split("-")[0], feature)
+    return found
+
+
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory):
+    """Good pictures, and one of each thing that goes wrong."""
+    folder = write_faces(tmp_path_factory.mktemp("odd") / "odd", num_each=10)
+    happy, sad = folder / "happy", folder / "sad"
+    good = (happy / "face_00.png").read_bytes()
+    jpeg = cv2_jpeg(draw_face(77, happy=True))
+    (happy / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (happy / "empty.png").write_bytes(b"")
+    (happy / "text.jpg").write_text("not a picture at all")
+    (happy / "cut.png").write_bytes(good[: len(good) * 2 // 3])
+    write_picture(happy / "dot.png", draw_face(1, happy=True)[:1, :1])
+    (happy / "copy of face 0.png").write_bytes(good)
+    write_picture(happy / "really_webp.webp", draw_face(78, happy=True)).rename(happy / "really_webp.jpg")
+    write_picture(happy / "deep" / "er" / "ünï cödé.png", draw_face(79, happy=True))
+    (happy / ".hidden.png").write_bytes(good)
+    (sad / "Thumbs.db").write_bytes(b"\0" * 10)
+    conflict = draw_face(80, happy=False)
+    write_picture(happy / "both.png", conflict)
+    write_picture(sad / "both.bmp", conflict)
+    (folder / "notes.txt").write_text("beside the classes")
+    return folder
+
+
+def cv2_jpeg(pixels):
+    from harness import images
+
+    return images.encode_jpeg(pixels, 90)
+
+
+@pytest.fixture(scope="module")
+def odd_records(odd_folder, tmp_path_factory):
+    before = files_of(odd_folder)
+    records = tmp_path_factory.mktemp("built") / "odd"
+    done = build(odd_folder, records)
+    assert done.returncode == 0, done.stderr
+    assert files_of(odd_folder) == before, "the sources are only read"
+    return records, done
+
+
+def test_every_file_has_its_verdict(odd_records, odd_folder):
+    findings = read_findings(odd_records[0])
+    assert set(findings) == {path for path in files_of(odd_folder) if path != "notes.txt"}
+    rejected = {path: row["reason"] for path, row in findings.items() if row["verdict"] == "rejected"}
+    assert rejected == {
+        "happy/.hidden.png": "system_file",
+        "happy/cut.jpg": "cut_off",
+        "happy/cut.png": "cut_off",
+        "happy/dot.png": "too_small",
+        "happy/empty.png": "empty",
+        "happy/face_00.png": "duplicate",  # "copy of face 0.png" comes first in the alphabet
+        "happy/text.jpg": "not_an_image",
+        "happy/both.png": "label_conflict",
+        "sad/Thumbs.db": "system_file",
+        "sad/both.bmp": "label_conflict",
+    }
+    assert findings["happy/dot.png"]["measured"] == "1x1 pixels"
+    assert findings["happy/dot.png"]["limit"] == "sides of at least 32"
+    assert findings["happy/both.png"]["measured"] == "equals sad/both.bmp"
+    assert findings["sad/both.bmp"]["measured"] == "equals happy/both.png"
+    assert findings["happy/really_webp.jpg"]["format"] == "webp"
+
+
+def test_the_screen_shows_the_sums(odd_records):
+    lines = [line.split() for line in odd_records[1].stderr.splitlines()]
+    assert ["happy", "20", "12", "1", "1", "1", "2", "1", "1", "1"] in lines
+    assert ["sad", "12", "10", "1", "0", "0", "0", "0", "0", "1"] in lines
+
+
+def test_the_records_hold_what_the_findings_say(odd_records, odd_folder):
+    examples, findings = read_examples(odd_records[0]), read_findings(odd_records[0])
+    kept = {path: row for path, row in findings.items() if row["verdict"] == "kept"}
+    assert set(examples) == set(kept)
+    for path, (split, feature) in examples.items():
+        assert split == kept[path]["split"]
+        assert (
+            feature["image/sha256"].bytes_list.value[0].decode()
+            == hashlib.sha256((odd_folder / path).read_bytes()).hexdigest()
+        )
+        assert feature["image/class/text"].bytes_list.value[0].decode() == path.split("/")[0]
+        assert feature["image/class/label"].int64_list.value[0] == ["happy", "sad"].index(path.split("/")[0])
+        assert (feature["image/height"].int64_list.value[0], feature["image/width"].int64_list.value[0]) == (32, 32)
+        assert tf.io.decode_jpeg(feature["image/encoded"].bytes_list.value[0]).shape == (32, 32, 3)
+
+
+def test_the_manifest_counts_and_digests_every_shard(odd_records):
+    found = manifest.load(odd_records[0])
+    assert found.class_names == ("happy", "sad")
+    assert found.num_examples == 22
+    assert {name: info.num_examples for name, info in found.splits.items()} == {"train": 18, "validation": 4, "test": 0}
+    assert sum(len(info.shards) for info in found.splits.values()) == len(list(odd_records[0].glob("*.tfrecord")))
+    manifest.verify(found, odd_records[0])
+
+
+def test_one_worker_and_three_write_the_same_bytes(odd_folder, odd_records, tmp_path):
+    for workers in (1, 3):
+        done = build(odd_folder, tmp_path / str(workers), "--runtime.workers", workers)
+        assert done.returncode == 0, done.stderr
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "3") == files_of(odd_records[0])
+
+
+def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(faces, tmp_path):
+    images, records = tmp_path / "faces", tmp_path / "records"
+    shutil.copytree(faces, images)
+    assert build(images, records).returncode == 0
+    before = files_of(records)
+    done = build(images, records)
+    assert done.returncode == 0 and "is up to date: 20 train, 4 validation" in done.stderr
+    (images / "happy" / "face_00.png").unlink()
+    done = build(images, records)
+    assert done.returncode == 3 and "was built from other pictures" in done.stderr and "--overwrite" in done.stderr
+    done = build(faces, records, "--split.seed", "5")
+    assert done.returncode == 3 and "was built from other settings" in done.stderr
+    assert files_of(records) == before
+    assert build(images, records, "--overwrite").returncode == 0
+    assert manifest.load(records).num_examples == 23
+
+
+def test_a_killed_build_publishes_nothing_and_the_next_one_succeeds(faces, tmp_path):
+    images, records = tmp_path / "many", tmp_path / "records" / "many"
+    for copy in range(12):
+        for path in faces.rglob("*.png"):
+            target = images / path.parent.name / f"{copy}_{path.name}"
+            write_picture(
+                target, draw_face(hash((copy, path.name)) % 2**31, happy=path.parent.name == "happy", size=512)
+            )
+    process = subprocess.Popen(
+        command_line("build_records", "--images", images, "--records", records, "--quiet"),
+        cwd=ROOT,
+        env=command_environment(),
+        start_new_session=True,
+    )
+    work = records.parent / ".many.building"
+    deadline = time.monotonic() + 60
+    while not (work.exists() and any(work.rglob("0*"))) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not records.exists()
+    done = build(images, records)
+    assert done.returncode == 0, done.stderr
+    assert not work.exists()
+    manifest.verify(manifest.load(records), records)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(faces, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for flags in ((), ("--overwrite",)):
+        done = build(faces, tmp_path, *flags)
+        assert done.returncode == 3 and "holds no records" in done.stderr
+    assert files_of(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_a_class_without_a_usable_picture_is_an_error(faces, tmp_path):
+    images = tmp_path / "faces"
+    shutil.copytree(faces, images)
+    (images / "angry").mkdir()
+    (images / "angry" / "a.png").write_bytes(b"")
+    done = build(images, tmp_path / "records")
+    assert done.returncode == 3
+    assert "angry has no usable picture: 1 empty" in done.stderr
+    assert not (tmp_path / "records").exists()
+
+
+def test_one_class_folder_is_not_enough(faces, tmp_path):
+    shutil.copytree(faces / "happy", tmp_path / "one" / "happy")
+    done = build(tmp_path / "one", tmp_path / "records")
+    assert done.returncode == 3 and "found happy" in done.stderr
+
+
+@pytest.mark.parametrize("rule", ["face_([0-9]+)", "groups.csv:person"])
+def test_a_group_stays_on_one_side(faces, tmp_path, rule):
+    images, records = tmp_path / "faces", tmp_path / "records"
+    shutil.copytree(faces, images)
+    rows = [f"{path.parent.name}/{path.name},{path.stem[-2:]}" for path in sorted(images.rglob("*.png"))]
+    (images / "groups.csv").write_text("path,person\n" + "\n".join(rows) + "\n")
+    assert build(images, records, "--split.group_by", rule).returncode == 0
+    sides = {}
+    for split, feature in read_examples(records).values():
+        sides.setdefault(feature["image/group"].bytes_list.value[0], set()).add(split)
+    assert len(sides) == 12 and all(len(found) == 1 for found in sides.values())
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "expected"),
+    [
+        ("face_[", 2, "is no regular expression"),
+        ("face_.*", 2, "with 0 groups: expected one"),
+        ("people.csv:name", 3, "cannot be read"),
+    ],
+)
+def test_a_wrong_group_rule_is_explained(faces, tmp_path, rule, code, expected):
+    done = build(faces, tmp_path / "records", "--split.group_by", rule)
+    assert done.returncode == code and expected in done.stderr
+
+
+def test_the_sample_keeps_all_drawings_of_one_emoji_on_one_side(tmp_path):
+    done = run_command("build_records", "--records", tmp_path / "sample")
+    assert done.returncode == 0, done.stderr
+    findings = read_findings(tmp_path / "sample")
+    assert len(findings) == 191 and all(row["verdict"] == "kept" for row in findings.values())
+    sides = {}
+    for row in findings.values():
+        emoji = row["path"].split("_")[1].removesuffix(".png")
+        assert row["group"] == emoji
+        sides.setdefault(emoji, set()).add(row["split"])
+    assert len(sides) == 39 and all(len(found) == 1 for found in sides.values())
+    found = manifest.load(tmp_path / "sample").splits
+    assert 0.15 < found["validation"].num_examples / 191 < 0.25
+    assert {
+        feature["image/height"].int64_list.value[0] for _, feature in read_examples(tmp_path / "sample").values()
+    } == {256}
+
+
+class TestManifest:
+    @pytest.fixture
+    def records(self, face_records, tmp_path):
+        return shutil.copytree(face_records, tmp_path / "faces")
+
+    def test_a_cut_shard_is_named_with_both_sizes(self, records):
+        shard = sorted(records.glob("*.tfrecord"))[0]
+        size = shard.stat().st_size
+        with shard.open("r+b") as file:
+            file.truncate(size - 7)
+        with pytest.raises(DataError, match=f"{shard.name} has {size - 7} bytes but the manifest says {size}"):
+            manifest.load(records)
+
+    def test_a_missing_shard_is_named(self, records):
+        shard = sorted(records.glob("*.tfrecord"))[0]
+        shard.unlink()
+        with pytest.raises(DataError, match=f"{shard.name} is missing"):
+            manifest.load(records)
+
+    def test_a_changed_byte_is_found_by_verify(self, records):
+        shard = sorted(records.glob("*.tfrecord"))[0]
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        shard.write_bytes(content)
+        with pytest.raises(DataError, match="sha256 differs"):
+            manifest.verify(manifest.load(records), records)
+
+    @pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', "[1]"])
+    def test_a_manifest_that_is_none_is_refused(self, records, text):
+        (records / "manifest.json").write_text(text)
+        with pytest.raises(DataError, match="cannot be read as a manifest of format 1"):
+            manifest.load(records)
+
+    def test_a_shard_outside_the_folder_is_refused(self, records):
+        value = json.loads((records / "manifest.json").read_text())
+        value["splits"]["train"]["shards"][0]["file"] = "../secret.tfrecord"
+        (records / "manifest.json").write_text(json.dumps(value))
+        with pytest.raises(DataError, match="outside the folder"):
+            manifest.load(records)
+
+    def test_a_split_that_is_empty_is_an_error_with_those_there_are(self, records):
+        with pytest.raises(DataError, match="no pictures in a split 'test'; it has train, validation"):
+            manifest.load(records).shard_paths(records, "test")

@@ -1,0 +1,66 @@
+"""The commands' manners: help at once, one sentence and a code for an error."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, command_environment, run_command
+
+COMMANDS = ("build_records", "train", "tune", "evaluate", "predict")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_comes_without_tensorflow(command):
+    program = (
+        f"import sys, harness.{command}\n"
+        "try:\n"
+        f"    harness.{command}.main(['--help'])\n"
+        "except SystemExit as stop:\n"
+        "    assert stop.code == 0\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules), 'a heavy import'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=command_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"python -m harness.{command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("train", "--train.epoch", "3"), 2, "error: there is no flag 'train.epoch'. Did you mean 'train.epochs'?"),
+        (
+            ("train", "--epochs", "many"),
+            2,
+            "error: flag --train.epochs: train.epochs is 'many': it should be a valid integer",
+        ),
+        (("train", "--config", "configs/nothing.yaml"), 2, "error: cannot read the config file configs/nothing.yaml"),
+        (("train", "--records", "/nonexistent"), 3, "error: there are no records in /nonexistent"),
+        (("build_records", "--images", "/nonexistent"), 3, "error: there is no images folder /nonexistent"),
+        (("evaluate", "/nonexistent"), 5, "error: /nonexistent is no run folder"),
+        (("predict", "/nonexistent", "x.png"), 5, "error: /nonexistent is no run folder"),
+        (("tune",), 2, "error: tune.space is empty"),
+    ],
+)
+def test_an_error_is_one_sentence_with_its_exit_code(arguments, code, expected):
+    done = run_command(*arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(expected)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_error_of_ours_shows_the_traceback_and_exits_with_1(monkeypatch, capsys):
+    from harness import cli
+
+    def fail(argv):
+        raise ZeroDivisionError("ours")
+
+    assert cli.run(fail) == 1
+    assert "Traceback" in capsys.readouterr().err

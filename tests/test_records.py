@@ -1,0 +1,36 @@
+"""What is written is what TensorFlow reads, byte for byte the same every time."""
+
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import records
+
+features = st.dictionaries(st.text(max_size=20), st.binary(max_size=200) | st.integers(0, 2**63 - 1), max_size=9)
+
+
+@given(features)
+def test_an_example_reads_back_in_tensorflow(given_features):
+    example = tf.train.Example.FromString(records.encode_example(given_features))
+    found = {}
+    for name, feature in example.features.feature.items():
+        values = feature.bytes_list.value or feature.int64_list.value
+        found[name] = values[0]
+    assert found == given_features
+
+
+@given(features)
+def test_the_order_of_features_does_not_change_the_bytes(given_features):
+    backwards = dict(reversed(given_features.items()))
+    assert records.encode_example(given_features) == records.encode_example(backwards)
+
+
+def test_a_shard_reads_back_with_its_checksums(tmp_path):
+    path = tmp_path / records.shard_name("train", 3, 16)
+    examples = [b"", b"one", bytes(range(256)) * 300]
+    num_bytes, digest = records.write_shard(path, examples)
+    assert path.name == "train-00003-of-00016.tfrecord"
+    assert [item.numpy() for item in tf.data.TFRecordDataset(str(path))] == examples
+    assert path.stat().st_size == num_bytes == sum(16 + len(example) for example in examples)
+    assert len(digest) == 64
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]

@@ -1,0 +1,110 @@
+"""Config files and flags: precedence, and errors that name the place."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_command
+
+from harness import settings
+from harness.config import Config
+from harness.errors import ConfigError
+from harness.settings import Setting
+
+
+def read(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    return settings.make_config(settings.read_file(path))
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("train:\n  epochs: 7\n  batch_size: 8\n")
+    given = settings.read_file(path) | {"train.epochs": settings.parse_flag("train.epochs", "9")}
+    config = settings.make_config(given)
+    assert (config.train.epochs, config.train.batch_size, config.train.seed) == (9, 8, 0)
+
+
+def test_exponents_without_a_point_are_numbers(tmp_path):
+    assert read(tmp_path, "optim:\n  learning_rate: 1e-3\n").optim.learning_rate == 0.001
+    assert settings.parse_flag("optim.learning_rate", "2e-4").value == 0.0002
+
+
+def test_text_that_looks_like_a_number_stays_text():
+    config = settings.make_config(
+        {
+            "data.images": settings.parse_flag("data.images", "2024"),
+            "runtime.gpus": settings.parse_flag("runtime.gpus", "2"),
+        }
+    )
+    assert config.data.images == Path("2024")
+    assert config.runtime.gpus == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "train:\n  epochs: 5\n  epoch: 6\n",
+            "my.yaml:3: there is no setting 'train.epoch'. Did you mean 'train.epochs'?",
+        ),
+        ("trian:\n  epochs: 5\n", "my.yaml:1: there is no section 'trian'. Did you mean 'train'?"),
+        ("train:\n  epochs: five\n", "my.yaml:2: train.epochs is 'five': it should be a valid integer"),
+        ("train:\n  epochs: true\n", "my.yaml:2: train.epochs is True: it should be a valid integer"),
+        ("train:\n  epochs: 0\n", "my.yaml:2: train.epochs is 0: it should be greater than or equal to 1"),
+        ("train:\n  epochs: 1\n  epochs: 2\n", "my.yaml:3: train.epochs is stated twice, first at"),
+        ("augment:\n  flip: 1.5\n", "augment.flip is 1.5: it should be less than or equal to 1"),
+        ("optim:\n  learning_rate: .nan\n", "optim.learning_rate is nan: it should be a finite number"),
+        ("model:\n  name: resnet\n", "model.name is 'resnet': it should be 'emotion_cnn'"),
+        ("model:\n  widths: [4, x]\n", "model.widths is [4, 'x'] (at 1): it should be a valid integer"),
+        ("train: 5\n", "my.yaml:1: expected settings under 'train:', found a single value"),
+        ("train:\n  epochs: [1\n", "this is not valid YAML"),
+        ("train:\n  run: !!python/object/apply:os.system [ls]\n", "this is not valid YAML"),
+    ],
+)
+def test_a_wrong_config_is_one_sentence_with_its_place(tmp_path, text, expected):
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path, text)
+    assert expected in str(error.value)
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(ConfigError, match=r"cannot read the config file no\.yaml: No such file"):
+        settings.read_file(Path("no.yaml"))
+
+
+def test_the_saved_config_reads_back_equal(tmp_path):
+    config = settings.make_config({"train.epochs": Setting(3, "test"), "model.widths": Setting([1, 2], "test")})
+    path = tmp_path / "config.yaml"
+    path.write_text(settings.as_yaml(config, header="two\nlines"))
+    assert settings.make_config(settings.read_file(path)) == config
+    assert path.read_text().startswith("# two\n# lines\n")
+
+
+def test_emotion_cnn_yaml_says_the_defaults_out_loud():
+    stated = settings.read_file(ROOT / "configs" / "emotion_cnn.yaml")
+    assert settings.make_config(stated) == Config()
+    used = {name for name in settings.setting_names() if name.split(".")[0] in ("augment", "model", "optim")}
+    assert used <= set(stated)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_is_valid_and_opens_with_its_command(path):
+    settings.make_config(settings.read_file(path))
+    assert path.read_text().startswith("#")
+    assert "python -m harness." in path.read_text()
+
+
+def test_digest_follows_the_values_not_their_source():
+    assert Config().digest("train") == settings.make_config({"train.epochs": Setting(30, "x")}).digest("train")
+    assert Config().digest("train") != settings.make_config({"train.epochs": Setting(31, "x")}).digest("train")
+
+
+def test_show_config_prints_every_setting_with_its_source():
+    done = run_command("train", "--config", "configs/smoke.yaml", "--train.epochs", "4", "--show-config")
+    assert done.returncode == 0
+    lines = {line.split()[0]: line.split(maxsplit=2) for line in done.stdout.splitlines()}
+    assert set(lines) == set(settings.setting_names())
+    assert lines["train.epochs"] == ["train.epochs", "4", "flag --train.epochs"]
+    assert lines["train.batch_size"][2].startswith("configs/smoke.yaml:")
+    assert lines["train.seed"] == ["train.seed", "0", "default"]
