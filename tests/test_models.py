@@ -1,0 +1,86 @@
+"""The networks: sizes, heads, seeds, precision."""
+
+import keras
+import numpy as np
+import pytest
+
+from harness import models
+from harness.config import ModelConfig
+
+
+def build(num_classes=2, image_size=256, seed=0, precision="float32", **settings):
+    return models.build_model(
+        ModelConfig(**settings), num_classes=num_classes, image_size=image_size, seed=seed, precision=precision
+    )
+
+
+def test_the_default_cnn_has_3_696_625_parameters_in_these_layers():
+    model = build()
+    assert model.count_params() == 3_696_625
+    shapes = [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers]
+    assert shapes == [
+        ("InputLayer", (256, 256, 3), 0),
+        ("Rescaling", (256, 256, 3), 0),
+        ("Conv2D", (254, 254, 16), 448),
+        ("MaxPooling2D", (127, 127, 16), 0),
+        ("Dropout", (127, 127, 16), 0),
+        ("Conv2D", (125, 125, 32), 4_640),
+        ("MaxPooling2D", (62, 62, 32), 0),
+        ("Dropout", (62, 62, 32), 0),
+        ("Conv2D", (60, 60, 16), 4_624),
+        ("MaxPooling2D", (30, 30, 16), 0),
+        ("Dropout", (30, 30, 16), 0),
+        ("Flatten", (14_400,), 0),
+        ("Dense", (256,), 3_686_656),
+        ("Dropout", (256,), 0),
+        ("Dense", (1,), 257),
+        ("Activation", (1,), 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "head", "num_outputs"),
+    [(2, "auto", 1), (2, "sigmoid", 1), (2, "softmax", 2), (5, "auto", 5)],
+)
+def test_the_head_follows_the_classes(num_classes, head, num_outputs):
+    model = build(num_classes, image_size=32, head=head)
+    found = model(np.zeros((3, 32, 32, 3), np.float32)).numpy()
+    assert found.shape == (3, num_outputs)
+    if num_outputs > 1:
+        assert found.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_a_seed_decides_all_weights():
+    first, again, other = (build(image_size=32, seed=seed).get_weights() for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other))
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_weights_and_answers_in_float32(precision):
+    model = build(image_size=32, precision=precision)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model.get_layer("conv2").compute_dtype == precision.removeprefix("mixed_")
+    assert model(np.zeros((1, 32, 32, 3), np.float32)).dtype == "float32"
+
+
+def test_edge_kernels_see_edges_and_no_flat_colour():
+    kernels = models.oriented_edges(16, np.random.default_rng(0))
+    assert kernels.shape == (3, 3, 3, 16)
+    flat = kernels.sum(axis=(0, 1, 2))
+    assert np.abs(flat).max() < 0.5
+    step = np.zeros((3, 3, 3))
+    step[:, 2:] = 1.0  # dark to the left, light to the right
+    answers = (kernels * step[..., None]).sum(axis=(0, 1, 2))
+    assert answers[0] > 1.0 and answers[8] < -1.0  # the first looks that way, the ninth the other
+
+
+def test_random_kernels_are_an_option():
+    edges, random = (build(image_size=32, first_kernels=kind).get_layer("conv1").kernel for kind in ("edges", "random"))
+    assert not np.allclose(edges, random)
+
+
+def test_the_saved_model_holds_standard_layers_only(tmp_path):
+    build(image_size=32).save(tmp_path / "model.keras")
+    reread = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert {type(layer).__module__.split(".")[0] for layer in reread.layers} == {"keras"}

@@ -1,0 +1,56 @@
+"""Losses and learning rates against values worked out by hand."""
+
+import math
+
+import pytest
+import tensorflow as tf
+
+from harness import optim
+from harness.config import OptimConfig
+
+
+def rates(steps, **settings):
+    schedule = optim.make_learning_rate(OptimConfig(**settings), steps_per_epoch=10, epochs=10)
+    return [float(schedule(tf.constant(step))) for step in steps]
+
+
+def test_a_constant_rate_is_constant():
+    assert rates([0, 50, 99], learning_rate=0.5) == [0.5, 0.5, 0.5]
+
+
+def test_a_warm_up_rises_in_a_line():
+    assert rates([0, 4, 9, 10], learning_rate=1.0, warmup_epochs=1.0) == pytest.approx([0.1, 0.5, 1.0, 1.0])
+
+
+def test_a_cosine_falls_to_zero_after_the_warm_up():
+    found = rates([19, 20, 60, 100], learning_rate=1.0, schedule="cosine", warmup_epochs=2.0)
+    assert found == pytest.approx([1.0, 1.0, 0.5, 0.0], abs=1e-6)
+
+
+def test_the_sigmoid_loss_is_binary_cross_entropy():
+    loss = optim.make_loss(num_outputs=1, label_smoothing=0.0)
+    found = loss(tf.constant([1, 0]), tf.constant([[2.0], [2.0]])).numpy()
+    assert found == pytest.approx([math.log1p(math.exp(-2)), math.log1p(math.exp(2))])
+
+
+def test_the_softmax_loss_is_categorical_cross_entropy():
+    loss = optim.make_loss(num_outputs=3, label_smoothing=0.0)
+    assert loss(tf.constant([2]), tf.constant([[0.0, 0.0, 0.0]])).numpy() == pytest.approx([math.log(3)])
+
+
+def test_smoothing_spreads_the_label():
+    loss = optim.make_loss(num_outputs=1, label_smoothing=0.2)
+    found = float(loss(tf.constant([1]), tf.constant([[3.0]]))[0])
+    assert found == pytest.approx(0.9 * math.log1p(math.exp(-3)) + 0.1 * math.log1p(math.exp(3)))
+
+
+def test_probabilities_of_one_logit_are_those_of_two_classes():
+    assert optim.probabilities(tf.constant([[0.0]])).numpy().tolist() == [[0.5, 0.5]]
+    assert optim.probabilities(tf.constant([[math.log(3)]])).numpy()[0] == pytest.approx([0.25, 0.75])
+
+
+def test_float16_alone_scales_the_loss():
+    config = OptimConfig()
+    plain = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_bfloat16")
+    scaled = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_float16")
+    assert (type(plain).__name__, type(scaled).__name__) == ("Adam", "LossScaleOptimizer")
