@@ -68,6 +68,7 @@ def _free_bytes() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+@tf.autograph.experimental.do_not_convert
 def parse_example(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the pixels, uint8 [size, size, 3], and the label, int32, of a serialized example."""
     features = {records.IMAGE: tf.io.FixedLenFeature([], tf.string), records.LABEL: tf.io.FixedLenFeature([], tf.int64)}
@@ -85,16 +86,21 @@ def make_train_batches(split: Split, config: Config, *, epoch: int, first_step: 
     else:
         batches = _stream_batches(split, batch_size, first_step, shuffle_seed=(seed, epoch))
     if config.augment.enabled:
-        start = epoch * split.num_batches(batch_size) + first_step
-
-        def add_transforms(index: tf.Tensor, batch: Batch) -> Batch:
-            drawn = augment.draw_transforms(
-                config.augment, seed=seed, step=start + index, batch_size=batch_size, size=split.image_size
-            )
-            return {**batch, **drawn}
-
-        batches = batches.enumerate().map(add_transforms, num_parallel_calls=tf.data.AUTOTUNE)
+        num_batches = split.num_batches(batch_size)
+        drawn = augment.draw_transforms(
+            config.augment, np.random.default_rng([seed, epoch, 1]), num=num_batches * batch_size, size=split.image_size
+        )
+        by_batch = {name: values.reshape(num_batches, batch_size, *values.shape[1:]) for name, values in drawn.items()}
+        transforms = tf.data.Dataset.from_tensor_slices(
+            {name: values[first_step:] for name, values in by_batch.items()}
+        )
+        batches = tf.data.Dataset.zip(batches, transforms).map(_merge)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+@tf.autograph.experimental.do_not_convert
+def _merge(batch: Batch, transforms: Batch) -> Batch:
+    return {**batch, **transforms}
 
 
 def make_eval_batches(split: Split, batch_size: int) -> tf.data.Dataset:
@@ -120,6 +126,7 @@ def _gather_batches(split: Split, order: np.ndarray, batch_size: int, first_step
     weights /= weights.sum(axis=1, keepdims=True)
     indices = order[positions % split.num_examples]
 
+    @tf.autograph.experimental.do_not_convert
     def gather(index: tf.Tensor, weight: tf.Tensor) -> Batch:
         return {"image": tf.gather(split.images, index), "label": tf.gather(split.labels, index), "weight": weight}
 
@@ -135,6 +142,7 @@ def _stream_batches(
         serialized = _shuffle_shards(split.shard_paths, np.random.default_rng(shuffle_seed))
     examples = serialized.skip(first_step * batch_size).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
 
+    @tf.autograph.experimental.do_not_convert
     def pad(image: tf.Tensor, label: tf.Tensor) -> Batch:
         num_valid = tf.shape(label)[0]
         index = tf.range(batch_size) % num_valid

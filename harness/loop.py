@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import keras
@@ -110,16 +110,6 @@ def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     return predict_step
 
 
-def predict_split(
-    predict_step: PredictStep, split: Split, strategy: tf.distribute.Strategy, *, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels int [n] and probabilities float32 [n, num_classes] of all examples, in the records' order."""
-    batches = strategy.experimental_distribute_dataset(input_pipeline.make_eval_batches(split, batch_size))
-    rows = np.concatenate([predict_step(batch).numpy() for batch in batches])
-    rows = rows[rows[:, -1] > 0]
-    return rows[:, -2].astype(int), rows[:, :-2]
-
-
 def train_and_evaluate(
     config: Config, workdir: Workdir, devices: Devices, *, should_stop: Callable[[], str | None] = lambda: None
 ) -> Metrics:
@@ -148,11 +138,13 @@ def train_and_evaluate(
     if progress.step:
         log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
     workdir.interrupted.unlink(missing_ok=True)
-    run = _Run(config, workdir, devices, data, trainee, checkpoints, should_stop)
+    batches = input_pipeline.make_eval_batches(validation_split, config.train.batch_size)
+    validation = devices.strategy.experimental_distribute_dataset(batches)
+    run = _Run(config, workdir, devices, data, trainee, checkpoints, validation, should_stop)
     with tracking.open_tracker(workdir) as tracker:
         while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
             seconds = run.train_epoch(train_split, progress)
-            run.finish_epoch(validation_split, progress, tracker, seconds)
+            run.finish_epoch(progress, tracker, seconds)
     checkpoints.restore_best()
     return run.write_results(validation_split, progress)
 
@@ -171,6 +163,7 @@ class _Run:
     data: Manifest
     trainee: Trainee
     checkpoints: Checkpoints
+    validation: Iterable[Batch]
     should_stop: Callable[[], str | None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
@@ -212,10 +205,10 @@ class _Run:
             f"{self.workdir.root}. The same command goes on from there."
         )
 
-    def finish_epoch(self, split: Split, progress: Progress, tracker: tracking.Tracker, seconds: float) -> None:
+    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker, seconds: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
         loss_sum, correct, num_examples = progress.sums
-        found = self.evaluate(split)
+        found = self.evaluate()
         progress.epoch += 1
         row = {
             "epoch": progress.epoch,
@@ -259,19 +252,19 @@ class _Run:
         ]
         files.write_text(self.workdir.metrics_csv, "\n".join(lines) + "\n")
 
-    def predict(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Returns labels and probabilities of the model as it stands."""
-        return predict_split(
-            self.trainee.predict_step, split, self.devices.strategy, batch_size=self.config.train.batch_size
-        )
+    def predict(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""
+        rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation])
+        rows = rows[rows[:, -1] > 0]
+        return rows[:, -2].astype(int), rows[:, :-2]
 
-    def evaluate(self, split: Split) -> Metrics:
-        """Measures the model as it stands."""
-        return metrics.measure(*self.predict(split), self.data.class_names)
+    def evaluate(self) -> Metrics:
+        """Measures the model as it stands on the validation split."""
+        return metrics.measure(*self.predict(), self.data.class_names)
 
     def write_results(self, split: Split, progress: Progress) -> Metrics:
         """Writes export, plots, report and, last, metrics.json for the best weights, which are in the model."""
-        labels, chances = self.predict(split)
+        labels, chances = self.predict()
         found = metrics.measure(labels, chances, self.data.class_names)
         summary = {
             "split": "validation",

@@ -115,6 +115,10 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         """KerasTuner proposes and remembers; the training loop does the work."""
 
+        def on_trial_begin(self, trial) -> None:
+            super().on_trial_begin(trial)
+            self.save()  # KerasTuner first does so after a trial, so a search stopped in its first would not be found
+
         def run_trial(self, trial, *_args, **_kwargs):
             # KerasTuner takes every other exception for a bad proposal and searches on.
             try:

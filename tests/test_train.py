@@ -1,0 +1,293 @@
+"""python -m harness.train: what a run leaves, how it stops and goes on, and what it refuses."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+from conftest import SMOKE, command_environment, command_line, run_command
+from PIL import Image
+
+from harness import settings
+
+
+def train(records, run, *flags, **options):
+    return run_command("train", "--config", SMOKE, "--records", records, "--run", run, *flags, **options)
+
+
+def read_history(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def final_state(run):
+    """Figures without timings, and the weights."""
+    history = [{name: row[name] for name in row if name != "images_per_s"} for row in read_history(run)]
+    return history, keras.models.load_model(run / "export" / "model.keras").get_weights()
+
+
+def assert_same_state(first, second):
+    assert first[0] == second[0]
+    assert all(np.array_equal(a, b) for a, b in zip(first[1], second[1], strict=True))
+
+
+def test_a_run_leaves_everything_it_promises(smoke_run):
+    names = {path.relative_to(smoke_run).as_posix() for path in smoke_run.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "metrics.json",
+        "curves.png",
+        "confusion.png",
+        "report.html",
+        "export/model.keras",
+        "export/emotion_cnn_model.h5",
+        "export/signature.json",
+        "checkpoints/latest/checkpoint",
+        "checkpoints/best/checkpoint",
+    } <= names
+    assert not [name for name in names if "tmp" in name or name == "INTERRUPTED"]
+    for name in ("curves.png", "confusion.png"):
+        width, height = Image.open(smoke_run / name).size
+        assert min(width, height) > 300
+
+
+def test_the_figures_agree_with_each_other(smoke_run):
+    found = json.loads((smoke_run / "metrics.json").read_text())
+    history = read_history(smoke_run)
+    best = history[found["best_epoch"] - 1]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert best["val_loss"] == min(row["val_loss"] for row in history)
+    assert found["loss"] == pytest.approx(best["val_loss"], rel=1e-6)
+    assert found["accuracy"] == best["val_accuracy"]
+    assert found["num_examples"] == sum(map(sum, found["confusion"])) == 4
+    assert found["export_difference"] <= 1e-4
+
+
+def test_the_environment_says_what_was_asked_and_what_is_in_force(smoke_run):
+    found = json.loads((smoke_run / "environment.json").read_text())
+    assert found["asked"] == {"gpus": "all", "precision": "auto", "cache": "auto"}
+    assert found["in_force"]["precision"] == "float32" and found["in_force"]["devices"] == ["/cpu:0"]
+    assert found["in_force"]["notes"] == ["no GPU found: training on the CPU"]
+
+
+def test_both_exports_give_the_same_probabilities(smoke_run):
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype(np.float32)
+    keras_model = keras.models.load_model(smoke_run / "export" / "model.keras", safe_mode=True)
+    h5_model = keras.models.load_model(smoke_run / "export" / "emotion_cnn_model.h5", compile=False)
+    np.testing.assert_allclose(keras_model.predict(pictures), h5_model.predict(pictures), atol=1e-6)
+    assert {weight.dtype for weight in keras_model.weights} == {"float32"}
+
+
+def test_the_saved_config_trains_the_same_run_again(smoke_run, face_records, tmp_path):
+    again = tmp_path / "again"
+    done = run_command("train", "--config", smoke_run / "config.yaml", "--run", again, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert settings.read_file(again / "config.yaml")["train.epochs"].value == 3
+    assert_same_state(final_state(again), final_state(smoke_run))
+
+
+def test_a_finished_run_is_reported_and_not_touched(smoke_run, face_records):
+    before = (smoke_run / "metrics.json").stat().st_mtime_ns
+    done = train(face_records, smoke_run)
+    assert done.returncode == 0 and "is complete" in done.stderr and "validation accuracy" in done.stdout
+    assert (smoke_run / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_another_config_is_refused_with_the_differing_settings(smoke_run, face_records):
+    done = train(face_records, smoke_run, "--train.epochs", "4", "--seed", "9")
+    assert done.returncode == 5
+    assert "train.epochs was 3, now 4" in done.stderr and "train.seed was 0, now 9" in done.stderr
+
+
+def test_other_records_are_refused(smoke_run, faces, tmp_path):
+    flags = ("--config", SMOKE, "--images", faces, "--records", tmp_path / "other", "--split.seed", "7")
+    assert run_command("build_records", *flags).returncode == 0
+    done = train(tmp_path / "other", smoke_run)
+    assert done.returncode == 5 and "with other records than" in done.stderr
+
+
+def test_a_folder_that_is_no_run_is_left_alone(face_records, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = train(face_records, tmp_path)
+    assert done.returncode == 5 and "holds no run" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_cut_shard_stops_training_before_it_starts(face_records, tmp_path):
+    records = shutil.copytree(face_records, tmp_path / "records")
+    shard = next(records.glob("train-*"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    done = train(records, tmp_path / "run")
+    assert done.returncode == 3 and shard.name in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("2", "shows 0 GPUs"), ("0,1", "shows 0 GPUs")])
+def test_gpus_that_are_not_there_are_refused(face_records, tmp_path, asked, expected):
+    done = train(face_records, tmp_path / "run", "--gpus", asked)
+    assert done.returncode == 2 and expected in done.stderr
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.slow
+def test_a_stopped_run_ends_as_if_it_had_never_stopped(face_records, tmp_path, signal_number):
+    flags = ("--epochs", "40", "--train.patience", "0", "--runtime.deterministic", "true", "--batch-size", "4")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert train(face_records, whole, *flags).returncode == 0
+    process = subprocess.Popen(
+        command_line("train", "--config", SMOKE, "--records", face_records, "--run", stopped, *flags),
+        env=command_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch  3"):
+            break
+    process.send_signal(signal_number)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 75, rest
+    assert f"stopped by {signal_number.name}" in rest and "The same command goes on from there." in rest
+    assert (stopped / "INTERRUPTED").read_text().startswith(signal_number.name)
+    done = train(face_records, stopped, *flags)
+    assert done.returncode == 0 and "going on at epoch" in done.stderr
+    assert not (stopped / "INTERRUPTED").exists()
+    assert_same_state(final_state(stopped), final_state(whole))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_the_same(face_records, tmp_path):
+    flags = ("--epochs", "40", "--train.patience", "0", "--runtime.deterministic", "true", "--data.cache", "none")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(face_records, whole, *flags).returncode == 0
+    process = subprocess.Popen(
+        command_line("train", "--config", SMOKE, "--records", face_records, "--run", killed, *flags),
+        env=command_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch  5"):
+            break
+    process.kill()
+    process.wait()
+    done = train(face_records, killed, *flags)
+    assert done.returncode == 0 and "going on at epoch" in done.stderr
+    assert_same_state(final_state(killed), final_state(whole))
+
+
+@pytest.mark.slow
+def test_two_replicas_learn_what_one_does(face_records, tmp_path):
+    flags = ("--model.dropout", "0", "--model.dense_dropout", "0", "--batch-size", "6", "--train.patience", "0")
+    assert train(face_records, tmp_path / "one", *flags).returncode == 0
+    done = train(face_records, tmp_path / "two", *flags, "--runtime.logical_cpus", "2")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "two" / "environment.json").read_text())["in_force"]["strategy"] == "MirroredStrategy"
+    one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
+    for name in ("loss", "val_loss"):
+        assert [row[name] for row in two] == pytest.approx([row[name] for row in one], rel=1e-4)
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--runtime.logical_cpus", "2", "--batch-size", "5")
+    assert done.returncode == 2 and "2 devices cannot share evenly" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_exports_in_float32(face_records, tmp_path, precision):
+    done = train(face_records, tmp_path / "run", "--train.precision", precision, "--model.head", "softmax")
+    assert done.returncode == 0, done.stderr
+    model = keras.models.load_model(tmp_path / "run" / "export" / "model.keras")
+    assert model.get_layer("conv2").compute_dtype == "float32"
+    assert model.output.shape == (None, 2)
+
+
+@pytest.mark.slow
+def test_early_stopping_keeps_the_best_epoch(face_records, tmp_path):
+    flags = ("--epochs", "60", "--train.min_epochs", "1", "--train.patience", "2", "--optim.learning_rate", "0.05")
+    assert train(face_records, tmp_path / "run", *flags).returncode == 0
+    history = read_history(tmp_path / "run")
+    best = min(history, key=lambda row: row["val_loss"])
+    assert len(history) == best["epoch"] + 2 < 60
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["loss"] == pytest.approx(
+        best["val_loss"], rel=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_three_classes_get_a_softmax(faces, tmp_path):
+    images = shutil.copytree(faces, tmp_path / "images")
+    shutil.copytree(faces / "sad", images / "upside_down")
+    for path in (images / "upside_down").iterdir():
+        Image.open(path).rotate(180).save(path)
+    flags = ("--config", SMOKE, "--records", tmp_path / "records")
+    assert run_command("build_records", *flags, "--images", images).returncode == 0
+    done = run_command("train", *flags, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert found["class_names"] == ["happy", "sad", "upside_down"]
+    assert keras.models.load_model(tmp_path / "run" / "export" / "model.keras").output.shape == (None, 3)
+
+
+@pytest.mark.slow
+def test_the_cnn_learns_faces(face_records, tmp_path):
+    flags = ("--epochs", "60", "--optim.learning_rate", "3e-3", "--model.dense_dropout", "0", "--train.patience", "0")
+    assert train(face_records, tmp_path / "run", *flags, "--model.widths", "[8, 8]").returncode == 0
+    history = read_history(tmp_path / "run")
+    assert max(row["accuracy"] for row in history[-5:]) > 0.8
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+
+
+def test_tensorboard_shows_the_run(smoke_run):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            smoke_run.parent,
+            "--port",
+            str(port),
+            "--host",
+            "127.0.0.1",
+        ],
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        tags = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/scalars/tags", "smoke/validation", timeout_s=60)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+    assert set(tags["smoke/train"]) == {"loss", "accuracy", "lr", "images_per_s"}
+    assert set(tags["smoke/validation"]) >= {"loss", "accuracy"}
+
+
+def _fetch_until(url, key, *, timeout_s):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                found = json.load(answer)
+            if key in found:
+                return found
+        except (urllib.error.URLError, ConnectionError):
+            pass
+        time.sleep(0.3)
+    raise AssertionError(f"{url} did not list {key} within {timeout_s} s")

@@ -1,0 +1,100 @@
+"""python -m harness.tune: every trial a run, the best a config."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+import yaml
+from conftest import command_environment, command_line, run_command
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from harness import settings
+
+
+@pytest.fixture
+def search(face_records, tmp_path):
+    path = tmp_path / "search.yaml"
+    tree = {
+        "data": {"records": str(face_records)},
+        "model": {"widths": [2, 2], "dense_units": 4},
+        "train": {"epochs": 2, "batch_size": 8},
+        "tune": {
+            "folder": str(tmp_path / "tune"),
+            "trials": 2,
+            "max_epochs": 2,
+            "space": {
+                "optim.learning_rate": {"min": 1e-4, "max": 1e-2, "sampling": "log"},
+                "model.dense_units": {"min": 4, "max": 16, "step": 4},
+                "model.head": {"values": ["sigmoid", "softmax"]},
+            },
+        },
+    }
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
+def test_a_search_ends_in_a_config_that_trains(search, tmp_path, algorithm):
+    done = run_command("tune", "--config", search, "--tune.algorithm", algorithm)
+    assert done.returncode == 0, done.stderr
+    trials = sorted((tmp_path / "tune" / "trials").iterdir())
+    assert len(trials) >= 2
+    losses = {trial.name: json.loads((trial / "metrics.json").read_text())["loss"] for trial in trials}
+    best = min(losses, key=losses.get)
+    found = settings.make_config(settings.read_file(tmp_path / "tune" / "best.yaml"))
+    tried = settings.make_config(settings.read_file(tmp_path / "tune" / "trials" / best / "config.yaml"))
+    assert (found.model, found.optim) == (tried.model, tried.optim)
+    assert 1e-4 <= found.optim.learning_rate <= 1e-2 and found.model.dense_units in (4, 8, 12, 16)
+    assert done.stdout.splitlines()[1].split()[0] == best
+    for trial in trials:
+        events = EventAccumulator(str(trial / "hparams")).Reload()
+        assert "_hparams_/session_start_info" in events.summary_metadata
+        assert set(events.Tags()["tensors"]) >= {"val_loss", "val_accuracy"}
+    if algorithm == "random":
+        done = run_command("train", "--config", tmp_path / "tune" / "best.yaml", "--run", tmp_path / "final")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
+    flags = ("--config", search, "--train.epochs", "12", "--train.patience", "0")
+    process = subprocess.Popen(
+        command_line("tune", *flags),
+        env=command_environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch  2"):
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 75, rest
+    done = run_command("tune", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "going on at epoch" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "tune" / "trials").iterdir()) == ["0", "1"]
+    refused = run_command("tune", *flags, "--tune.trials", "3")
+    assert refused.returncode == 5 and "tune.trials was 2, now 3" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ({"optim.learning_rat": {"values": [1.0]}}, "Did you mean 'optim.learning_rate'?"),
+        ({"data.cache": {"values": ["none"]}}, "data.cache cannot be searched"),
+        ({"model.dropout": {"min": 0.1, "max": 1.5}}, "model.dropout is 1.5: it should be less than 1"),
+        ({"model.dropout": {"min": 0.5}}, "model.dropout needs either values, or a min below a max"),
+        ({"model.dropout": {"mim": 0.5}}, "tune.space"),
+    ],
+)
+def test_a_wrong_space_is_refused_before_the_first_trial(search, tmp_path, space, expected):
+    tree = yaml.safe_load(search.read_text())
+    tree["tune"]["space"] = space
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search)
+    assert done.returncode == 2 and expected in done.stderr
+    assert not (tmp_path / "tune").exists()

@@ -1,0 +1,122 @@
+"""python -m harness.evaluate and predict on records, folders and bad files."""
+
+import csv
+import io
+import json
+
+import pytest
+from conftest import draw_face, run_command, write_picture
+
+KEYS = [
+    "num_examples",
+    "class_names",
+    "loss",
+    "accuracy",
+    "accuracy_ci95",
+    "auc",
+    "confusion",
+    "per_class",
+    "ece",
+    "skipped",
+]
+
+
+def test_evaluating_the_validation_split_gives_the_runs_own_figures(smoke_run):
+    done = run_command("evaluate", smoke_run, "--json")
+    assert done.returncode == 0, done.stderr
+    found, trained = json.loads(done.stdout), json.loads((smoke_run / "metrics.json").read_text())
+    assert list(found) == KEYS
+    assert found["confusion"] == trained["confusion"]
+    assert found["loss"] == pytest.approx(trained["loss"], rel=1e-4)
+
+
+def test_evaluating_a_folder_counts_what_it_skips(smoke_run, tmp_path):
+    for index in range(5):
+        write_picture(tmp_path / "happy" / f"{index}.png", draw_face(index, happy=True))
+        write_picture(tmp_path / "sad" / f"{index}.png", draw_face(index, happy=False))
+    (tmp_path / "sad" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = run_command("evaluate", smoke_run, "--images", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["num_examples"] == 10 and found["skipped"] == 1
+    assert [sum(row) for row in found["confusion"]] == [5, 5]
+    assert "broken.png skipped: " in done.stderr
+
+
+def test_evaluation_reads_well(smoke_run):
+    done = run_command("evaluate", smoke_run, "--split", "train")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("accuracy ") and "20 pictures" in lines[0]
+    assert lines[2].split() == ["class", "pictures", "precision", "recall", "F1", "as", "happy", "as", "sad"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "expected"),
+    [
+        (("--split", "test"), 3, "no pictures in a split 'test'; it has train, validation"),
+        (("--images", "/nonexistent"), 3, "there is no images folder /nonexistent"),
+        (("--records", "/nonexistent"), 3, "there are no records in /nonexistent"),
+    ],
+)
+def test_what_is_not_there_is_named(smoke_run, flags, code, expected):
+    done = run_command("evaluate", smoke_run, *flags)
+    assert done.returncode == code and expected in done.stderr
+
+
+def test_folders_of_other_classes_are_refused(smoke_run, tmp_path):
+    write_picture(tmp_path / "angry" / "a.png", draw_face(1, happy=True))
+    done = run_command("evaluate", smoke_run, "--images", tmp_path)
+    assert done.returncode == 3 and "happy | sad; found angry" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def hundred(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hundred")
+    for index in range(99):
+        write_picture(folder / f"face {index:02d}.png", draw_face(index, happy=index % 2 == 0))
+    (folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 50)
+    return folder
+
+
+def test_one_bad_file_among_a_hundred_stops_nothing(smoke_run, hundred):
+    done = run_command("predict", smoke_run, hundred, "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    errors = [line for line in lines if "error" in line]
+    assert len(lines) == 100 and [set(line) for line in errors] == [{"path", "error"}]
+    assert errors[0]["path"] == str(hundred / "cut.jpg")
+    for line in lines:
+        if "error" not in line:
+            assert list(line) == ["path", "label", "probability", "probabilities"]
+            assert line["probability"] == max(line["probabilities"].values()) == line["probabilities"][line["label"]]
+            assert sum(line["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_csv_has_a_header_and_a_row_for_every_file(smoke_run, hundred):
+    done = run_command("predict", smoke_run, hundred / "face 00.png", hundred / "cut.jpg", "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert list(rows[0]) == ["path", "label", "probability", "p_happy", "p_sad", "error"]
+    assert rows[0]["label"] in ("happy", "sad") and rows[0]["error"] == ""
+    assert rows[1]["label"] == "" and rows[1]["error"].startswith(("cut off", "corrupt"))
+
+
+def test_text_goes_to_stdout_and_errors_to_stderr(smoke_run, hundred, tmp_path):
+    done = run_command("predict", smoke_run, hundred / "face 01.png", tmp_path / "missing.png")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1 and done.stdout.split()[0] in ("happy", "sad")
+    assert "missing.png: unreadable: No such file or directory" in done.stderr
+
+
+def test_nothing_readable_is_an_error(smoke_run, tmp_path):
+    done = run_command("predict", smoke_run, tmp_path / "missing.png")
+    assert done.returncode == 3 and "not one picture could be read" in done.stderr
+
+
+def test_a_damaged_export_is_refused(smoke_run, tmp_path, hundred):
+    import shutil
+
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    (run / "export" / "model.keras").write_bytes(b"PK broken")
+    done = run_command("predict", run, hundred / "face 00.png")
+    assert done.returncode == 5 and "cannot be read" in done.stderr
