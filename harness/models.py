@@ -53,7 +53,8 @@ def logits_of(model: keras.Model) -> keras.Model:
 
 def seed_states(model: keras.Model) -> list:
     """Returns the variables that dropout draws its masks from; Keras saves them in no checkpoint."""
-    return [layer.seed_generator.state.value for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    return [layer.seed_generator.state.value for layer in dropouts if layer.rate > 0]  # without a rate it has none
 
 
 def oriented_edges(num_filters: int, random: np.random.Generator) -> np.ndarray:
