@@ -93,10 +93,10 @@ class ModelConfig(_Section):
     name: Literal["emotion_cnn", "residual_cnn"] = Field("emotion_cnn", description="which network")
     widths: Widths = Field((16, 32, 16), description="filters of each convolution, or of each stage")
     first_kernels: Literal["edges", "random"] = Field(
-        "edges", description="what the first convolution starts from: oriented edge filters, or random kernels"
+        "edges", description="what the first convolution of emotion_cnn starts from: oriented edges, or random"
     )
     dense_units: int = Field(256, ge=1, le=65536, description="units of the hidden dense layer (emotion_cnn)")
-    dropout: Rate = Field(0.1, description="dropout after each convolution")
+    dropout: Rate = Field(0.1, description="dropout after each convolution (emotion_cnn)")
     dense_dropout: Rate = Field(0.5, description="dropout before the output layer")
     head: Literal["auto", "sigmoid", "softmax"] = Field(
         "auto", description="output layer; auto: sigmoid for two classes, softmax for more"

@@ -9,9 +9,11 @@ import numpy as np
 from harness.config import ModelConfig
 
 LOGITS = "logits"
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _EDGE_GAIN = 4.0  # a full step from black to white answers with 2
-_EDGE_NOISE = 0.02  # tells equal filters apart
+_EDGE_NOISE = 0.02
+_NUM_DIRECTIONS = 8  # over half a turn, since the magnitude has no sign
+_WEAK_EDGE = 0.15
 
 
 def build_model(
@@ -30,7 +32,7 @@ def build_model(
       precision: the layers' dtype policy; the output layer stays in float32.
     """
     seeds = itertools.count(seed * 1000)
-    body = {"emotion_cnn": _emotion_cnn}[config.name]
+    body = {"emotion_cnn": _emotion_cnn, "residual_cnn": _residual_cnn}[config.name]
     num_outputs = 1 if num_classes == 2 and config.head != "softmax" else num_classes
     inputs = keras.Input((image_size, image_size, 3), name="pixels")
     features = body(keras.layers.Rescaling(1 / 255, dtype=precision, name="scale")(inputs), config, seeds, precision)
@@ -40,7 +42,9 @@ def build_model(
     head = "sigmoid" if num_outputs == 1 else "softmax"
     outputs = keras.layers.Activation(head, dtype="float32", name="probabilities")(logits)
     model = keras.Model(inputs, outputs, name=config.name)
-    if config.first_kernels == "edges":
+    if config.name == "residual_cnn":
+        _set_edge_front(model)
+    elif config.first_kernels == "edges":
         kernel = model.get_layer("conv1").kernel
         kernel.assign(oriented_edges(kernel.shape[-1], np.random.default_rng(seed)))
     return model
@@ -60,19 +64,25 @@ def seed_states(model: keras.Model) -> list:
 def oriented_edges(num_filters: int, random: np.random.Generator) -> np.ndarray:
     """Returns kernels that answer to edges of evenly spread directions, in grey: float32 [3, 3, 3, num_filters].
 
-    First derivatives of a Gaussian (Freeman and Adelson, "The design and use of steerable filters", 1991) with a little
-    noise. They are only where training starts: a network that starts from edges learns shapes, and those carry over to
-    styles of drawing that it never saw, where colours do not.
+    A little noise tells equal filters apart. They are only where training starts: a network that starts from edges
+    learns shapes, and those carry over to styles of drawing that it never saw, where colours do not.
     """
-    offsets = np.arange(-1, 2)
+    kernels = _edge_kernels(num_filters, size=3, turn=2 * math.pi)[:, :, None] * _LUMA[:, None]
+    return (_EDGE_GAIN * kernels + random.normal(0, _EDGE_NOISE, kernels.shape)).astype(np.float32)
+
+
+def _edge_kernels(num_filters: int, *, size: int, turn: float) -> np.ndarray:
+    """First derivatives of a Gaussian in directions spread over `turn` radians: [size, size, num_filters].
+
+    Freeman and Adelson, "The design and use of steerable filters", 1991. The weights of each sum to zero, and their
+    magnitudes to one.
+    """
+    offsets = np.arange(size) - size // 2
     x, y = np.meshgrid(offsets, offsets)
-    envelope = np.exp(-(x**2 + y**2) / 2)
-    kernels = np.empty((3, 3, 3, num_filters), np.float32)
-    for index in range(num_filters):
-        angle = 2 * math.pi * index / num_filters
-        kernel = (math.cos(angle) * x + math.sin(angle) * y) * envelope
-        kernels[..., index] = _EDGE_GAIN * (kernel / np.abs(kernel).sum())[..., None] * _LUMA
-    return kernels + random.normal(0, _EDGE_NOISE, kernels.shape).astype(np.float32)
+    angles = turn * np.arange(num_filters) / num_filters
+    kernels = np.cos(angles) * x[..., None] + np.sin(angles) * y[..., None]
+    kernels *= np.exp(-(x**2 + y**2) / 2)[..., None]
+    return kernels / np.abs(kernels).sum(axis=(0, 1))
 
 
 def _emotion_cnn(x, config: ModelConfig, seeds: itertools.count, precision: str):
@@ -90,3 +100,47 @@ def _emotion_cnn(x, config: ModelConfig, seeds: itertools.count, precision: str)
         config.dense_units, activation="relu", kernel_initializer=kernel, dtype=precision, name="dense"
     )(x)
     return keras.layers.Dropout(config.dense_dropout, seed=next(seeds), dtype=precision, name="dense_dropout")(x)
+
+
+def _residual_cnn(x, config: ModelConfig, seeds: itertools.count, precision: str):
+    """Fixed oriented edges with contrast normalised, as in HOG; residual blocks; a head that knows the four quarters.
+
+    After Dalal and Triggs, "Histograms of oriented gradients for human detection", 2005, and He et al., "Deep residual
+    learning", 2015. The picture is averaged down to 64 pixels first; `widths` are the filters of the stages.
+    """
+    layers = keras.layers
+    x = layers.AveragePooling2D(max(1, x.shape[1] // 64), dtype=precision, name="shrink")(x)
+    x = layers.Conv2D(1, 1, use_bias=False, trainable=False, dtype=precision, name="gray")(x)
+    x = layers.Conv2D(_NUM_DIRECTIONS + 1, 5, trainable=False, dtype=precision, name="edges")(x)
+    x = layers.Maximum(dtype=precision, name="magnitude")([x, layers.Rescaling(-1.0, dtype=precision)(x)])
+    x = layers.AveragePooling2D(2, padding="same", dtype=precision)(x)
+    x = layers.UnitNormalization(axis=-1, dtype=precision, name="contrast")(x)
+
+    def convolve(x, width: int, size: int, strides: int = 1):
+        kernel = keras.initializers.HeNormal(next(seeds))
+        x = layers.Conv2D(
+            width, size, strides, padding="same", use_bias=False, kernel_initializer=kernel, dtype=precision
+        )(x)
+        return layers.BatchNormalization(momentum=0.9, dtype=precision)(x)
+
+    x = layers.ReLU(dtype=precision)(convolve(x, config.widths[0], 3, 2))
+    for index, width in enumerate(config.widths):
+        strides = 2 if index else 1
+        shortcut = layers.AveragePooling2D(2, padding="same", dtype=precision)(x) if index else x
+        if shortcut.shape[-1] != width:
+            shortcut = convolve(shortcut, width, 1)
+        x = convolve(layers.ReLU(dtype=precision)(convolve(x, width, 3, strides)), width, 3)
+        x = layers.ReLU(dtype=precision)(layers.Add(dtype=precision)([shortcut, x]))
+    x = layers.AveragePooling2D(2, padding="same", dtype=precision)(x)
+    x = layers.Flatten(dtype=precision, name="flatten")(x)
+    return layers.Dropout(config.dense_dropout, seed=next(seeds), dtype=precision, name="dense_dropout")(x)
+
+
+def _set_edge_front(model: keras.Model) -> None:
+    """Sets the kernels that are not trained; the last is a constant, against which weak edges count as none."""
+    model.get_layer("gray").set_weights([_LUMA.reshape(1, 1, 3, 1)])
+    kernels = np.zeros((5, 5, 1, _NUM_DIRECTIONS + 1), np.float32)
+    kernels[:, :, 0, :_NUM_DIRECTIONS] = 2 * _edge_kernels(_NUM_DIRECTIONS, size=5, turn=math.pi)
+    biases = np.zeros(_NUM_DIRECTIONS + 1, np.float32)
+    biases[-1] = _WEAK_EDGE
+    model.get_layer("edges").set_weights([kernels, biases])

@@ -84,3 +84,18 @@ def test_the_saved_model_holds_standard_layers_only(tmp_path):
     build(image_size=32).save(tmp_path / "model.keras")
     reread = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert {type(layer).__module__.split(".")[0] for layer in reread.layers} == {"keras"}
+
+
+def test_the_residual_network_sees_shape_and_no_colour(tmp_path):
+    model = build(name="residual_cnn", widths=[16, 32, 64])
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert (model.count_params(), trained) == (79_422, 78_513)
+    random = np.random.default_rng(0)
+    grey = np.repeat(random.integers(0, 200, (1, 64, 64, 1)), 3, axis=3).repeat(4, axis=1).repeat(4, axis=2)
+    edges = keras.Model(model.input, model.get_layer("contrast").output)
+    plain = edges(grey.astype(np.float32)).numpy()
+    inverted = edges(200.0 - grey.astype(np.float32)).numpy()
+    np.testing.assert_allclose(plain, inverted, atol=1e-4)
+    model.save(tmp_path / "model.h5")
+    reread = keras.models.load_model(tmp_path / "model.h5", compile=False)
+    np.testing.assert_allclose(reread(grey), model(grey), atol=1e-6)

@@ -140,51 +140,56 @@ def test_gpus_that_are_not_there_are_refused(face_records, tmp_path, asked, expe
     assert done.returncode == 2 and expected in done.stderr
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
-@pytest.mark.slow
-def test_a_stopped_run_ends_as_if_it_had_never_stopped(face_records, tmp_path, signal_number):
-    flags = ("--epochs", "40", "--train.patience", "0", "--runtime.deterministic", "true", "--batch-size", "4")
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert train(face_records, whole, *flags).returncode == 0
+STOPPABLE = ("--epochs", "20", "--train.patience", "0", "--runtime.deterministic", "true", "--batch-size", "4")
+
+
+@pytest.fixture(scope="module")
+def whole_run(face_records, tmp_path_factory):
+    """A run that is never interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train(face_records, run, *STOPPABLE).returncode == 0
+    return run
+
+
+def start_training(records, run, *flags):
+    """Starts a run that is to be interrupted, and returns once its third epoch is done."""
     process = subprocess.Popen(
-        command_line("train", "--config", SMOKE, "--records", face_records, "--run", stopped, *flags),
+        command_line("train", "--config", SMOKE, "--records", records, "--run", run, *STOPPABLE, *flags),
         env=command_environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
     for line in process.stderr:
         if line.startswith("epoch  3"):
-            break
+            return process
+    raise AssertionError(f"training ended with {process.wait()}")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.slow
+def test_a_stopped_run_ends_as_if_it_had_never_stopped(face_records, whole_run, tmp_path, signal_number):
+    run = tmp_path / "stopped"
+    process = start_training(face_records, run)
     process.send_signal(signal_number)
     rest = process.stderr.read()
     assert process.wait(timeout=60) == 75, rest
     assert f"stopped by {signal_number.name}" in rest and "The same command goes on from there." in rest
-    assert (stopped / "INTERRUPTED").read_text().startswith(signal_number.name)
-    done = train(face_records, stopped, *flags)
+    assert (run / "INTERRUPTED").read_text().startswith(signal_number.name)
+    done = train(face_records, run, *STOPPABLE)
     assert done.returncode == 0 and "going on at epoch" in done.stderr
-    assert not (stopped / "INTERRUPTED").exists()
-    assert_same_state(final_state(stopped), final_state(whole))
+    assert not (run / "INTERRUPTED").exists()
+    assert_same_state(final_state(run), final_state(whole_run))
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_the_same(face_records, tmp_path):
-    flags = ("--epochs", "40", "--train.patience", "0", "--runtime.deterministic", "true", "--data.cache", "none")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert train(face_records, whole, *flags).returncode == 0
-    process = subprocess.Popen(
-        command_line("train", "--config", SMOKE, "--records", face_records, "--run", killed, *flags),
-        env=command_environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if line.startswith("epoch  5"):
-            break
+def test_a_killed_run_goes_on_and_ends_the_same(face_records, whole_run, tmp_path):
+    run = tmp_path / "killed"
+    process = start_training(face_records, run)
     process.kill()
     process.wait()
-    done = train(face_records, killed, *flags)
+    done = train(face_records, run, *STOPPABLE)
     assert done.returncode == 0 and "going on at epoch" in done.stderr
-    assert_same_state(final_state(killed), final_state(whole))
+    assert_same_state(final_state(run), final_state(whole_run))
 
 
 @pytest.mark.slow
