@@ -4,28 +4,21 @@ The sources are only read. The records appear complete, under their final name, 
 """
 
 import fcntl
-import hashlib
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
-from harness import cleaner, cli, duplicates, files, grouping, images, manifest, records, split
+from harness import cleaner, cli, duplicates, files, grouping, images, manifest, shards, split, workers
 from harness.cleaner import Examined, Finding
 from harness.config import Config
 from harness.errors import DataError, ExitCode
 from harness.images import Reason
-from harness.manifest import Manifest, ShardInfo, SplitInfo
+from harness.manifest import Manifest, SplitInfo
 from harness.tables import format_table
 
 log = logging.getLogger("harness")
@@ -62,7 +55,7 @@ def build(config: Config, *, overwrite: bool = False) -> Manifest:
     images_folder, target = config.data.images, config.data.records_folder
     paths = _list_pictures(images_folder)
     log.info("%d files in %s", len(paths), images_folder)
-    with _work_folder(target) as work, _pool(config) as pool:
+    with _work_folder(target) as work, workers.open_pool(config.runtime.workers) as pool:
         existing = _existing(pool, config, paths, overwrite=overwrite)
         if existing is not None:
             log.info("%s is up to date: %s", target, _count(existing))
@@ -131,42 +124,6 @@ def _work_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _start_worker() -> None:
-    """A worker leaves Ctrl-C to its parent, and one core's work to one core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    images.cv2.setNumThreads(1)
-
-
-@contextmanager
-def _pool(config: Config) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, not forked: a forked child inherits locks and handlers of threads that it does not have.
-    context = multiprocessing.get_context("spawn")
-    workers = config.runtime.workers or len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        yield pool
-    except BrokenProcessPool:
-        raise DataError(
-            "a worker process died, perhaps for want of memory. Run again with fewer: --runtime.workers 1"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _run_all(
-    pool: ProcessPoolExecutor, work: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str
-) -> list:
-    """Runs the tasks on the pool behind one progress bar in pictures; results keep the order of the tasks."""
-    futures = {pool.submit(work, *task): index for index, task in enumerate(tasks)}
-    results: list = [None] * len(tasks)
-    shown = log.isEnabledFor(logging.INFO)
-    with tqdm(total=sum(sizes), desc=title, unit=" pictures", disable=None if shown else True, leave=False) as bar:
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-            bar.update(sizes[futures[future]])
-    return results
-
-
 def _chunks(paths: Sequence[str]) -> list[Sequence[str]]:
     return [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
 
@@ -192,9 +149,8 @@ def _existing(pool: ProcessPoolExecutor, config: Config, paths: Sequence[str], *
     if overwrite:
         return None
     found = manifest.load(target)
-    chunks = _chunks(paths)
-    tasks = [(config.data.images, chunk) for chunk in chunks]
-    digests = _run_all(pool, digest_files, tasks, [len(chunk) for chunk in chunks], "comparing")
+    tasks = [(config.data.images, chunk) for chunk in _chunks(paths)]
+    digests = workers.run_all(pool, digest_files, tasks, sizes=[len(chunk) for _, chunk in tasks], title="comparing")
     same_pictures = found.sources_sha256 == _sources_digest(paths, [digest for chunk in digests for digest in chunk])
     if same_pictures and found.config_sha256 == _config_digest(config):
         return found
@@ -213,9 +169,9 @@ def _config_digest(config: Config) -> str:
 
 
 def _examine(pool: ProcessPoolExecutor, config: Config, paths: Sequence[str], work: Path) -> list[Examined]:
-    chunks = _chunks(paths)
-    tasks = [(config.data.images, chunk, config, work / "spool" / f"{i:06d}") for i, chunk in enumerate(chunks)]
-    results = _run_all(pool, cleaner.examine, tasks, [len(chunk) for chunk in chunks], "cleaning")
+    spool = work / "spool"
+    tasks = [(config.data.images, chunk, config, spool / f"{i:06d}") for i, chunk in enumerate(_chunks(paths))]
+    results = workers.run_all(pool, cleaner.examine, tasks, sizes=[len(task[1]) for task in tasks], title="cleaning")
     return [item for chunk in results for item in chunk]
 
 
@@ -274,11 +230,12 @@ def _check_usable(findings: Sequence[Finding], folder: Path) -> None:
 def _write(pool: ProcessPoolExecutor, config: Config, examined: Sequence[Examined], work: Path) -> Manifest:
     kept = [item for item in examined if item.finding.is_kept]
     class_names = tuple(sorted({item.finding.class_name for item in kept}))
-    shards: list[tuple[str, list[Examined]]] = []
+    tasks = []
     for name in split.SPLITS:
-        shards += _plan_shards([item for item in kept if item.finding.split == name], name, config)
-    tasks = [(work, file_name, items, class_names, config.records.image_size) for file_name, items in shards]
-    infos = _run_all(pool, write_shard, tasks, [len(items) for _, items in shards], "writing")
+        planned = shards.plan_shards([item for item in kept if item.finding.split == name], name, config.records)
+        tasks += [(work, file_name, items, class_names, config.records.image_size) for file_name, items in planned]
+    sizes = [len(task[2]) for task in tasks]
+    infos = workers.run_all(pool, shards.write_from_spool, tasks, sizes=sizes, title="writing")
     splits = {}
     for name in split.SPLITS:
         items = [item.finding for item in kept if item.finding.split == name]
@@ -298,48 +255,6 @@ def _write(pool: ProcessPoolExecutor, config: Config, examined: Sequence[Examine
         config_sha256=_config_digest(config),
         config=config.sections("clean", "split", "records"),
     )
-
-
-def _plan_shards(items: Sequence[Examined], split_name: str, config: Config) -> list[tuple[str, list[Examined]]]:
-    """Divides a split into shards of even counts, in an order that mixes the classes and depends on paths alone."""
-    if not items:
-        return []
-    by_size = -(-sum(item.length for item in items) // config.records.shard_bytes)
-    num_shards = min(max(by_size, config.records.min_shards), len(items))
-    mixed = sorted(items, key=lambda item: hashlib.sha256(item.finding.path.encode()).digest())
-    bounds = [len(items) * index // num_shards for index in range(num_shards + 1)]
-    return [
-        (records.shard_name(split_name, index, num_shards), mixed[bounds[index] : bounds[index + 1]])
-        for index in range(num_shards)
-    ]
-
-
-def write_shard(
-    work: Path, file_name: str, items: Sequence[Examined], class_names: Sequence[str], size: int
-) -> ShardInfo:
-    """Writes one shard from the stored forms in the spool files."""
-
-    def examples() -> Iterator[bytes]:
-        for item in items:
-            with (work / "spool" / item.spool).open("rb") as spool:
-                spool.seek(item.offset)
-                stored = spool.read(item.length)
-            yield records.encode_example(
-                {
-                    records.IMAGE: stored,
-                    records.FORMAT: b"jpeg",
-                    records.HEIGHT: size,
-                    records.WIDTH: size,
-                    records.LABEL: class_names.index(item.finding.class_name),
-                    records.TEXT: item.finding.class_name.encode(),
-                    records.FILENAME: item.finding.path.encode(),
-                    records.SHA256: item.finding.sha256.encode(),
-                    records.GROUP: item.finding.group.encode(),
-                }
-            )
-
-    num_bytes, digest = records.write_shard(work / file_name, examples())
-    return ShardInfo(file_name, len(items), num_bytes, digest)
 
 
 def _publish(work: Path, target: Path) -> None:

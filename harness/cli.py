@@ -68,16 +68,18 @@ def make_parser(
     parser.add_argument(
         "--show-config", action="store_true", help="print every setting, its value and its source, and stop"
     )
-    defaults = settings.plain_defaults()
     short = {name: flag for flag, name in SHORT_FLAGS.items()} | ({seed: "--seed"} if seed else {})
     for section in sections:
         group = parser.add_argument_group(section)
         for name, text in settings.setting_names().items():
             if name.split(".")[0] == section and name != "tune.space":
                 flags = [f"--{name}"] + ([short[name]] if name in short else [])
-                default = str(defaults[name]).replace("%", "%%")
                 group.add_argument(
-                    *flags, dest=name, metavar="X", default=argparse.SUPPRESS, help=f"{text} (default: {default})"
+                    *flags,
+                    dest=name,
+                    metavar=settings.value_hint(name),
+                    default=argparse.SUPPRESS,
+                    help=f"{text} (default: {settings.default_text(name)})".replace("%", "%%"),
                 )
     return parser
 

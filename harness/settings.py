@@ -145,7 +145,7 @@ def as_yaml(config: Config, *, header: str = "") -> str:
     """Returns the whole config as YAML that `read_file` takes, below a comment."""
     values = config.model_dump(mode="json", exclude_none=True)
     comment = "".join(f"# {line}\n" for line in header.splitlines())
-    return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
 
 
 def describe(config: Config, settings: Mapping[str, Setting]) -> str:
@@ -154,10 +154,8 @@ def describe(config: Config, settings: Mapping[str, Setting]) -> str:
     rows = []
     for name in setting_names():
         section, field = name.split(".")
-        value = (
-            yaml.safe_dump(values[section][field], default_flow_style=True, width=1000).removesuffix("...\n").strip()
-        )
-        rows.append((name, value, settings[name].source if name in settings else DEFAULT))
+        source = settings[name].source if name in settings else DEFAULT
+        rows.append((name, _inline_yaml(values[section][field]), source))
     name_width = max(len(row[0]) for row in rows)
     value_width = max(len(row[1]) for row in rows if len(row[1]) <= 40)
     return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {source}" for name, value, source in rows)
@@ -173,7 +171,21 @@ def list_differences(before: Config, now: Config, sections: Sequence[str]) -> li
     ]
 
 
-def plain_defaults() -> dict[str, object]:
-    """Returns the default of every setting by its name, as plain values."""
-    values = Config().model_dump(mode="json")
-    return {name: values[name.split(".")[0]][name.split(".")[1]] for name in setting_names()}
+def value_hint(name: str) -> str:
+    """Returns what a setting takes, for its help: the choices, or the kind of value."""
+    section, field = name.split(".")
+    text = str(Config.model_fields[section].annotation.model_fields[field].annotation)
+    if choices := re.search(r"Literal\[(.*)\]", text):
+        return "|".join(part.strip(" '") for part in choices.group(1).split(","))
+    kinds = {"Path": "PATH", "bool": "BOOL", "tuple": "LIST", "int": "INT", "float": "FLOAT"}
+    return next((hint for kind, hint in kinds.items() if kind in text), "TEXT")
+
+
+def default_text(name: str) -> str:
+    """Returns the default of a setting as YAML."""
+    section, field = name.split(".")
+    return _inline_yaml(Config().model_dump(mode="json")[section][field])
+
+
+def _inline_yaml(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

@@ -9,9 +9,9 @@ FLOORS = (
     {"config", "grouping", "manifest", "split", "workdir"},
     {"settings"},
     {"augment", "checkpoint", "cli", "distribute", "duplicates", "images", "metrics", "models", "optim"}
-    | {"records", "run_folder", "tracking"},
+    | {"records", "run_folder", "tracking", "workers"},
     {"cleaner", "export", "input_pipeline", "plots", "report"},
-    {"loop"},
+    {"loop", "shards"},
     {"build_records", "evaluate", "predict", "train", "tune"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
