@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -188,6 +189,25 @@ def test_a_killed_build_publishes_nothing_and_the_next_one_succeeds(faces, tmp_p
     assert done.returncode == 0, done.stderr
     assert not work.exists()
     manifest.verify(manifest.load(records), records)
+
+
+def test_workers_do_not_outlive_a_killed_build(tmp_path):
+    write_faces(tmp_path / "faces", num_each=150)
+    process = subprocess.Popen(
+        command_line("build_records", "--images", tmp_path / "faces", "--records", tmp_path / "out", "--quiet"),
+        cwd=ROOT,
+        env=command_environment(),
+    )
+
+    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(workers := listing.read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(workers) >= 2 and not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(faces, tmp_path):

@@ -10,7 +10,7 @@ FLOORS = (
     {"settings"},
     {"augment", "checkpoint", "cli", "distribute", "duplicates", "images", "metrics", "models", "optim"}
     | {"records", "run_folder", "tracking", "workers"},
-    {"cleaner", "export", "input_pipeline", "plots", "report"},
+    {"cleaner", "export", "input_pipeline", "plots", "report", "steps"},
     {"loop", "shards"},
     {"build_records", "evaluate", "predict", "train", "tune"},
 )

@@ -1,0 +1,92 @@
+"""The model in training, and the two steps that use it: one that learns from a global batch, one that answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from harness import augment, models, optim
+from harness.config import Config
+from harness.distribute import Devices
+from harness.manifest import Manifest
+
+Batch = Mapping[str, tf.Tensor]
+TrainStep = Callable[[Batch], tf.Tensor]
+PredictStep = Callable[[Batch], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """The model in training with everything that changes it."""
+
+    model: keras.Model
+    optimizer: keras.Optimizer
+    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    train_step: TrainStep
+    predict_step: PredictStep
+
+
+def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
+    """Builds model, optimizer and steps under the strategy."""
+    steps_per_epoch = -(-data.splits["train"].num_examples // config.train.batch_size)
+    learning_rate = optim.make_learning_rate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
+    with devices.strategy.scope():
+        model = models.build_model(
+            config.model,
+            num_classes=len(data.class_names),
+            image_size=data.image_size,
+            seed=config.train.seed,
+            precision=devices.precision,
+        )
+        optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
+        optimizer.build(model.trainable_variables)
+    train_step = _make_train_step(model, optimizer, devices.strategy, config)
+    return Trainee(model, optimizer, learning_rate, train_step, _make_predict_step(model, devices.strategy))
+
+
+def _make_train_step(
+    model: keras.Model, optimizer: keras.Optimizer, strategy: tf.distribute.Strategy, config: Config
+) -> TrainStep:
+    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples."""
+    logits_model = models.logits_of(model)
+    loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
+
+    def replica_step(batch: Batch) -> tf.Tensor:
+        images = tf.cast(batch["image"], tf.float32)
+        if config.augment.enabled:
+            images = augment.apply_transforms(batch["image"], batch["warp"], batch["colour"])
+        with tf.GradientTape() as tape:
+            logits = logits_model(images, training=True)
+            losses = loss_of(batch["label"], logits)
+            # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
+            loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        counted = tf.cast(batch["weight"] > 0, tf.float32)
+        predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
+        is_correct = tf.cast(predicted == batch["label"], tf.float32)
+        sums = tf.stack([tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)])
+        return tf.cast(sums, tf.float64)
+
+    @tf.function
+    def train_step(batch: Batch) -> tf.Tensor:
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica_step, args=(batch,)), axis=None)
+
+    return train_step
+
+
+def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:
+    """Returns a step of a global batch to float32 [batch, num_classes + 2]: probabilities, label, and 0 for padding."""
+    logits_model = models.logits_of(model)
+
+    def replica_step(batch: Batch) -> tf.Tensor:
+        chances = optim.probabilities(logits_model(tf.cast(batch["image"], tf.float32), training=False))
+        label, counted = tf.cast(batch["label"], tf.float32), tf.cast(batch["weight"] > 0, tf.float32)
+        return tf.concat([chances, label[:, None], counted[:, None]], axis=1)
+
+    @tf.function
+    def predict_step(batch: Batch) -> tf.Tensor:
+        return strategy.gather(strategy.run(replica_step, args=(batch,)), axis=0)
+
+    return predict_step
