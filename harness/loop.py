@@ -174,7 +174,7 @@ class _Run:
             "epoch %*d/%d  loss %.4f  accuracy %.3f  val loss %.4f  val accuracy %.3f  %5.0f images/s  ETA %d:%02d%s",
             len(str(self.config.train.epochs)), progress.epoch, self.config.train.epochs,
             row["loss"], row["accuracy"], row["val_loss"], row["val_accuracy"], row["images_per_s"],
-            left // 60, left % 60, "  *" if progress.best_epoch == progress.epoch else "",
+            left // 60, left % 60, "  best" if progress.best_epoch == progress.epoch else "",
         )  # fmt: skip
 
     def _write_history(self, progress: Progress) -> None:
