@@ -8,6 +8,7 @@ Each row of the table is a way to train, each column a way to measure, all throu
   random split    every drawing by itself; the other styles' drawings of the same emoji are in training
   unseen emoji    all drawings of an emoji on one side, which is the default
   unseen style    trained on four of the five styles, measured on every drawing of the fifth; the mean of the five
+  ... and size    the same, with the drawings of the fifth style at 70 % of their size: vendors frame them differently
 
 A finished measurement is one line in --out and is not repeated, so the script can be stopped at any moment.
 """
@@ -15,16 +16,17 @@ A finished measurement is one line in --out and is not repeated, so the script c
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
@@ -42,11 +44,11 @@ WAYS: dict[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One training: how, on what, with which seed. `style` is the style left out, or None."""
+class Training:
+    """One training: how, split by emoji or at random, with which seed. `style` is the style left out, or None."""
 
     way: str
-    column: str
+    split: str
     seed: int
     style: str | None = None
 
@@ -64,57 +66,71 @@ def main() -> None:
     if not arguments.table:
         left = [item for item in plan(arguments.ways, arguments.seeds) if item not in done]
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            for item, accuracy in zip(left, pool.map(measure, left)):
-                done[item] = accuracy
+            futures = {pool.submit(measure, item): item for item in left}
+            for future in as_completed(futures):
+                item = futures[future]
+                done[item] = future.result()
                 with arguments.out.open("a") as file:
-                    file.write(json.dumps({**vars(item), "accuracy": accuracy}) + "\n")
-                print(f"{accuracy:.3f}  {item}", flush=True)
+                    file.write(json.dumps({**vars(item), "accuracies": done[item]}) + "\n")
+                print(done[item], item, flush=True)
     print_table(done)
 
 
-def read_done(path: Path) -> dict[Measurement, float]:
-    """Returns the finished measurements."""
+def read_done(path: Path) -> dict[Training, dict[str, float]]:
+    """Returns the finished measurements: training -> column -> accuracy."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines() if path.exists() else []
     done = {}
-    for values in map(json.loads, lines):
-        accuracy = values.pop("accuracy")
-        done[Measurement(**values)] = accuracy
+    for values in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+        accuracies = values.pop("accuracies")
+        done[Training(**values)] = accuracies
     return done
 
 
-def plan(ways: Sequence[str], num_seeds: int) -> Iterator[Measurement]:
-    """Yields every measurement, the seeds outermost, so that a table of one seed is there first."""
+def plan(ways: Sequence[str], num_seeds: int) -> Iterator[Training]:
+    """Yields every training, the seeds outermost, so that a table of one seed is there first."""
     for seed in range(num_seeds):
         for way in ways:
-            yield Measurement(way, "random split", seed)
-            yield Measurement(way, "unseen emoji", seed)
+            yield Training(way, "random", seed)
+            yield Training(way, "emoji", seed)
             for style in STYLES:
-                yield Measurement(way, "unseen style", seed, style)
+                yield Training(way, "emoji", seed, style)
 
 
-def measure(item: Measurement) -> float:
-    """Trains and returns the accuracy on what was left out."""
+def measure(item: Training) -> dict[str, float]:
+    """Trains and returns the accuracy on what was left out, by column."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         images = copy_drawings(work / "seen", lambda style: style != item.style)
-        group_by = "none" if item.column == "random split" else "_([0-9a-f]+)[.]"
+        group_by = "none" if item.split == "random" else "_([0-9a-f]+)[.]"
         build = (f"--images={images}", f"--records={work / 'records'}", f"--split.group_by={group_by}")
         run("build_records", *build, f"--split.seed={item.seed}", "--runtime.workers=1")
         flags = (f"--records={work / 'records'}", f"--run={work / 'run'}", f"--seed={item.seed}", "--gpus=none")
         run("train", *WAYS[item.way], *flags)
-        unseen = ()
-        if item.style is not None:
-            unseen = ("--images", str(copy_drawings(work / "unseen", lambda style: style == item.style)))
-        return json.loads(run("evaluate", str(work / "run"), *unseen, "--json"))["accuracy"]
+        if item.style is None:
+            return {"random split" if item.split == "random" else "unseen emoji": evaluate(work / "run")}
+        unseen = copy_drawings(work / "unseen", lambda style: style == item.style)
+        smaller = copy_drawings(work / "smaller", lambda style: style == item.style, scale=0.7)
+        return {
+            "unseen style": evaluate(work / "run", "--images", str(unseen)),
+            "... and size": evaluate(work / "run", "--images", str(smaller)),
+        }
 
 
-def copy_drawings(target: Path, is_wanted) -> Path:
-    """Copies the drawings of the wanted styles to class folders below `target`."""
+def evaluate(folder: Path, *flags: str) -> float:
+    """Returns the accuracy of a run."""
+    return json.loads(run("evaluate", str(folder), *flags, "--json"))["accuracy"]
+
+
+def copy_drawings(target: Path, is_wanted: Callable[[str], bool], *, scale: float = 1.0) -> Path:
+    """Copies the drawings of the wanted styles to class folders below `target`, shrunk on white if `scale` says so."""
     for source in SAMPLE.glob("*/*.png"):
         if is_wanted(source.name.split("_")[0]):
             (target / source.parent.name).mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target / source.parent.name)
+            drawing = Image.open(source)
+            small = drawing.resize([round(side * scale) for side in drawing.size], Image.Resampling.LANCZOS)
+            framed = Image.new("RGB", drawing.size, "white")
+            framed.paste(small, [(whole - part) // 2 for whole, part in zip(drawing.size, small.size)])
+            framed.save(target / source.parent.name / source.name)
     return target
 
 
@@ -128,17 +144,18 @@ def run(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def print_table(done: dict[Measurement, float]) -> None:
-    """Prints mean and range over seeds in Markdown; a seed's unseen style is the mean over the five styles."""
-    columns = ("random split", "unseen emoji", "unseen style")
+def print_table(done: dict[Training, dict[str, float]]) -> None:
+    """Prints mean and range over seeds in Markdown; for an unseen style a seed's figure is the mean of the styles."""
+    columns = ("random split", "unseen emoji", "unseen style", "... and size")
     cells: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for item, accuracy in done.items():
-        cells[item.way, item.column][item.seed].append(accuracy)
+    for item, accuracies in done.items():
+        for column, accuracy in accuracies.items():
+            cells[item.way, column][item.seed].append(accuracy)
     print(f"\n| training | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for way in WAYS:
         row = []
         for column in columns:
-            expected = len(STYLES) if column == "unseen style" else 1
+            expected = 1 if column in columns[:2] else len(STYLES)
             seeds = [mean(values) for values in cells[way, column].values() if len(values) == expected]
             row.append(f"{mean(seeds):.3f} ({min(seeds):.3f} to {max(seeds):.3f})" if seeds else "-")
         print(f"| {way} | {' | '.join(row)} |")
