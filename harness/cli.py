@@ -166,7 +166,7 @@ def run(main: Callable[[Sequence[str]], int]) -> int:
         sys.stderr.write(f"error: {error}\n" if error.exit_code != ExitCode.INTERRUPTED else f"{error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("stopped by Ctrl-C; what was complete on disk is kept.\n")
+        sys.stderr.write("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

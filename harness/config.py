@@ -77,7 +77,7 @@ class AugmentConfig(_Section):
     enabled: bool = Field(True, description="false turns all of it off")
     flip: Probability = Field(0.5, description="probability of a left-right flip")
     rotation: float = Field(10.0, ge=0, le=180, description="largest rotation to either side, in degrees")
-    zoom: Rate = Field(0.2, description="largest change of size, as a fraction")
+    zoom: Rate = Field(0.4, description="largest change of size, as a fraction")
     shift: Rate = Field(0.05, description="largest shift along each axis, as a fraction of the side")
     shear: float = Field(5.0, ge=0, le=60, description="largest shear, in degrees")
     brightness: Rate = Field(0.2, description="largest change of brightness, as a fraction of white")
