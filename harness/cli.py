@@ -160,6 +160,8 @@ def catch_stop_signals() -> Callable[[], str | None]:
 
 def run(main: Callable[[Sequence[str]], int]) -> int:
     """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     try:
         return int(main(sys.argv[1:]))
     except HarnessError as error:

@@ -6,6 +6,7 @@ It installs no signal handlers and parses nothing: whoever calls it says where, 
 import dataclasses
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from harness import (
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config, TrainConfig
 from harness.distribute import Devices
-from harness.errors import InterruptedRun
+from harness.errors import ConfigError, InterruptedRun
 from harness.input_pipeline import Batch, Split
 from harness.manifest import Manifest
 from harness.metrics import Metrics
@@ -58,6 +59,7 @@ def train_and_evaluate(
 
     Raises:
       InterruptedRun: it was asked to stop, and saved itself; the same call goes on from there.
+      ConfigError: the loss is no longer a number.
       DataError: the records are missing or damaged.
     """
     folder = config.data.records_folder
@@ -75,8 +77,8 @@ def train_and_evaluate(
     run = _Run(config, workdir, devices, data, trainee, checkpoints, validation, should_stop)
     with tracking.open_tracker(workdir) as tracker:
         while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
-            seconds = run.train_epoch(train_split, progress)
-            run.finish_epoch(progress, tracker, seconds)
+            images_per_s = run.train_epoch(train_split, progress)
+            run.finish_epoch(progress, tracker, images_per_s)
     checkpoints.restore_best()
     return run.write_results(validation_split, progress)
 
@@ -99,8 +101,11 @@ class _Run:
     should_stop: Callable[[], str | None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
-        """Trains the rest of the current epoch; returns the seconds it took."""
-        started = time.perf_counter()
+        """Trains the rest of the current epoch; returns the pictures trained on per second."""
+        started, num_left = (
+            time.perf_counter(),
+            split.num_examples - progress.step_in_epoch * self.config.train.batch_size,
+        )
         dataset = input_pipeline.make_train_batches(
             split, self.config, epoch=progress.epoch, first_step=progress.step_in_epoch
         )
@@ -117,7 +122,7 @@ class _Run:
                     progress.sums = tuple(sums.numpy().tolist())
                     self._interrupt(progress, reason)
         progress.sums = tuple(sums.numpy().tolist())
-        return time.perf_counter() - started
+        return num_left / (time.perf_counter() - started)
 
     def _bar(self, split: Split, progress: Progress) -> tqdm:
         return tqdm(
@@ -137,10 +142,12 @@ class _Run:
             f"{self.workdir.root}. The same command goes on from there."
         )
 
-    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker, seconds: float) -> None:
+    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
         loss_sum, correct, num_examples = progress.sums
-        found = self.evaluate()
+        labels, chances = self.predict()
+        self._check_finite(loss_sum + float(chances.sum()), progress.epoch + 1)
+        found = metrics.measure(labels, chances, self.data.class_names)
         progress.epoch += 1
         row = {
             "epoch": progress.epoch,
@@ -149,7 +156,7 @@ class _Run:
             "val_loss": found.loss,
             "val_accuracy": found.accuracy,
             "lr": float(self.trainee.learning_rate(tf.constant(progress.step - 1))),
-            "images_per_s": num_examples / seconds,
+            "images_per_s": images_per_s,
         }
         progress.history.append(row)
         progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
@@ -164,9 +171,17 @@ class _Run:
         )
         self._write_history(progress)
         self.checkpoints.save(progress)
-        self._log_epoch(row, progress, seconds)
+        self._log_epoch(row, progress, num_examples / images_per_s)
         if (reason := self.should_stop()) and progress.epoch < self.config.train.epochs:
             self._interrupt(progress, reason)
+
+    def _check_finite(self, figure: float, epoch: int) -> None:
+        if not math.isfinite(figure):
+            raise ConfigError(
+                f"training diverged in epoch {epoch}: its figures are no finite numbers. The checkpoints in "
+                f"{self.workdir.checkpoints} end with the epoch before. optim.learning_rate is "
+                f"{self.config.optim.learning_rate}; try a tenth of it in another folder: --run runs/NEW"
+            )
 
     def _log_epoch(self, row: dict[str, float], progress: Progress, seconds: float) -> None:
         left = (self.config.train.epochs - progress.epoch) * seconds
@@ -189,10 +204,6 @@ class _Run:
         rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation])
         rows = rows[rows[:, -1] > 0]
         return rows[:, -2].astype(int), rows[:, :-2]
-
-    def evaluate(self) -> Metrics:
-        """Measures the model as it stands on the validation split."""
-        return metrics.measure(*self.predict(), self.data.class_names)
 
     def write_results(self, split: Split, progress: Progress) -> Metrics:
         """Writes export, plots, report and, last, metrics.json for the best weights, which are in the model."""

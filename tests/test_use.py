@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 
 import pytest
 from conftest import draw_face, run_command, write_picture
@@ -108,14 +110,20 @@ def test_text_goes_to_stdout_and_errors_to_stderr(smoke_run, hundred, tmp_path):
     assert "missing.png: unreadable: No such file or directory" in done.stderr
 
 
+def test_a_name_that_is_no_text_is_shown_escaped(smoke_run, tmp_path):
+    picture = write_picture(tmp_path / "face.png", draw_face(1, happy=True))
+    picture.rename(os.fsdecode(bytes(tmp_path) + b"/\xff face.png"))
+    done = run_command("predict", smoke_run, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\\udcff face.png\n")
+
+
 def test_nothing_readable_is_an_error(smoke_run, tmp_path):
     done = run_command("predict", smoke_run, tmp_path / "missing.png")
     assert done.returncode == 3 and "not one picture could be read" in done.stderr
 
 
 def test_a_damaged_export_is_refused(smoke_run, tmp_path, hundred):
-    import shutil
-
     run = shutil.copytree(smoke_run, tmp_path / "run")
     (run / "export" / "model.keras").write_bytes(b"PK broken")
     done = run_command("predict", run, hundred / "face 00.png")
