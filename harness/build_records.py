@@ -15,14 +15,15 @@ from pathlib import Path
 
 from harness import cleaner, cli, duplicates, files, grouping, images, manifest, shards, split, workers
 from harness.cleaner import Examined, Finding
-from harness.config import Config
-from harness.errors import DataError, ExitCode
+from harness.config import Config, SplitConfig
+from harness.errors import ConfigError, DataError, ExitCode
 from harness.images import Reason
 from harness.manifest import Manifest, SplitInfo
 from harness.tables import format_table
 
 log = logging.getLogger("harness")
 _CHUNK = 64  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
+_MOST_HELD_BACK = 0.95
 DESCRIPTION = """\
 Turns class folders of pictures (data/happy, data/sad) into cleaned, split, sharded TFRecords.
 
@@ -50,8 +51,10 @@ def build(config: Config, *, overwrite: bool = False) -> Manifest:
     """Builds the records folder of `config`, or finds it up to date.
 
     Raises:
+      ConfigError: validation and test leave nothing to train on.
       DataError: the pictures cannot be used, or the folder holds other records and `overwrite` is false.
     """
+    _check_fractions(config.split)
     images_folder, target = config.data.images, config.data.records_folder
     paths = _list_pictures(images_folder)
     log.info("%d files in %s", len(paths), images_folder)
@@ -72,6 +75,14 @@ def build(config: Config, *, overwrite: bool = False) -> Manifest:
         _publish(work, target)
     log.info("\n%s\n\n%s", cleaner.summarise(findings), _describe(result, target, rule))
     return result
+
+
+def _check_fractions(fractions: SplitConfig) -> None:
+    if fractions.validation + fractions.test > _MOST_HELD_BACK:
+        raise ConfigError(
+            f"split.validation is {fractions.validation} and split.test is {fractions.test}, which leaves too "
+            f"little to train on: together they should be at most {_MOST_HELD_BACK}."
+        )
 
 
 def _list_pictures(folder: Path) -> list[str]:
@@ -197,10 +208,6 @@ def _split(examined: Sequence[Examined], config: Config) -> tuple[list[Examined]
     for finding in kept:
         groups[keys[finding.path]][finding.class_name] += 1
     fractions = config.split
-    if fractions.validation + fractions.test > 0.95:
-        raise DataError(
-            f"split.validation {fractions.validation} and split.test {fractions.test} leave nothing to train on."
-        )
     sides = split.assign_splits(groups, validation=fractions.validation, test=fractions.test, seed=fractions.seed)
 
     def placed(item: Examined) -> Examined:

@@ -126,6 +126,8 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
         name = ".".join(str(part) for part in first["loc"][:2])
         below = ".".join(str(part) for part in first["loc"][2:] if not str(part).startswith("function"))
         expected = re.sub(r"^(Input|Value|String) should ", "it should ", first["msg"])
+        if first["type"] == "string_pattern_mismatch":
+            expected = f"it should be {setting_names()[name]}"
         where = settings[name].source
         what = f"{name} is {settings[name].value!r}" + (f" (at {below})" if below else "")
         raise ConfigError(f"{where}: {what}: {expected}.") from None

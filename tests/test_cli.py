@@ -41,6 +41,16 @@ def test_help_comes_without_tensorflow(command):
             "error: flag --train.epochs: train.epochs is 'many': it should be a valid integer",
         ),
         (("train", "--config", "configs/nothing.yaml"), 2, "error: cannot read the config file configs/nothing.yaml"),
+        (
+            ("train", "--gpus", "some"),
+            2,
+            "error: flag --runtime.gpus: runtime.gpus is 'some': it should be all, none, how many",
+        ),
+        (
+            ("build_records", "--split.validation=0.9", "--split.test=0.5"),
+            2,
+            "error: split.validation is 0.9 and split.test",
+        ),
         (("train", "--records", "/nonexistent"), 3, "error: there are no records in /nonexistent"),
         (("build_records", "--images", "/nonexistent"), 3, "error: there is no images folder /nonexistent"),
         (("evaluate", "/nonexistent"), 5, "error: /nonexistent is no run folder"),
