@@ -43,12 +43,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, _ = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
-    build(config, overwrite=arguments.overwrite)
+    print(build(config, overwrite=arguments.overwrite))
     return ExitCode.DONE
 
 
-def build(config: Config, *, overwrite: bool = False) -> Manifest:
-    """Builds the records folder of `config`, or finds it up to date.
+def build(config: Config, *, overwrite: bool = False) -> str:
+    """Builds the records folder of `config`, or finds it up to date; returns what was done, as text for a person.
 
     Raises:
       ConfigError: validation and test leave nothing to train on.
@@ -61,8 +61,7 @@ def build(config: Config, *, overwrite: bool = False) -> Manifest:
     with _work_folder(target) as work, workers.open_pool(config.runtime.workers) as pool:
         existing = _existing(pool, config, paths, overwrite=overwrite)
         if existing is not None:
-            log.info("%s is up to date: %s", target, _count(existing))
-            return existing
+            return f"{target} is up to date: {_count(existing)}"
         examined = _examine(pool, config, paths, work)
         examined = _refuse_copies(examined)
         examined, rule = _split(examined, config)
@@ -73,8 +72,7 @@ def build(config: Config, *, overwrite: bool = False) -> Manifest:
         manifest.save(result, work)
         shutil.rmtree(work / "spool")
         _publish(work, target)
-    log.info("\n%s\n\n%s", cleaner.summarise(findings), _describe(result, target, rule))
-    return result
+    return f"{cleaner.summarise(findings)}\n\n{_describe(result, target, rule)}"
 
 
 def _check_fractions(fractions: SplitConfig) -> None:

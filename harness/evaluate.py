@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +44,25 @@ def main(argv: Sequence[str]) -> int:
     if data is not None:
         data.shard_paths(folder, arguments.split)
     cli.import_tensorflow()
-    from harness import export, input_pipeline, metrics
+    from harness import export
 
     model, class_names, size = export.load_model(Workdir(arguments.run))
     if data is None:
         batches = _read_folder(arguments.images, class_names, size, config)
     else:
         _check_fit(data, class_names, size, folder)
-        split = input_pipeline.open_split(data, folder, arguments.split, cache="none")
-        batches = _read_split(input_pipeline.make_eval_batches(split, _BATCH))
+        batches = _read_split(data, folder, arguments.split)
+    found = _measure(model, class_names, batches, source=arguments.images or folder)
+    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
+    return ExitCode.DONE
+
+
+Batch = tuple[np.ndarray, np.ndarray, int]  # labels int [n], pixels uint8 [n, size, size, 3], pictures skipped
+
+
+def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Path):
+    from harness import export, metrics
+
     labels, chances, skipped = [], [], 0
     for label, pixels, num_skipped in batches:
         skipped += num_skipped
@@ -60,10 +70,8 @@ def main(argv: Sequence[str]) -> int:
             labels.append(label)
             chances.append(export.predict(model, pixels))
     if not labels:
-        raise DataError(f"{arguments.images} has no usable picture: {skipped} were skipped.")
-    found = metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=skipped)
-    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
-    return ExitCode.DONE
+        raise DataError(f"{source} has no usable picture: {skipped} were skipped.")
+    return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=skipped)
 
 
 def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Path) -> None:
@@ -74,13 +82,14 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, f
         )
 
 
-Batch = tuple[np.ndarray, np.ndarray, int]  # labels int [n], pixels uint8 [n, size, size, 3], pictures skipped
+def _read_split(data: manifest.Manifest, folder: Path, name: str) -> Iterator[Batch]:
+    from harness import input_pipeline
 
-
-def _read_split(batches) -> Iterator[Batch]:
-    for batch in batches.as_numpy_iterator():
-        counted = batch["weight"] > 0
-        yield batch["label"][counted], batch["image"][counted], 0
+    with input_pipeline.damage_named(data, folder):
+        split = input_pipeline.open_split(data, folder, name, cache="none")
+        for batch in input_pipeline.make_eval_batches(split, _BATCH).as_numpy_iterator():
+            counted = batch["weight"] > 0
+            yield batch["label"][counted], batch["image"][counted], 0
 
 
 def _read_folder(folder: Path, class_names: Sequence[str], size: int, config: Config) -> Iterator[Batch]:

@@ -10,16 +10,17 @@ Every batch has the same shape: the last one is filled up with pictures of weigh
 function of the seed, e and k, so an epoch can start at any step.
 """
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from harness import augment, records
+from harness import augment, manifest, records
 from harness.config import Config
+from harness.errors import DataError
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
@@ -42,14 +43,14 @@ class Split:
         return -(-self.num_examples // batch_size)
 
 
-def open_split(manifest: Manifest, folder: Path, split: str, *, cache: str) -> Split:
+def open_split(data: Manifest, folder: Path, split: str, *, cache: str) -> Split:
     """Opens a split, decoding it into memory if `cache` says so or is "auto" and it takes under half of what is free.
 
     Raises:
       DataError: there is no such split.
     """
-    paths = tuple(str(path) for path in manifest.shard_paths(folder, split))
-    info = Split(manifest.splits[split].num_examples, manifest.image_size, paths)
+    paths = tuple(str(path) for path in data.shard_paths(folder, split))
+    info = Split(data.splits[split].num_examples, data.image_size, paths)
     num_bytes = info.num_examples * info.image_size**2 * 3
     if cache == "none" or (cache == "auto" and num_bytes > 0.5 * _free_bytes()):
         return info
@@ -65,7 +66,23 @@ def open_split(manifest: Manifest, folder: Path, split: str, *, cache: str) -> S
 
 
 def _free_bytes() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Memory that can be had without swapping; what the file cache holds counts as free."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+@contextmanager
+def damage_named(data: Manifest, folder: Path) -> Iterator[None]:
+    """Turns TensorFlow's error about a damaged record into one that names the shard.
+
+    Raises:
+      DataError: a record could not be read.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        manifest.verify(data, folder)
+        raise DataError(f"a record in {folder} cannot be read: {error.message}") from None
 
 
 @tf.autograph.experimental.do_not_convert

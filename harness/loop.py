@@ -64,23 +64,24 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    train_split = input_pipeline.open_split(data, folder, "train", cache=config.data.cache)
-    validation_split = input_pipeline.open_split(data, folder, "validation", cache=config.data.cache)
-    trainee = steps.make_trainee(config, devices, data)
-    checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
-    progress = checkpoints.restore() or Progress()
-    if progress.step:
-        log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
-    workdir.interrupted.unlink(missing_ok=True)
-    batches = input_pipeline.make_eval_batches(validation_split, config.train.batch_size)
-    validation = devices.strategy.experimental_distribute_dataset(batches)
-    run = _Run(config, workdir, devices, data, trainee, checkpoints, validation, should_stop)
-    with tracking.open_tracker(workdir) as tracker:
-        while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
-            images_per_s = run.train_epoch(train_split, progress)
-            run.finish_epoch(progress, tracker, images_per_s)
-    checkpoints.restore_best()
-    return run.write_results(validation_split, progress)
+    with input_pipeline.damage_named(data, folder):
+        train_split = input_pipeline.open_split(data, folder, "train", cache=config.data.cache)
+        validation_split = input_pipeline.open_split(data, folder, "validation", cache=config.data.cache)
+        trainee = steps.make_trainee(config, devices, data)
+        checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
+        progress = checkpoints.restore() or Progress()
+        if progress.step:
+            log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
+        workdir.interrupted.unlink(missing_ok=True)
+        batches = input_pipeline.make_eval_batches(validation_split, config.train.batch_size)
+        validation = devices.strategy.experimental_distribute_dataset(batches)
+        run = _Run(config, workdir, devices, data, trainee, checkpoints, validation, should_stop)
+        with tracking.open_tracker(workdir) as tracker:
+            while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
+                images_per_s = run.train_epoch(train_split, progress)
+                run.finish_epoch(progress, tracker, images_per_s)
+        checkpoints.restore_best()
+        return run.write_results(validation_split, progress)
 
 
 def _is_over(progress: Progress, train: TrainConfig) -> bool:

@@ -110,7 +110,7 @@ def test_every_file_has_its_verdict(odd_records, odd_folder):
 
 
 def test_the_screen_shows_the_sums(odd_records):
-    lines = [line.split() for line in odd_records[1].stderr.splitlines()]
+    lines = [line.split() for line in odd_records[1].stdout.splitlines()]
     assert ["happy", "20", "12", "1", "1", "1", "2", "1", "1", "1"] in lines
     assert ["sad", "12", "10", "1", "0", "0", "0", "0", "0", "1"] in lines
 
@@ -153,7 +153,7 @@ def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(faces, tmp_pa
     assert build(images, records).returncode == 0
     before = files_of(records)
     done = build(images, records)
-    assert done.returncode == 0 and "is up to date: 20 train, 4 validation" in done.stderr
+    assert done.returncode == 0 and "is up to date: 20 train, 4 validation" in done.stdout
     (images / "happy" / "face_00.png").unlink()
     done = build(images, records)
     assert done.returncode == 3 and "was built from other pictures" in done.stderr and "--overwrite" in done.stderr

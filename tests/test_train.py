@@ -134,6 +134,19 @@ def test_a_cut_shard_stops_training_before_it_starts(face_records, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_a_damaged_record_is_named_by_its_shard(face_records, smoke_run, tmp_path, cache):
+    records = shutil.copytree(face_records, tmp_path / "records")
+    shard = sorted(records.glob("validation-*"))[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    done = train(records, tmp_path / "run", "--data.cache", cache)
+    assert done.returncode == 3 and f"{shard.name} is not what was written" in done.stderr
+    done = run_command("evaluate", smoke_run, "--records", records)
+    assert done.returncode == 3 and f"{shard.name} is not what was written" in done.stderr
+
+
 @pytest.mark.parametrize(("asked", "expected"), [("2", "shows 0 GPUs"), ("0,1", "shows 0 GPUs")])
 def test_gpus_that_are_not_there_are_refused(face_records, tmp_path, asked, expected):
     done = train(face_records, tmp_path / "run", "--gpus", asked)
