@@ -195,14 +195,15 @@ def test_a_stopped_run_ends_as_if_it_had_never_stopped(face_records, whole_run, 
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_the_same(face_records, whole_run, tmp_path):
-    run = tmp_path / "killed"
-    process = start_training(face_records, run)
+def test_a_killed_run_that_streams_goes_on_and_ends_the_same(face_records, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(face_records, whole, *STOPPABLE, "--data.cache", "none").returncode == 0
+    process = start_training(face_records, killed, "--data.cache", "none")
     process.kill()
     process.wait()
-    done = train(face_records, run, *STOPPABLE)
+    done = train(face_records, killed, *STOPPABLE, "--data.cache", "none")
     assert done.returncode == 0 and "going on at epoch" in done.stderr
-    assert_same_state(final_state(run), final_state(whole_run))
+    assert_same_state(final_state(killed), final_state(whole))
 
 
 @pytest.mark.slow
