@@ -21,7 +21,7 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
     Raises:
       CheckpointError: the folder holds another run, or something that is no run.
     """
-    if not workdir.root.exists() or (workdir.root.is_dir() and not any(workdir.root.iterdir())):
+    if not workdir.root.exists() or (workdir.root.is_dir() and not _foreign_files(workdir)):
         return
     if not workdir.config.is_file() or not workdir.environment.is_file():
         raise CheckpointError(f"{workdir.root} exists but holds no run. Give another folder: --run runs/NEW")
@@ -41,6 +41,12 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
             f"{workdir.root} was started with other records than {config.data.records_folder} holds now. Give those "
             "records to go on, or another folder: --run runs/NEW"
         )
+
+
+def _foreign_files(workdir: Workdir) -> list[str]:
+    """What is in the folder besides what a start leaves that was killed before it wrote config.yaml."""
+    ours = workdir.environment.name
+    return [path.name for path in workdir.root.iterdir() if path.name != ours and not path.name.endswith(".tmp")]
 
 
 def claim(workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping[str, object]) -> None:

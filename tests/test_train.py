@@ -125,6 +125,14 @@ def test_a_folder_that_is_no_run_is_left_alone(face_records, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_start_that_was_killed_at_once_is_no_obstacle(face_records, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "environment.json").write_text("{}")
+    (tmp_path / "run" / ".config.yaml.123.tmp").write_text("half")
+    done = train(face_records, tmp_path / "run", "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_cut_shard_stops_training_before_it_starts(face_records, tmp_path):
     records = shutil.copytree(face_records, tmp_path / "records")
     shard = next(records.glob("train-*"))
