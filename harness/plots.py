@@ -1,22 +1,14 @@
 """Figures as PNG bytes: learning curves and the confusion matrix."""
 
-import io
 from collections.abc import Mapping, Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from harness import page
 from harness.metrics import Metrics
 
 _TRAIN, _VALIDATION = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
-
-
-def _as_png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, title: str) -> bytes:
@@ -37,7 +29,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, titl
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.axes[1].set_ylim(0, 1.02)
-    return _as_png(figure)
+    return page.as_png(figure)
 
 
 def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
@@ -56,4 +48,4 @@ def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
     axes.set_xticks(range(num_classes), metrics.class_names, rotation=45 if num_classes > 4 else 0)
     axes.set_yticks(range(num_classes), metrics.class_names)
-    return _as_png(figure)
+    return page.as_png(figure)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
-    {"errors", "files", "tables"},
+    {"errors", "files", "page", "tables"},
     {"config", "grouping", "manifest", "split", "workdir"},
     {"settings"},
     {"augment", "checkpoint", "cli", "distribute", "duplicates", "images", "metrics", "models", "optim"}
