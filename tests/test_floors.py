@@ -7,10 +7,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
     {"errors", "files", "page", "tables"},
     {"config", "grouping", "manifest", "split", "workdir"},
-    {"settings"},
+    {"data_facts", "settings"},
     {"augment", "checkpoint", "cli", "distribute", "duplicates", "images", "metrics", "models", "optim"}
-    | {"records", "run_folder", "tracking", "workers"},
-    {"cleaner", "export", "input_pipeline", "plots", "report", "steps"},
+    | {"data_gallery", "data_plots", "records", "run_folder", "tracking", "workers"},
+    {"cleaner", "data_report", "export", "input_pipeline", "plots", "report", "steps"},
     {"loop", "shards"},
     {"build_records", "evaluate", "predict", "train", "tune"},
 )
