@@ -1,0 +1,190 @@
+"""How well near copies of pictures are found, and what the search costs.
+
+    python benchmarks/near_copies.py
+    python benchmarks/near_copies.py --images FOLDER --limit 500
+    python benchmarks/near_copies.py --scale 200000
+
+The first two make one copy of every picture by each change and look for pairs among all pictures and these copies:
+
+  proposed    copies whose pair with their original the fingerprints propose
+  confirmed   of all copies, those that the comparison of pixels confirms as well
+  false       confirmed pairs of which the two do not come from one picture
+  candidates  proposed pairs for each picture, each of them to be confirmed
+
+Pictures without any structure have no fingerprint and are counted as not found. The third makes fingerprints at random,
+with the variances of the sample's, and hides changed ones among them.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from harness.config import CleanConfig
+from harness.images import Rejected, encode_jpeg, read_all, resize, walk_files
+from harness.near_copies import are_near_copies, fingerprint, propose_pairs
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = 256
+
+
+def main() -> None:
+    """Measures what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, default=ROOT / "data" / "sample", help="any folder of pictures")
+    parser.add_argument("--limit", type=int, default=100, help="pictures to use of them")
+    parser.add_argument("--scale", type=int, help="search so many made-up fingerprints instead")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    pictures = load_pictures(arguments.images, arguments.limit)
+    if arguments.scale:
+        measure_search(fingerprints_of(pictures), arguments.scale)
+    else:
+        measure_costs(pictures)
+        measure_changes(pictures)
+
+
+def load_pictures(folder: Path, limit: int) -> list[np.ndarray]:
+    """Returns the stored pixels of the first usable pictures, a regular choice of all."""
+    paths = [path for path in walk_files(folder) if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
+    chosen = paths[:: max(1, len(paths) // limit)][:limit]
+    return [pixels for _, pixels in read_all(chosen, CleanConfig(), SIZE) if not isinstance(pixels, Rejected)]
+
+
+def encode_again(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """Returns the pixels after JPEG."""
+    buffer = np.frombuffer(encode_jpeg(pixels, quality), np.uint8)
+    return cv2.cvtColor(cv2.imdecode(buffer, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def shrink(pixels: np.ndarray, width_share: float, height_share: float) -> np.ndarray:
+    """Returns the pixels at a share of their size."""
+    return cv2.resize(pixels, None, fx=width_share, fy=height_share, interpolation=cv2.INTER_AREA)
+
+
+def brighten(pixels: np.ndarray, gain: float, offset: float = 0) -> np.ndarray:
+    """Returns the pixels with a gain and an offset, clipped to 8 bits."""
+    return np.clip(np.rint(pixels.astype(np.float32) * gain + offset), 0, 255).astype(np.uint8)
+
+
+def crop(pixels: np.ndarray, left: float, right: float, top: float, bottom: float) -> np.ndarray:
+    """Returns the pixels without these shares of the sides."""
+    height, width = pixels.shape[:2]
+    rows = slice(round(top * height), height - round(bottom * height))
+    return pixels[rows, round(left * width) : width - round(right * width)]
+
+
+def turn(pixels: np.ndarray, degrees: float, fill: int | None) -> np.ndarray:
+    """Returns the pixels turned about their middle, the corners filled or, without `fill`, cropped away."""
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    turned = cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(fill or 0,) * 3)
+    if fill is not None:
+        return turned
+    sine = abs(np.sin(np.radians(degrees)))
+    return crop(turned, *(sine / (1 + sine) / 2 + 0.005,) * 4)
+
+
+def change_all(pixels: np.ndarray) -> np.ndarray:
+    """Returns a mirrored, cropped, darker and again encoded picture."""
+    return encode_again(brighten(crop(pixels[:, ::-1], 0.03, 0.02, 0.0, 0.04), 0.85, 10), 70)
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "JPEG of quality 50": lambda pixels: encode_again(pixels, 50),
+    "resized to 40 %": lambda pixels: shrink(pixels, 0.4, 0.4),
+    "resized to 70 % by 60 %": lambda pixels: shrink(pixels, 0.7, 0.6),
+    "mirrored": lambda pixels: np.ascontiguousarray(pixels[:, ::-1]),
+    "brightness x 1.2": lambda pixels: brighten(pixels, 1.2),
+    "brightness x 1.3": lambda pixels: brighten(pixels, 1.3),
+    "brightness x 0.7": lambda pixels: brighten(pixels, 0.7),
+    "brightness + 40": lambda pixels: brighten(pixels, 1, 40),
+    "contrast x 1.3": lambda pixels: brighten(pixels, 1.3, -0.3 * 128),
+    "contrast x 0.7": lambda pixels: brighten(pixels, 0.7, 0.3 * 128),
+    "cropped by 4 % on each side": lambda pixels: crop(pixels, 0.04, 0.04, 0.04, 0.04),
+    "cropped by 8 % at one corner": lambda pixels: crop(pixels, 0.08, 0, 0, 0.08),
+    "cropped by 8 % on one side": lambda pixels: crop(pixels, 0, 0.08, 0, 0),
+    "cropped by 8 % on each side": lambda pixels: crop(pixels, 0.08, 0.08, 0.08, 0.08),
+    "turned by 3 degrees, cropped": lambda pixels: turn(pixels, 3, None),
+    "turned by 5 degrees, cropped": lambda pixels: turn(pixels, -5, None),
+    "turned by 5 degrees, white corners": lambda pixels: turn(pixels, 5, 255),
+    "turned by 5 degrees, black corners": lambda pixels: turn(pixels, -5, 0),
+    "mirrored, cropped, darker, JPEG": change_all,
+}
+
+
+def fingerprints_of(pictures: list[np.ndarray]) -> np.ndarray:
+    """Returns the fingerprints, int8 [N, F]."""
+    return np.stack([np.frombuffer(fingerprint(pixels), np.int8) for pixels in pictures])
+
+
+def measure_costs(pictures: list[np.ndarray]) -> None:
+    """Prints what a fingerprint and a comparison of two proposed pictures cost."""
+    start = time.process_time()
+    fingerprints = fingerprints_of(pictures)
+    per_fingerprint = (time.process_time() - start) / len(pictures)
+    pairs = propose_pairs(fingerprints)
+    start = time.process_time()
+    found = [(i, j) for i, j in pairs if are_near_copies(pictures[i], pictures[j])]
+    per_pair = (time.process_time() - start) / max(len(pairs), 1)
+    print(
+        f"{len(pictures)} pictures: {1e3 * per_fingerprint:.3f} ms a fingerprint, {1e3 * per_pair:.1f} ms a comparison"
+    )
+    print(f"among themselves {len(pairs)} pairs are proposed and {len(found)} are confirmed\n")
+
+
+def measure_changes(pictures: list[np.ndarray]) -> None:
+    """Prints a row of the table for every change."""
+    num = len(pictures)
+    print("| change | proposed | confirmed | false | candidates |\n|---|---:|---:|---:|---:|")
+    for name, change in CHANGES.items():
+        mixed = [*pictures, *(resize(change(pixels), SIZE) for pixels in pictures)]
+        pairs = propose_pairs(fingerprints_of(mixed))
+        is_same = pairs[:, 1] - pairs[:, 0] == num
+        # The originals among themselves are the same in every row and measured once, by measure_costs.
+        is_new = pairs[:, 1] >= num
+        is_found = np.array([is_new[k] and are_near_copies(mixed[i], mixed[j]) for k, (i, j) in enumerate(pairs)], bool)
+        proposed, confirmed = is_same.sum() / num, (is_found & is_same).sum() / num
+        num_false = (is_found & ~is_same).sum()
+        print(
+            f"| {name} | {proposed:.3f} | {confirmed:.3f} | {num_false} | {len(pairs) / len(mixed):.1f} |", flush=True
+        )
+
+
+def measure_search(seen: np.ndarray, num: int) -> None:
+    """Prints time, memory and hits of a search of `num` fingerprints, of which 1 % are changed ones of others."""
+    random = np.random.default_rng(0)
+    seen = seen[seen.any(axis=1)].astype(np.float64)
+    variances, axes = np.linalg.eigh(seen.T @ seen / len(seen))
+    # No sample shows every direction; what it does not show is given a hundredth of the largest variance.
+    spread = axes * np.sqrt(np.maximum(variances, 0.01 * variances.max()))
+    drawn = scale_to_norm(random.standard_t(5, (num, seen.shape[1])).astype(np.float32) @ spread.T.astype(np.float32))
+    sources, targets = random.permutation(num)[: 2 * (num // 100)].reshape(2, -1)
+    # The slightest changes move a fingerprint by a few degrees, crops and turns by up to 30.
+    degrees = random.uniform(0, 30, (len(sources), 1))
+    noise = scale_to_norm(random.normal(size=(len(sources), seen.shape[1])))
+    drawn[targets] = scale_to_norm(drawn[sources] + np.tan(np.radians(degrees)) * noise)
+    start = time.process_time()
+    pairs = propose_pairs(drawn)
+    seconds = time.process_time() - start
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    planted = np.minimum(sources, targets) * num + np.maximum(sources, targets)
+    recall = np.isin(planted, pairs[:, 0] * num + pairs[:, 1]).mean()
+    print(f"{num} fingerprints: {seconds:.1f} s of CPU, {peak_mb:.0f} MB at the peak, {len(pairs)} pairs proposed,")
+    print(f"{recall:.4f} of {len(planted)} planted pairs among them")
+
+
+def scale_to_norm(fingerprints: np.ndarray) -> np.ndarray:
+    """Returns whole numbers of the norm of a fingerprint without the mean, int8 [N, F]."""
+    fingerprints = fingerprints.copy()
+    fingerprints[:, 0] = 0
+    norms = np.linalg.norm(fingerprints, axis=1, keepdims=True)
+    return np.rint(fingerprints * (127 / norms)).astype(np.int8)
+
+
+if __name__ == "__main__":
+    main()
