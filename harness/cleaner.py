@@ -1,125 +1,118 @@
 """Examines picture files: each ends as a finding, kept or rejected with a reason, and a stored form if it is kept.
 
-It looks at one file at a time and deletes nothing; copies of each other are the matter of duplicates.py.
+It looks at one file at a time and changes nothing; copies of each other are the matter of duplicates.py.
 """
 
-import csv
 import hashlib
-import io
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from harness import files, images
+from harness import files, images, measures, near_copies, sources, spool, stored
 from harness.config import Config
-from harness.images import Reason, Rejected
-from harness.tables import format_table
+from harness.findings import Finding, Reason
+from harness.images import Rejected
+from harness.spool import Examined
 
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found about one file. `path` is relative to the images folder, in POSIX form."""
-
-    path: str
-    class_name: str
-    verdict: str = "kept"
-    reason: str = ""
-    measured: str = ""
-    limit: str = ""
-    notes: str = ""
-    format: str = ""
-    width: int = 0
-    height: int = 0
-    num_bytes: int = 0
-    sha256: str = ""
-    group: str = ""
-    split: str = ""
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the picture goes into the records."""
-        return self.verdict == "kept"
-
-    def rejected(self, reason: Reason, measured: str, limit: str) -> "Finding":
-        """Returns this finding as a rejection."""
-        return replace(self, verdict="rejected", reason=str(reason), measured=measured, limit=limit)
+# Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
+VERSION = 2
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
-@dataclass(frozen=True)
-class Examined:
-    """A finding with the digest of the upright pixels and where the stored form lies in the spool file."""
-
-    finding: Finding
-    pixels_sha256: str = ""
-    spool: str = ""
-    offset: int = 0
-    length: int = 0
+def digest_rules(config: Config) -> str:
+    """Returns one sha256 for everything but the file itself that a finding and a stored form follow from."""
+    made_of = config.sections("clean", "records")
+    image = {name: made_of["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
+    return files.digest_json([VERSION, made_of["clean"], image])
 
 
-def examine(folder: Path, paths: Sequence[str], config: Config, spool: Path) -> list[Examined]:
-    """Decodes, checks, resizes and encodes pictures; appends the stored forms of the good ones to `spool`.
+def examine(folder: Path, known: Sequence[tuple[str, str]], config: Config, spool_folder: Path) -> list[Finding | None]:
+    """Decodes, checks, measures, resizes and encodes pictures; writes the stored forms of the good ones to the spool.
 
     Args:
       folder: the images folder.
-      paths: files below it, in POSIX form; the first part is the class.
+      known: files below it in POSIX form, whose first part is the class, each with the sha256 it was examined with
+        before or "".
       config: its sections `clean` and `records` are used.
-      spool: file to create; one worker writes one file.
+      spool_folder: where the chunk is written.
+
+    Returns:
+      A finding for each file, or None for one that still has the sha256 it had.
     """
-    results = []
-    with spool.open("wb") as output:
-        for path in paths:
-            examined, stored = _examine_one(folder, path, config)
-            if stored:
-                examined = replace(examined, spool=spool.name, offset=output.tell(), length=len(stored))
-                output.write(stored)
-            results.append(examined)
-    return results
+    results = [_examine_one(folder, path, digest, config) for path, digest in known]
+    new = [item for item in results if item is not None]
+    if not new:
+        return [None] * len(results)
+    located = iter(spool.write_chunk(spool_folder, new))
+    return [None if item is None else next(located) for item in results]
 
 
-def _examine_one(folder: Path, path: str, config: Config) -> tuple[Examined, bytes]:
-    finding = Finding(path, class_name=path.split("/", maxsplit=1)[0])
-    name = path.rsplit("/", maxsplit=1)[-1]
-    if name.startswith(".") or name.lower() in _SYSTEM_FILES:
-        return Examined(finding.rejected(Reason.SYSTEM_FILE, name, "a picture")), b""
+def _examine_one(folder: Path, path: str, known_sha256: str, config: Config) -> Examined | None:
+    class_name, *parts = path.split("/")
+    finding = Finding(path, class_name)
+    for part in parts:
+        if part.startswith(".") or part.lower() in _SYSTEM_FILES:
+            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), _mtime_ns(folder / path))
+    mtime_ns = _mtime_ns(folder / path)
     try:
-        content = (folder / path).read_bytes()
-    except OSError as error:
-        return Examined(finding.rejected(Reason.UNREADABLE, error.strerror or str(error), "a readable file")), b""
-    finding = replace(finding, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    try:
-        picture = images.decode(content, config.clean)
+        content = sources.read_bytes(folder / path, config.clean)
     except Rejected as rejection:
-        return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit)), b""
-    height, width = picture.pixels.shape[:2]
-    finding = replace(finding, format=picture.format, width=width, height=height, notes=" ".join(picture.notes))
-    digest = hashlib.sha256(f"{height}x{width}".encode())
-    digest.update(picture.pixels.tobytes())
-    stored = images.encode_jpeg(images.resize(picture.pixels, config.records.image_size), config.records.jpeg_quality)
-    return Examined(finding, pixels_sha256=digest.hexdigest()), stored
+        finding = _with_digest(finding, folder / path, rejection)
+        if known_sha256 and finding.sha256 == known_sha256:
+            return None
+        return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest == known_sha256:
+        return None
+    finding = replace(finding, num_bytes=len(content), sha256=digest)
+    if (folder / path).is_symlink():
+        finding = finding.noted("symbolic_link")
+    try:
+        picture = images.decode(content, config.clean, least_side=config.records.image_size)
+    except Rejected as rejection:
+        return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
+    finding, pixels = _describe(finding, picture, config.records.image_size)
+    return Examined(finding, mtime_ns, stored.encode(pixels, config.records))
 
 
-def write_findings(path: Path, findings: Sequence[Finding]) -> None:
-    """Writes cleaning.csv: one row a file, in the order of the paths."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in fields(Finding)]
-    writer.writerow(names)
-    writer.writerows([getattr(finding, name) for name in names] for finding in findings)
-    files.write_text(path, text.getvalue())
+def _mtime_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
-def summarise(findings: Sequence[Finding]) -> str:
-    """Returns a table of classes against kept and each reason of rejection, with totals."""
-    reasons = [reason for reason in Reason if any(finding.reason == reason for finding in findings)]
-    classes = sorted({finding.class_name for finding in findings})
-    counts = Counter((finding.class_name, finding.reason or "kept") for finding in findings)
-    rows: list[list[object]] = []
-    for name in classes:
-        columns = [counts[name, column] for column in ("kept", *reasons)]
-        rows.append([name, sum(columns), *columns])
-    header = ["class", "found", "kept", *(reason.replace("_", " ") for reason in reasons)]
-    total = ["total", *(sum(row[i] for row in rows) for i in range(1, len(header)))]
-    return format_table([header, *rows, total])
+def _with_digest(finding: Finding, path: Path, rejection: Rejected) -> Finding:
+    """Adds size and digest of a file that is too large to be read at once."""
+    if rejection.reason != Reason.TOO_LARGE:
+        return finding
+    return replace(finding, num_bytes=path.stat().st_size, sha256=files.digest_file(path))
+
+
+def _describe(finding: Finding, picture: images.Picture, size: int):
+    """Returns the finding with all that the pixels tell, and the pixels as they are stored, `uint8 [size, size, 3]`.
+
+    The digest for exact copies is that of the stored pixels and the picture's own size: what is decoded is as large as
+    the file wants it, and to digest all of it would cost as much as to decode it.
+    """
+    pixels = images.resize(picture.pixels, size)
+    found = measures.measure(pixels)
+    digest = hashlib.sha256(f"{picture.height}x{picture.width}".encode())
+    digest.update(pixels)
+    notes = (
+        *finding.notes.split(),
+        *picture.notes,
+        *images.note_of_name(finding.path, picture.format),
+        *measures.flags(found, picture.width, picture.height),
+    )
+    finding = replace(
+        finding,
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        notes=" ".join(notes),
+        pixels_sha256=digest.hexdigest(),
+        fingerprint=near_copies.fingerprint(pixels),
+        **asdict(found),
+    )
+    return finding, pixels

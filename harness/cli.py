@@ -20,6 +20,7 @@ from harness.errors import ExitCode, HarnessError
 SHORT_FLAGS: Mapping[str, str] = {
     "--images": "data.images",
     "--records": "data.records",
+    "--split-from": "split.previous",
     "--run": "train.run",
     "--gpus": "runtime.gpus",
     "--epochs": "train.epochs",

@@ -47,6 +47,16 @@ class CleanConfig(_Section):
     min_side: int = Field(32, ge=2, description="shortest side accepted, in pixels")
     max_pixels: int = Field(100_000_000, ge=4, description="largest width times height accepted, in pixels")
     max_bytes: int = Field(200_000_000, ge=100, description="largest file accepted, in bytes")
+    salvaged: Literal["drop", "keep"] = Field(
+        "drop", description="JPEGs with damage that decoders get over, with pixels that nobody can vouch for"
+    )
+    near_copies: Literal["group", "ignore"] = Field(
+        "group",
+        description="what becomes of pictures that nearly equal another: one side of the split for all, or nothing",
+    )
+    label_conflicts: Literal["fail", "drop", "keep"] = Field(
+        "drop", description="what becomes of copies, exact or near, that carry different classes"
+    )
 
 
 class SplitConfig(_Section):
@@ -59,6 +69,9 @@ class SplitConfig(_Section):
         description="what keeps pictures on one side: a regular expression with one group, matched in the file name; "
         "FILE.csv:COLUMN with a column path, in the images folder; none; auto: groups.csv:group if the folder has it",
     )
+    previous: FolderPath | None = Field(
+        None, description="records folder whose split is kept for every group it knows; null: none"
+    )
     seed: Seed = Field(0, description="seed of the split")
 
 
@@ -66,9 +79,12 @@ class RecordsConfig(_Section):
     """What is written into the records."""
 
     image_size: int = Field(256, ge=16, le=2048, description="height and width of a stored picture, in pixels")
+    encoding: Literal["jpeg", "png", "raw"] = Field(
+        "jpeg", description="stored form: jpeg is small; png and raw keep every pixel; raw needs no decoding"
+    )
     jpeg_quality: int = Field(95, ge=50, le=100, description="quality of the stored JPEG")
     shard_bytes: int = Field(64_000_000, ge=10_000, description="size to aim at for one shard, in bytes")
-    min_shards: int = Field(4, ge=1, description="shards a split gets at least, if it has so many pictures")
+    min_shards: int = Field(16, ge=1, description="shards a split gets at least, as far as each has 8 pictures")
 
 
 class AugmentConfig(_Section):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, images, manifest, run_folder
+from harness import cli, manifest, run_folder, sources
 from harness.config import Config
 from harness.errors import DataError, ExitCode
 from harness.images import Rejected
@@ -104,7 +104,7 @@ def _read_folder(folder: Path, class_names: Sequence[str], size: int, config: Co
     for name in found:
         pixels: list[np.ndarray] = []
         skipped = 0
-        for path, picture in images.read_all(images.walk_files(folder / name), config.clean, size):
+        for path, picture in sources.read_all(sources.walk_files(folder / name), config.clean, size):
             if isinstance(picture, Rejected):
                 log.warning("%s skipped: %s", path, picture)
                 skipped += 1

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ConfigError, DataError
@@ -23,18 +23,30 @@ def assign_groups(paths: Sequence[str], folder: Path, group_by: str) -> tuple[di
       ConfigError: the expression is not valid or has no group.
       DataError: the CSV file is missing or lacks a column.
     """
-    if group_by == "auto":
-        group_by = f"{AUTO_FILE}:{AUTO_COLUMN}" if (folder / AUTO_FILE).is_file() else "none"
+    group_by = _resolve(folder, group_by)
     if group_by == "none":
         return {path: path for path in paths}, "every picture by itself"
-    file_name, _, column = group_by.rpartition(":")
-    if file_name.endswith(".csv"):
-        keys = _read_keys(folder / file_name, column)
-        rule = f"column '{column}' of {file_name}"
+    file = file_of(folder, group_by)
+    if file is not None:
+        column = group_by.rpartition(":")[2]
+        keys = _read_keys(file, column)
+        rule = f"column '{column}' of {file.name}"
     else:
         keys = _search_keys(paths, group_by)
         rule = f"what {group_by!r} matches in the file name"
     return {path: keys.get(path, path) for path in paths}, rule
+
+
+def _resolve(folder: Path, group_by: str) -> str:
+    if group_by != "auto":
+        return group_by
+    return f"{AUTO_FILE}:{AUTO_COLUMN}" if (folder / AUTO_FILE).is_file() else "none"
+
+
+def file_of(folder: Path, group_by: str) -> Path | None:
+    """Returns the CSV file that the setting `split.group_by` names, or None."""
+    name = _resolve(folder, group_by).rpartition(":")[0]
+    return folder / name if name.endswith(".csv") else None
 
 
 def _read_keys(path: Path, column: str) -> dict[str, str]:
@@ -63,3 +75,30 @@ def _search_keys(paths: Sequence[str], expression: str) -> dict[str, str]:
         )
     matches = {path: pattern.search(path.rsplit("/", maxsplit=1)[-1]) for path in paths}
     return {path: match.group(1) for path, match in matches.items() if match and match.group(1)}
+
+
+def join(keys: Mapping[str, str], links: Iterable[tuple[str, str]], *, order: Callable[[str], bytes]) -> dict[str, str]:
+    """Joins the groups of linked pictures.
+
+    Args:
+      keys: path -> group key.
+      links: pairs of paths that must be on one side; a path without a key is left out.
+      order: of the keys of joined groups, the first by this order names them all, so that a picture that joins later
+        seldom changes the name.
+
+    Returns:
+      Path -> the key of its joined group.
+    """
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parent.get(key, key) != key:
+            parent[key] = parent.get(parent[key], parent[key])
+            key = parent[key]
+        return key
+
+    for first, second in links:
+        if first in keys and second in keys:
+            ends = sorted((root(keys[first]), root(keys[second])), key=order)
+            parent[ends[1]] = ends[0]
+    return {path: root(key) for path, key in keys.items()}

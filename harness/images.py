@@ -1,29 +1,30 @@
-"""One picture: what it is, its pixels, its size and its stored form.
+"""One picture: what it is, its pixels and its size.
 
 This is the only decoder: build_records, evaluate and predict all read pictures through `decode`, so that a model meets
 the same pixels in training and in use. It imports no TensorFlow, so that worker processes start quickly.
 """
 
 import io
-import os
 import struct
 import warnings
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+import simplejpeg
+from PIL import Image
 
+from harness import containers
 from harness.config import CleanConfig
+from harness.containers import Structure
+from harness.findings import Reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
+_ENDINGS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng"), "TIFF": (".tif", ".tiff")}
 # Pillow's own guard against huge headers is replaced by `clean.max_pixels`, which is checked before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -59,24 +60,11 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 _EXIF_ORIENTATION = 0x0112
-
-
-class Reason(str, Enum):
-    """Why a picture is rejected."""
-
-    __str__ = str.__str__  # enum.StrEnum, which Python 3.10 lacks
-
-    UNREADABLE = "unreadable"
-    SYSTEM_FILE = "system_file"
-    EMPTY = "empty"
-    NOT_AN_IMAGE = "not_an_image"
-    UNSUPPORTED_FORMAT = "unsupported_format"
-    CUT_OFF = "cut_off"
-    CORRUPT = "corrupt"
-    TOO_SMALL = "too_small"
-    TOO_LARGE = "too_large"
-    DUPLICATE = "duplicate"
-    LABEL_CONFLICT = "label_conflict"
+_SIDEWAYS = (5, 6, 7, 8)
+# Progressive files have about ten; thousands are a way to keep a decoder busy.
+_MAX_SCANS = 100
+# Damage that every decoder gets over, of which nobody knows what it did to the pixels.
+_SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
 
 class Rejected(Exception):
@@ -89,16 +77,17 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture: upright pixels `uint8 [H, W, 3]` in RGB, the format found, and what was converted."""
+    """A decoded picture.
+
+    `pixels` are upright, `uint8 [H, W, 3]` in RGB, perhaps smaller than the picture's own `height` and `width`; `notes`
+    say what was odd or converted.
+    """
 
     pixels: np.ndarray
     format: str
+    height: int
+    width: int
     notes: tuple[str, ...]
-
-
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Yields every file below `folder` in the order of its path's text, the same on every file system."""
-    yield from sorted((path for path in folder.rglob("*") if path.is_symlink() or path.is_file()), key=Path.as_posix)
 
 
 def sniff(content: bytes) -> str | None:
@@ -109,39 +98,57 @@ def sniff(content: bytes) -> str | None:
     return None
 
 
-def decode(content: bytes, limits: CleanConfig) -> Picture:
+def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
     """Decodes every pixel of a picture file, whatever its name says it is.
 
     The EXIF orientation is applied; grey, palette, CMYK and 16-bit become RGB of 8 bits; alpha is laid on white; of
-    several frames the first is taken.
+    several frames the first is taken. A large JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as no side
+    falls below `least_side`, which costs less than to shrink it afterwards.
 
     Raises:
       Rejected: the file is no picture, damaged, cut off, of another format, or outside the limits.
     """
-    _check_file(content, limits)
+    found = _check_file(content, limits)
+    structure = containers.inspect(content, found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that it reads correctly
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_size(image.width, image.height, limits)
-                name, notes = image.format or "", _notes(image)
-                image.load()
-                pixels = _to_rgb(ImageOps.exif_transpose(image))
+                notes = [*_check_structure(content, found, structure), *_notes(image)]
+                turn = image.getexif().get(_EXIF_ORIENTATION, 1)
+                size = (image.height, image.width)[:: -1 if turn in _SIDEWAYS else 1]
+                if found == "JPEG":
+                    pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
+                    notes += more
+                else:
+                    image.load()
+                    pixels = _to_rgb(image)
         except _DECODER_ERRORS as error:
-            raise _damage(error, content) from None
-    return Picture(pixels, name.lower(), notes)
+            raise _damage(error, content, structure) from None
+    return Picture(_turn_upright(pixels, turn), found.lower(), *size, tuple(notes))
 
 
-def _check_file(content: bytes, limits: CleanConfig) -> None:
+def _check_file(content: bytes, limits: CleanConfig) -> str:
     if not content:
         raise Rejected(Reason.EMPTY, "0 bytes", "a picture")
-    if len(content) > limits.max_bytes:
-        raise Rejected(Reason.TOO_LARGE, f"{len(content)} bytes", f"at most {limits.max_bytes} bytes")
+    check_num_bytes(len(content), limits)
     found = sniff(content)
     if found is None:
         raise Rejected(Reason.NOT_AN_IMAGE, f"first bytes {content[:8]!r}", "one of " + ", ".join(FORMATS))
     if found not in FORMATS:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, found, "one of " + ", ".join(FORMATS))
+    return found
+
+
+def check_num_bytes(num_bytes: int, limits: CleanConfig) -> None:
+    """Refuses a file by its size, which is known before it is read.
+
+    Raises:
+      Rejected: the file is larger than `clean.max_bytes`.
+    """
+    if num_bytes > limits.max_bytes:
+        raise Rejected(Reason.TOO_LARGE, f"{num_bytes} bytes", f"at most {limits.max_bytes} bytes")
 
 
 def _check_size(width: int, height: int, limits: CleanConfig) -> None:
@@ -151,25 +158,80 @@ def _check_size(width: int, height: int, limits: CleanConfig) -> None:
         raise Rejected(Reason.TOO_SMALL, f"{width}x{height} pixels", f"sides of at least {limits.min_side}")
 
 
-def _damage(error: Exception, content: bytes) -> Rejected:
+def _check_structure(content: bytes, file_format: str, structure: Structure) -> Iterator[str]:
+    """Yields what is odd and harmless about the file around the pixels; refuses what is not."""
+    if structure.bad_part:
+        raise Rejected(Reason.CORRUPT, f"{structure.bad_part} is wrong", "a file as it was written")
+    if structure.num_scans > _MAX_SCANS:
+        raise Rejected(Reason.CORRUPT, f"{structure.num_scans} scans", f"at most {_MAX_SCANS}: more only cost time")
+    if structure.end is None:
+        if file_format != "JPEG" or structure.is_progressive:
+            raise Rejected(Reason.CUT_OFF, f"{len(content)} bytes without an end", f"the end marker of a {file_format}")
+        yield "no_end_marker"
+    elif structure.end < len(content):
+        yield "trailing_bytes"
+
+
+def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
     text = str(error) or type(error).__name__
-    is_cut = any(word in text.lower() for word in ("truncated", "eof", "not enough", "unexpected end"))
-    reason = Reason.CUT_OFF if is_cut else Reason.CORRUPT
+    is_cut = any(word in text.lower() for word in ("truncated", "eof", "not enough", "unexpected end", "premature"))
+    reason = Reason.CUT_OFF if is_cut or structure.end is None else Reason.CORRUPT
     return Rejected(reason, f"{len(content)} bytes: {text}"[:200], "a file that decodes to its last pixel")
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
     """What `decode` converts, in words for the report."""
     found = {
+        "exif": bool(image.info.get("exif")),
         "exif_rotated": image.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1),
-        "gray": image.mode in ("1", "L", "LA"),
+        "gray": image.mode in ("1", "L", "LA") or image.mode.startswith("I"),
         "palette": image.mode in ("P", "PA"),
         "alpha": image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info,
         "cmyk": image.mode == "CMYK",
         "16_bit": image.mode.startswith("I"),
-        "several_frames": getattr(image, "n_frames", 1) > 1,
+        "several_frames": getattr(image, "is_animated", False),
     }
     return tuple(note for note, is_true in found.items() if is_true)
+
+
+def note_of_name(name: str, file_format: str) -> tuple[str, ...]:
+    """Returns the note `wrong_extension` for a file whose name says another format than its content."""
+    ending = PurePosixPath(name).suffix.lower()
+    known = _ENDINGS.get(file_format.upper(), (f".{file_format.lower()}",))
+    return ("wrong_extension",) if ending and ending not in known else ()
+
+
+def _decode_jpeg(
+    content: bytes, structure: Structure, image: Image.Image, limits: CleanConfig, least_side: int | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Decodes with every warning of libjpeg-turbo taken as an error, and says which of them do no harm."""
+    if structure.end is None:
+        content += b"\xff\xd9"  # a scan that was complete decodes without a complaint now
+    is_plain = image.mode in ("RGB", "L")
+    try:
+        if is_plain:
+            return simplejpeg.decode_jpeg(content, "RGB", **_reduction(image.width, image.height, least_side)), ()
+        simplejpeg.decode_jpeg(content, image.mode)  # for its complaints: the conversion of inks is Pillow's
+        notes: tuple[str, ...] = ()
+    except ValueError as error:
+        if not any(words in str(error) for words in _SALVAGED):
+            raise
+        if limits.salvaged == "drop":
+            raise Rejected(
+                Reason.SALVAGED, str(error), "an undamaged file; clean.salvaged: keep takes what decoders make of it"
+            ) from None
+        notes = ("salvaged",)
+    image.load()
+    return _to_rgb(image), notes
+
+
+def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int]:
+    """The arguments for decoding at the smallest whole fraction that libjpeg-turbo is fast in."""
+    for factor in (8, 4, 2):
+        small = (-(-height // factor), -(-width // factor))
+        if least_side and min(small) >= least_side:
+            return {"min_height": small[0], "min_width": small[1], "min_factor": factor}
+    return {}
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -185,41 +247,15 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def read(path: Path, limits: CleanConfig) -> Picture:
-    """Reads and decodes one file.
-
-    Raises:
-      Rejected: as `decode` does, or the file cannot be read.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Rejected(Reason.UNREADABLE, error.strerror or str(error), "a readable file") from None
-    return decode(content, limits)
-
-
-def read_all(paths: Iterable[Path], limits: CleanConfig, size: int) -> Iterator[tuple[Path, np.ndarray | Rejected]]:
-    """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
-
-    Files are decoded by a thread for each core, a bounded number ahead.
-    """
-
-    def read_one(path: Path) -> np.ndarray | Rejected:
-        try:
-            return resize(read(path, limits).pixels, size)
-        except Rejected as rejection:
-            return rejection
-
-    ahead: deque[tuple[Path, Future]] = deque()
-    num_threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(num_threads) as pool:
-        for path in paths:
-            ahead.append((path, pool.submit(read_one, path)))
-            if len(ahead) > 4 * num_threads:
-                done, future = ahead.popleft()
-                yield done, future.result()
-        for path, future in ahead:
-            yield path, future.result()
+def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes an EXIF orientation: https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4 A."""
+    if orientation in _SIDEWAYS:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -231,13 +267,3 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     if small != (size, size):
         pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_CUBIC)
     return pixels
-
-
-def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """Encodes RGB pixels `uint8 [H, W, 3]` as a JPEG file."""
-    is_encoded, buffer = cv2.imencode(
-        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    if not is_encoded:
-        raise ValueError(f"OpenCV could not encode pixels of shape {pixels.shape}")
-    return buffer.tobytes()

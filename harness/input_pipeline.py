@@ -10,15 +10,15 @@ Every batch has the same shape: the last one is filled up with pictures of weigh
 function of the seed, e and k, so an epoch can start at any step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from harness import augment, manifest, records
+from harness import augment, manifest, records, stored
 from harness.config import Config
 from harness.errors import DataError
 from harness.manifest import Manifest
@@ -34,6 +34,7 @@ class Split:
 
     num_examples: int
     image_size: int
+    encoding: str
     shard_paths: tuple[str, ...]
     images: tf.Tensor | None = None  # uint8 [n, size, size, 3]
     labels: tf.Tensor | None = None  # int32 [n]
@@ -50,19 +51,18 @@ def open_split(data: Manifest, folder: Path, split: str, *, cache: str) -> Split
       DataError: there is no such split.
     """
     paths = tuple(str(path) for path in data.shard_paths(folder, split))
-    info = Split(data.splits[split].num_examples, data.image_size, paths)
+    info = Split(data.splits[split].num_examples, data.image_size, data.encoding, paths)
     num_bytes = info.num_examples * info.image_size**2 * 3
     if cache == "none" or (cache == "auto" and num_bytes > 0.5 * _free_bytes()):
         return info
+    parse_example = make_parser(info.encoding, info.image_size)
     dataset = tf.data.TFRecordDataset(list(paths)).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
     images = np.empty((info.num_examples, info.image_size, info.image_size, 3), np.uint8)
     labels = np.empty(info.num_examples, np.int32)
     for index, (image, label) in enumerate(dataset.prefetch(64).as_numpy_iterator()):
         images[index], labels[index] = image, label
     with tf.device("CPU"):
-        return Split(
-            info.num_examples, info.image_size, paths, tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
-        )
+        return replace(info, images=tf.convert_to_tensor(images), labels=tf.convert_to_tensor(labels))
 
 
 def _free_bytes() -> int:
@@ -85,13 +85,23 @@ def damage_named(data: Manifest, folder: Path) -> Iterator[None]:
         raise DataError(f"a record in {folder} cannot be read: {error.message}") from None
 
 
-@tf.autograph.experimental.do_not_convert
-def parse_example(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the pixels, uint8 [size, size, 3], and the label, int32, of a serialized example."""
+def make_parser(encoding: str, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Returns a function from a serialized example to pixels, uint8 [size, size, 3], and label, int32."""
     features = {records.IMAGE: tf.io.FixedLenFeature([], tf.string), records.LABEL: tf.io.FixedLenFeature([], tf.int64)}
-    example = tf.io.parse_single_example(serialized, features)
-    image = tf.io.decode_jpeg(example[records.IMAGE], channels=3, dct_method="INTEGER_ACCURATE")
-    return image, tf.cast(example[records.LABEL], tf.int32)
+
+    @tf.autograph.experimental.do_not_convert
+    def parse_example(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = tf.io.parse_single_example(serialized, features)
+        content = example[records.IMAGE]
+        if encoding == "raw":
+            image = tf.io.decode_raw(content, tf.uint8)
+        elif encoding == "png":
+            image = tf.io.decode_png(content, channels=3)
+        else:
+            image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+        return tf.reshape(image, [size, size, 3]), tf.cast(example[records.LABEL], tf.int32)
+
+    return parse_example
 
 
 def make_train_batches(split: Split, config: Config, *, epoch: int, first_step: int = 0) -> tf.data.Dataset:
@@ -157,6 +167,7 @@ def _stream_batches(
     serialized = tf.data.TFRecordDataset(list(split.shard_paths))
     if shuffle_seed is not None:
         serialized = _shuffle_shards(split.shard_paths, np.random.default_rng(shuffle_seed))
+    parse_example = make_parser(split.encoding, split.image_size)
     examples = serialized.skip(first_step * batch_size).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
 
     @tf.autograph.experimental.do_not_convert
@@ -182,12 +193,15 @@ def _shuffle_shards(paths: Sequence[str], random: np.random.Generator) -> tf.dat
     return dataset.shuffle(_SHUFFLE_BUFFER, seed=int(random.integers(2**31)))
 
 
-def read_stored(split: Split, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
-    """Returns the file name and stored JPEG of the examples at these positions in the order of the records."""
+def read_jpegs(split: Split, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
+    """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
     features = {key: tf.io.FixedLenFeature([], tf.string) for key in (records.FILENAME, records.IMAGE)}
     wanted, found = set(positions), {}
     for index, serialized in enumerate(tf.data.TFRecordDataset(list(split.shard_paths))):
         if index in wanted:
             example = tf.io.parse_single_example(serialized, features)
-            found[index] = example[records.FILENAME].numpy().decode(), example[records.IMAGE].numpy()
+            content = example[records.IMAGE].numpy()
+            if split.encoding != "jpeg":
+                content = stored.encode_jpeg(stored.decode(content, split.encoding, split.image_size), 95)
+            found[index] = example[records.FILENAME].numpy().decode(), content
     return found

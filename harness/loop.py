@@ -258,7 +258,7 @@ class _Run:
         predicted = chances.argmax(axis=1)
         wrong = np.flatnonzero(predicted != labels)
         worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-        stored = input_pipeline.read_stored(split, worst)
+        stored = input_pipeline.read_jpegs(split, worst)
         names = self.data.class_names
         return [
             Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])

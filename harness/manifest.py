@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import files
+from harness import files, records
 from harness.errors import DataError
 
 FILE_NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One shard: its file name, and what must be in it."""
+    """One shard: its file name, what must be in it, and a digest of all that its bytes follow from."""
 
     file: str
     num_examples: int
     num_bytes: int
     sha256: str
+    inputs_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class Manifest:
 
     class_names: tuple[str, ...]
     image_size: int
+    encoding: str
     splits: Mapping[str, SplitInfo]
     rejected: Mapping[str, int]
     images: str
     sources_sha256: str
     config_sha256: str
+    rules_sha256: str
     config: Mapping[str, object]
     format: int = FORMAT
 
@@ -130,14 +133,38 @@ def _rebuild(folder: Path) -> str:
 
 
 def verify(manifest: Manifest, folder: Path) -> None:
-    """Reads every shard and compares its sha256 with the manifest.
+    """Reads every shard and compares it with the manifest.
 
     Raises:
-      DataError: a shard's bytes are not those that were written.
+      DataError: a shard's bytes are not those that were written; the first bad record is named.
     """
     for split in manifest.splits.values():
         for shard in split.shards:
-            if files.digest_file(folder / shard.file) != shard.sha256:
-                raise DataError(
-                    f"{folder / shard.file} is not what was written: its sha256 differs. {_rebuild(folder)}"
-                )
+            verify_shard(shard, folder)
+
+
+def verify_shard(shard: ShardInfo, folder: Path) -> int:
+    """Compares one shard with the manifest: size, sha256, the checksum of every record, and their number.
+
+    Returns:
+      The number of records.
+
+    Raises:
+      DataError: it differs; the first bad record is named.
+    """
+    _check_size(folder, shard)
+    path, num_records = folder / shard.file, 0
+    try:
+        for _ in records.read_shard(path):
+            num_records += 1
+    except records.DamagedRecord as damage:
+        raise DataError(f"{path} is damaged in {damage}. {_rebuild(folder)}") from None
+    if num_records != shard.num_examples:
+        raise DataError(
+            f"{path} has {num_records} records but the manifest says {shard.num_examples}. {_rebuild(folder)}"
+        )
+    if files.digest_file(path) != shard.sha256:
+        raise DataError(
+            f"{path} is not what was written: every record is whole, but the sha256 differs. {_rebuild(folder)}"
+        )
+    return num_records

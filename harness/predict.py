@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, images, run_folder
+from harness import cli, run_folder, sources
 from harness.errors import DataError, ExitCode
 from harness.images import Rejected
 from harness.workdir import Workdir
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     model, class_names, size = export.load_model(workdir)
     write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
     num_read = 0
-    pictures = images.read_all(_list_files(arguments.paths), limits, size)
+    pictures = sources.read_all(_list_files(arguments.paths), limits, size)
     while batch := list(islice(pictures, _BATCH)):
         readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
         chances = iter(export.predict(model, np.stack(readable)) if readable else ())
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _list_files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
-        yield from images.walk_files(path) if path.is_dir() else [path]
+        yield from sources.walk_files(path) if path.is_dir() else [path]
 
 
 def _make_writer(class_names: Sequence[str], *, as_json: bool, as_csv: bool):

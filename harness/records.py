@@ -1,4 +1,4 @@
-"""The Example schema and shards of TFRecords. It writes them; input_pipeline.py parses them.
+"""The Example schema and shards of TFRecords. It writes and checks them; input_pipeline.py parses them.
 
 The few lines of the protocol buffer and TFRecord formats stand here so that the processes that write shards need no
 TensorFlow, whose import costs each of them seconds:
@@ -7,9 +7,11 @@ https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/lib/io/reco
 """
 
 import hashlib
+import itertools
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
@@ -19,6 +21,7 @@ IMAGE, FORMAT, HEIGHT, WIDTH = "image/encoded", "image/format", "image/height", 
 LABEL, TEXT = "image/class/label", "image/class/text"
 FILENAME, SHA256, GROUP = "image/filename", "image/sha256", "image/group"
 
+_HEADER_BYTES = 12  # the length and its checksum
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of tensorflow.Feature's oneof
 
 
@@ -62,18 +65,64 @@ def _masked_crc(content: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def write_shard(path: Path, examples: Iterable[bytes]) -> tuple[int, str]:
-    """Writes serialized examples as one TFRecord file, complete or not at all; returns its size in bytes and sha256."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    digest, num_bytes = hashlib.sha256(), 0
-    with temporary.open("wb") as file:
-        for example in examples:
-            length = struct.pack("<Q", len(example))
-            framed = length + _masked_crc(length) + example + _masked_crc(example)
-            file.write(framed)
-            digest.update(framed)
-            num_bytes += len(framed)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return num_bytes, digest.hexdigest()
+@dataclass(frozen=True)
+class Written:
+    """A written shard: its size, its sha256, and the byte at which each example begins."""
+
+    num_bytes: int
+    sha256: str
+    starts: tuple[int, ...]
+
+
+def write_shard(path: Path, examples: Iterable[bytes]) -> Written:
+    """Writes serialized examples as one TFRecord file, complete or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    digest, num_bytes, starts = hashlib.sha256(), 0, []
+    try:
+        with temporary.open("wb") as file:
+            for example in examples:
+                length = struct.pack("<Q", len(example))
+                framed = length + _masked_crc(length) + example + _masked_crc(example)
+                file.write(framed)
+                digest.update(framed)
+                starts.append(num_bytes + _HEADER_BYTES)
+                num_bytes += len(framed)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Written(num_bytes, digest.hexdigest(), tuple(starts))
+
+
+class DamagedRecord(ValueError):
+    """A record of a shard whose bytes are not those that were written: its index and where it begins, in bytes."""
+
+    def __init__(self, index: int, start: int, what: str) -> None:
+        super().__init__(f"record {index} at byte {start}: {what}")
+        self.index = index
+
+
+def read_shard(path: Path) -> Iterator[bytes]:
+    """Yields the serialized examples of a shard after comparing their checksums.
+
+    Raises:
+      DamagedRecord: a record is cut off or changed.
+    """
+    start = 0
+    with path.open("rb") as file:
+        for index in itertools.count():
+            header = file.read(_HEADER_BYTES)
+            if not header:
+                return
+            length = header[:8]
+            if len(header) < _HEADER_BYTES or _masked_crc(length) != header[8:]:
+                raise DamagedRecord(index, start, "its length is damaged")
+            num_bytes = int.from_bytes(length, "little")
+            example, checksum = file.read(num_bytes), file.read(4)
+            if len(example) + len(checksum) < num_bytes + 4:
+                raise DamagedRecord(index, start, "the file ends within it")
+            if _masked_crc(example) != checksum:
+                raise DamagedRecord(index, start, "its checksum is wrong")
+            yield example
+            start += _HEADER_BYTES + num_bytes + 4

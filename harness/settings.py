@@ -143,9 +143,9 @@ def _as_declared(name: str, value: object) -> object:
     return value
 
 
-def as_yaml(config: Config, *, header: str = "") -> str:
-    """Returns the whole config as YAML that `read_file` takes, below a comment."""
-    values = config.model_dump(mode="json", exclude_none=True)
+def as_yaml(config: Config, *sections: str, header: str = "") -> str:
+    """Returns the config, or some of its sections, as YAML that `read_file` takes, below a comment."""
+    values = config.model_dump(mode="json", exclude_none=True, include=set(sections) or None)
     comment = "".join(f"# {line}\n" for line in header.splitlines())
     return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
 

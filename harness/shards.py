@@ -1,63 +1,147 @@
-"""Which pictures go into which shard, and writing one from the stored forms that the cleaner left."""
+"""Which pictures go into which shard, and writing one, or taking over one that an earlier build wrote from the same."""
 
 import hashlib
+import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from harness import records
-from harness.cleaner import Examined
+from harness import files, records, spool
 from harness.config import RecordsConfig
+from harness.findings import Finding
 from harness.manifest import ShardInfo
 
+_FEWEST = 8  # pictures that make a shard worth a reader's while
 
-def plan_shards(items: Sequence[Examined], split: str, config: RecordsConfig) -> list[tuple[str, list[Examined]]]:
-    """Returns file name and pictures of each shard of a split.
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """A shard to be: its file name, its pictures in order, and a digest of all that its bytes follow from."""
+
+    file: str
+    items: tuple[Finding, ...]
+    inputs_sha256: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that is there, and where the stored form of each picture lies in it, in bytes."""
+
+    info: ShardInfo
+    offsets: tuple[int, ...]
+
+
+def plan_shards(
+    items: Sequence[Finding], split: str, config: RecordsConfig, class_names: Sequence[str], rules_sha256: str
+) -> list[PlannedShard]:
+    """Divides the pictures of a split into shards.
 
     Counts are even; the order mixes the classes and depends on the pictures' paths alone.
+
+    Args:
+      items: the kept pictures of the split.
+      split: its name.
+      config: size and number of shards.
+      class_names: the class of each label.
+      rules_sha256: a digest of what stored forms are made by.
     """
     if not items:
         return []
     by_size = -(-sum(item.length for item in items) // config.shard_bytes)
-    num_shards = min(max(by_size, config.min_shards), len(items))
-    mixed = sorted(items, key=lambda item: hashlib.sha256(item.finding.path.encode()).digest())
+    num_shards = min(max(by_size, min(config.min_shards, -(-len(items) // _FEWEST))), len(items))
+    mixed = sorted(items, key=lambda item: hashlib.sha256(item.path.encode()).digest())
     bounds = [len(items) * index // num_shards for index in range(num_shards + 1)]
-    return [
-        (records.shard_name(split, index, num_shards), mixed[bounds[index] : bounds[index + 1]])
-        for index in range(num_shards)
-    ]
+    planned = []
+    for index in range(num_shards):
+        chosen = tuple(mixed[bounds[index] : bounds[index + 1]])
+        made_of = [rules_sha256, list(class_names), [[item.path, item.sha256, item.group] for item in chosen]]
+        name = records.shard_name(split, index, num_shards)
+        planned.append(PlannedShard(name, chosen, files.digest_json(made_of)))
+    return planned
 
 
-def write_from_spool(
-    work: Path, file_name: str, items: Sequence[Examined], class_names: Sequence[str], size: int
-) -> ShardInfo:
-    """Writes one shard.
+def obtain(
+    work: Path,
+    shard: PlannedShard,
+    class_names: Sequence[str],
+    config: RecordsConfig,
+    previous: tuple[Path, ShardInfo | None],
+) -> Shard:
+    """Puts one shard into `work`, and a note of it into `work`/done.
 
     Args:
-      work: the folder of the build: the stored forms are below `spool`, the shard goes into it.
-      file_name: of the shard.
-      items: the pictures, in order.
+      work: the folder of the build, with the spool in it.
+      shard: what to write.
       class_names: the class of each label.
-      size: height and width of the stored pictures, in pixels.
+      config: how the pictures are stored.
+      previous: the records folder that is replaced, and what its manifest says of a whole shard in it that was made
+        from the same, or None.
     """
+    note = _note_of(work, shard.file)
+    done = read_done(work, shard)
+    if done is not None and files.digest_file(work / shard.file) == done.info.sha256:
+        return done
+    folder, info = previous
+    if info is not None and all(item.file == info.file for item in shard.items):
+        _link_or_copy(folder / info.file, work / shard.file)
+        done = Shard(replace(info, file=shard.file), tuple(item.offset for item in shard.items))
+    else:
+        done = _write(work, shard, class_names, config, folder)
+    files.write_json(note, asdict(done))
+    return done
+
+
+def read_done(work: Path, shard: PlannedShard) -> Shard | None:
+    """Returns the shard if an earlier start of this build has finished it."""
+    note = _note_of(work, shard.file)
+    try:
+        value = json.loads(note.read_text(encoding="utf-8"))
+        done = Shard(ShardInfo(**value["info"]), tuple(value["offsets"]))
+        is_same = done.info.inputs_sha256 == shard.inputs_sha256
+        return done if is_same and (work / shard.file).stat().st_size == done.info.num_bytes else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note_of(work: Path, file_name: str) -> Path:
+    return work / "done" / f"{file_name}.json"
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+
+
+def _write(work: Path, shard: PlannedShard, class_names: Sequence[str], config: RecordsConfig, replaced: Path) -> Shard:
+    labels = {name: label for label, name in enumerate(class_names)}
+    places: list[int] = []
 
     def examples() -> Iterator[bytes]:
-        for item in items:
-            with (work / "spool" / item.spool).open("rb") as spool:
-                spool.seek(item.offset)
-                stored = spool.read(item.length)
-            yield records.encode_example(
+        for item in shard.items:
+            stored = spool.read_stored(spool.locate(item, work / "spool", replaced), item.offset, item.length)
+            example = records.encode_example(
                 {
                     records.IMAGE: stored,
-                    records.FORMAT: b"jpeg",
-                    records.HEIGHT: size,
-                    records.WIDTH: size,
-                    records.LABEL: class_names.index(item.finding.class_name),
-                    records.TEXT: item.finding.class_name.encode(),
-                    records.FILENAME: item.finding.path.encode(),
-                    records.SHA256: item.finding.sha256.encode(),
-                    records.GROUP: item.finding.group.encode(),
+                    records.FORMAT: config.encoding.encode(),
+                    records.HEIGHT: config.image_size,
+                    records.WIDTH: config.image_size,
+                    records.LABEL: labels[item.class_name],
+                    records.TEXT: item.class_name.encode(),
+                    records.FILENAME: item.path.encode(),
+                    records.SHA256: item.sha256.encode(),
+                    records.GROUP: item.group.encode(),
                 }
             )
+            places.append(example.index(stored))
+            yield example
 
-    num_bytes, digest = records.write_shard(work / file_name, examples())
-    return ShardInfo(file_name, len(items), num_bytes, digest)
+    written = records.write_shard(work / shard.file, examples())
+    info = ShardInfo(shard.file, len(shard.items), written.num_bytes, written.sha256, shard.inputs_sha256)
+    return Shard(info, tuple(start + place for start, place in zip(written.starts, places)))

@@ -9,65 +9,87 @@ SPLITS = (TRAIN, VALIDATION, TEST)
 
 
 def assign_splits(
-    groups: Mapping[str, Mapping[str, int]], *, validation: float, test: float = 0.0, seed: int = 0
+    groups: Mapping[str, Mapping[str, int]],
+    *,
+    validation: float,
+    test: float = 0.0,
+    seed: int = 0,
+    fixed: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Assigns each group as a whole to one split, so that every class has about the wanted share in each.
 
-    Groups are taken in the order of a hash of seed and key, which does not depend on the order of files. Each goes to
-    the split that is furthest behind in the group's classes (Sainte-Laguë's rule for seats). A class with as many
-    groups as there are splits is in all of them.
+    Groups stand in the order of a hash of seed and key, which does not depend on the order of files or on other groups.
+    The test split fills up from one end of this order, the validation split from the other, each taking every group
+    that brings it closer to its share. Groups that are added later push only those across that stand next to where a
+    split ends. A class with as many groups as there are splits is in all of them.
 
     Args:
       groups: group key -> class name -> number of pictures.
       validation: wanted share of the pictures of each class, as a fraction.
       test: wanted share of a test split; 0 makes none.
       seed: another seed gives another split.
+      fixed: groups whose split is given.
 
     Returns:
       Group key -> "train", "validation" or "test".
     """
-    shares = {TRAIN: 1.0 - validation - test, VALIDATION: validation, TEST: test}
-    wanted = [name for name in SPLITS if shares[name] > 0]
-    totals = Counter[str]()
-    for counts in groups.values():
-        totals.update(counts)
-    placed = {name: Counter[str]() for name in wanted}
-    assigned: dict[str, str] = {}
-
-    def fullness(split: str, group: Mapping[str, int]) -> float:
-        parts = [n * (placed[split][name] + n / 2) / (shares[split] * totals[name]) for name, n in group.items()]
-        return sum(parts) / sum(group.values())
-
-    # Groups with several classes bind those together, so they are placed first, while there is room to even out.
-    order = sorted(groups, key=lambda key: (-len(groups[key]), _hash(seed, key)))
+    assigned = {key: name for key, name in (fixed or {}).items() if key in groups}
+    order = sorted(groups, key=lambda key: hash_key(seed, key))
+    for name, share, keys in ((TEST, test, order), (VALIDATION, validation, order[::-1])):
+        if share:
+            chosen = _fill({key: groups[key] for key in keys}, assigned, name, share)
+            assigned |= dict.fromkeys(chosen, name)
     for key in order:
-        assigned[key] = min(wanted, key=lambda split: (fullness(split, groups[key]), SPLITS.index(split)))
-        placed[assigned[key]].update(groups[key])
-    _fill_empty(assigned, groups, order, wanted)
+        assigned.setdefault(key, TRAIN)
+    wanted = [name for name, share in ((TRAIN, 1), (VALIDATION, validation), (TEST, test)) if share]
+    _fill_empty(assigned, groups, [key for key in order if key not in (fixed or {})], wanted)
     return assigned
 
 
+def _fill(groups: Mapping[str, Mapping[str, int]], assigned: Mapping[str, str], split: str, share: float) -> list[str]:
+    """Returns the groups, in order, that bring `split` closer to its share, of those that are not assigned."""
+    totals, placed, chosen = Counter[str](), Counter[str](), []
+    for key, counts in groups.items():
+        totals.update(counts)
+        if assigned.get(key) == split:
+            placed.update(counts)
+    for key, counts in groups.items():
+        # the change of half the squared distance to the wanted numbers, each class relative to its size
+        change = sum(
+            num / totals[name] * (placed[name] + num / 2 - share * totals[name]) / totals[name]
+            for name, num in counts.items()
+        )
+        if key not in assigned and change <= 0:
+            chosen.append(key)
+            placed.update(counts)
+    return chosen
+
+
 def _fill_empty(
-    assigned: dict[str, str], groups: Mapping[str, Mapping[str, int]], order: Sequence[str], wanted: Sequence[str]
+    assigned: dict[str, str], groups: Mapping[str, Mapping[str, int]], movable: Sequence[str], wanted: Sequence[str]
 ) -> None:
-    """Moves one group to each split that lacks a class, from a split where the group's classes have another."""
+    """Moves one group to each split that lacks a class, from a split where the group's classes have another.
 
-    def num_groups(split: str, class_name: str) -> int:
-        return sum(assigned[key] == split and class_name in groups[key] for key in groups)
-
+    There is nothing to learn of a class without training pictures, so its only group goes there in any case.
+    """
+    num_groups = Counter((assigned[key], name) for key, counts in groups.items() for name in counts)
     for class_name in sorted({name for counts in groups.values() for name in counts}):
         for split in wanted:
-            if num_groups(split, class_name):
+            if num_groups[split, class_name]:
                 continue
             spare = (
                 key
-                for key in reversed(order)
-                if class_name in groups[key] and all(num_groups(assigned[key], name) > 1 for name in groups[key])
+                for key in movable
+                if class_name in groups[key]
+                and (split == TRAIN or all(num_groups[assigned[key], name] > 1 for name in groups[key]))
             )
             key = next(spare, None)
             if key is not None:
+                num_groups.subtract((assigned[key], name) for name in groups[key])
                 assigned[key] = split
+                num_groups.update((split, name) for name in groups[key])
 
 
-def _hash(seed: int, key: str) -> bytes:
+def hash_key(seed: int, key: str) -> bytes:
+    """Returns what a group's place in the order of groups is made of."""
     return hashlib.sha256(f"{seed}:{key}".encode()).digest()

@@ -1,5 +1,6 @@
 """What the tests share: drawn pictures, commands as subprocesses, and one small run for all who only look."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -66,6 +67,17 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+def bytes_of(records: Path) -> dict[str, bytes]:
+    """Every file of a records folder but its report, which names the command that was typed."""
+    return {name: content for name, content in files_of(records).items() if name != "report.html"}
+
+
+def read_findings(records: Path) -> dict[str, dict[str, str]]:
+    """The rows of cleaning.csv by path."""
+    with (records / "cleaning.csv").open(newline="") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}
 
 
 SMOKE = ROOT / "configs" / "smoke.yaml"

@@ -1,28 +1,35 @@
 """python -m harness.build_records on folders as people have them."""
 
-import csv
 import hashlib
+import io
 import json
 import os
 import shutil
-import signal
+import struct
 import subprocess
+import sys
 import time
+import zlib
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import (
     ROOT,
     SMOKE,
+    bytes_of,
     command_environment,
     command_line,
     draw_face,
     files_of,
+    read_findings,
     run_command,
     write_faces,
     write_picture,
 )
+from PIL import Image
 
 from harness import manifest
 from harness.errors import DataError
@@ -30,11 +37,6 @@ from harness.errors import DataError
 
 def build(images, records, *flags):
     return run_command("build_records", "--config", SMOKE, "--images", images, "--records", records, *flags)
-
-
-def read_findings(records):
-    with (records / "cleaning.csv").open(newline="") as file:
-        return {row["path"]: row for row in csv.DictReader(file)}
 
 
 def read_examples(records):
@@ -71,9 +73,9 @@ def odd_folder(tmp_path_factory):
 
 
 def cv2_jpeg(pixels):
-    from harness import images
+    from harness import stored
 
-    return images.encode_jpeg(pixels, 90)
+    return stored.encode_jpeg(pixels, 90)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_one_worker_and_three_write_the_same_bytes(odd_folder, odd_records, tmp_
     for workers in (1, 3):
         done = build(odd_folder, tmp_path / str(workers), "--runtime.workers", workers)
         assert done.returncode == 0, done.stderr
-    assert files_of(tmp_path / "1") == files_of(tmp_path / "3") == files_of(odd_records[0])
+    assert bytes_of(tmp_path / "1") == bytes_of(tmp_path / "3") == bytes_of(odd_records[0])
 
 
 def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(faces, tmp_path):
@@ -164,33 +166,6 @@ def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(faces, tmp_pa
     assert manifest.load(records).num_examples == 23
 
 
-def test_a_killed_build_publishes_nothing_and_the_next_one_succeeds(faces, tmp_path):
-    images, records = tmp_path / "many", tmp_path / "records" / "many"
-    for copy in range(12):
-        for path in faces.rglob("*.png"):
-            target = images / path.parent.name / f"{copy}_{path.name}"
-            write_picture(
-                target, draw_face(hash((copy, path.name)) % 2**31, happy=path.parent.name == "happy", size=512)
-            )
-    process = subprocess.Popen(
-        command_line("build_records", "--images", images, "--records", records, "--quiet"),
-        cwd=ROOT,
-        env=command_environment(),
-        start_new_session=True,
-    )
-    work = records.parent / ".many.building"
-    deadline = time.monotonic() + 60
-    while not (work.exists() and any(work.rglob("0*"))) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not records.exists()
-    done = build(images, records)
-    assert done.returncode == 0, done.stderr
-    assert not work.exists()
-    manifest.verify(manifest.load(records), records)
-
-
 def test_workers_do_not_outlive_a_killed_build(tmp_path):
     write_faces(tmp_path / "faces", num_each=150)
     process = subprocess.Popen(
@@ -208,6 +183,192 @@ def test_workers_do_not_outlive_a_killed_build(tmp_path):
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(workers) >= 2 and not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_odd_files_are_handled_by_rule(faces, tmp_path):
+    images = shutil.copytree(faces, tmp_path / "faces")
+    outside = write_picture(tmp_path / "outside.png", draw_face(50, happy=True))
+    (images / "happy" / "link.png").symlink_to(outside)
+    (images / "happy" / "nowhere.png").symlink_to(tmp_path / "nothing")
+    (images / "happy" / "others").symlink_to(images / "sad")
+    os.mkfifo(images / "happy" / "pipe.png")
+    write_picture(images / "happy" / "x.png", draw_face(51, happy=True)).rename(
+        images / "happy" / 'two\nlines, "x".png'
+    )
+    write_picture(images / "happy" / ".cache" / "thumb.png", draw_face(52, happy=True))
+    misnamed = os.fsencode(images / "happy") + b"/latin-\xe9.png"
+    Path(os.fsdecode(misnamed)).write_bytes(outside.read_bytes())
+    done = build(images, tmp_path / "records", "--clean.near_copies", "ignore")
+    assert done.returncode == 0, done.stderr
+    odd = {
+        path: (row["verdict"], row["reason"], row["notes"])
+        for path, row in read_findings(tmp_path / "records").items()
+        if "face_" not in path
+    }
+    assert odd == {
+        "happy/link.png": ("kept", "", "symbolic_link low_information"),
+        "happy/nowhere.png": ("rejected", "unreadable", ""),
+        "happy/others": ("rejected", "unreadable", ""),
+        "happy/pipe.png": ("rejected", "unreadable", ""),
+        'happy/two\nlines, "x".png': ("kept", "", "low_information"),
+        "happy/.cache/thumb.png": ("rejected", "system_file", ""),
+        "happy/latin-\\xe9.png": ("rejected", "bad_name", ""),
+    }
+    assert 'happy/two\nlines, "x".png' in read_examples(tmp_path / "records")
+
+
+def test_what_is_odd_about_a_kept_picture_is_noted(faces, tmp_path):
+    images = shutil.copytree(faces, tmp_path / "faces")
+    face = Image.fromarray(draw_face(60, happy=True, size=96))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    face.save(images / "happy" / "turned.jpg", exif=exif)
+    face.crop((0, 0, 96, 33)).save(images / "happy" / "wide.png")
+    Image.new("RGB", (80, 80), (3, 3, 3)).save(images / "happy" / "night.png")
+    face.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(images / "happy" / "webp.jpg", format="WEBP")
+    jpeg = io.BytesIO()
+    Image.fromarray(draw_face(61, happy=True)).save(jpeg, "JPEG")
+    (images / "happy" / "endless.jpg").write_bytes(jpeg.getvalue()[:-2])
+    Image.fromarray(draw_face(62, happy=True)).save(jpeg := io.BytesIO(), "JPEG")
+    (images / "happy" / "more.jpg").write_bytes(jpeg.getvalue() + b"appended")
+    assert build(images, tmp_path / "records", "--clean.near_copies", "ignore").returncode == 0
+    found = read_findings(tmp_path / "records")
+    assert {path: row["notes"] for path, row in found.items() if "face_" not in path} == {
+        "happy/turned.jpg": "exif exif_rotated",
+        "happy/wide.png": "low_information odd_aspect",
+        "happy/night.png": "dark blurry low_information",
+        "happy/webp.jpg": "wrong_extension",
+        "happy/endless.jpg": "no_end_marker",
+        "happy/more.jpg": "trailing_bytes",
+    }
+    night = found["happy/night.png"]
+    assert (night["red"], night["green"], night["blue"], night["information"]) == ("3.0", "3.0", "3.0", "0.0")
+
+
+def test_a_decompression_bomb_costs_no_memory(faces, tmp_path):
+    """The peak of the largest process with and without a picture of 900 million pixels."""
+
+    def measure_peak(images: Path, records: Path) -> int:
+        code = (
+            "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], check=True);"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        command = command_line("build_records", "--config", SMOKE, "--images", images, "--records", records)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command],
+            cwd=ROOT,
+            env=command_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout.split()[-1])
+
+    images = shutil.copytree(faces, tmp_path / "faces")
+    without = measure_peak(images, tmp_path / "without")
+    (images / "happy" / "bomb.png").write_bytes(png_of_zeros(30_000, 30_000))
+    with_bomb = measure_peak(images, tmp_path / "with")
+    row = read_findings(tmp_path / "with")["happy/bomb.png"]
+    assert (row["reason"], row["measured"]) == ("too_large", "30000x30000 = 900000000 pixels")
+    assert with_bomb < without + 30_000  # kB; its pixels alone would be 2,700,000
+
+
+def png_of_zeros(width: int, height: int) -> bytes:
+    """A real, complete RGB picture, all black, compressed a thousandfold."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    compressor = zlib.compressobj(1)
+    row = bytes(1 + 3 * width)
+    pixels = b"".join(compressor.compress(row) for _ in range(height)) + compressor.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+class TestCopies:
+    """Exact copies and near ones, within a class and across."""
+
+    @pytest.fixture
+    def images(self, tmp_path):
+        images = tmp_path / "images"
+        for index in range(12):
+            write_picture(images / ("happy", "sad")[index % 2] / f"{index:02d}.png", draw_scene(index))
+        write_picture(images / "happy" / "00 smaller.jpg", cv2.resize(draw_scene(0), (150, 150)))
+        write_picture(images / "happy" / "00 mirrored.jpg", draw_scene(0)[:, ::-1])
+        write_picture(images / "sad" / "02 again.png", draw_scene(2))
+        write_picture(images / "sad" / "04 brighter.jpg", np.clip(draw_scene(4) * 1.15, 0, 255).astype(np.uint8))
+        return images
+
+    def test_near_copies_of_one_class_are_one_group(self, images, tmp_path):
+        for seed in range(3):
+            assert build(images, tmp_path / f"records{seed}", "--split.seed", seed).returncode == 0
+            found = read_findings(tmp_path / f"records{seed}")
+            copies = [found[f"happy/{name}"] for name in ("00.png", "00 smaller.jpg", "00 mirrored.jpg")]
+            assert all(row["verdict"] == "kept" and row["near_copy_of"] for row in copies)
+            assert len({(row["group"], row["split"]) for row in copies}) == 1
+
+    def test_copies_across_classes_are_dropped_by_default(self, images, tmp_path):
+        done = build(images, tmp_path / "records")
+        assert done.returncode == 0 and "label conflict" in done.stdout
+        found = read_findings(tmp_path / "records")
+        assert {path: row["measured"] for path, row in found.items() if row["reason"] == "label_conflict"} == {
+            "happy/02.png": "equals sad/02 again.png",
+            "sad/02 again.png": "equals happy/02.png",
+            "happy/04.png": "nearly equals sad/04 brighter.jpg",
+            "sad/04 brighter.jpg": "nearly equals happy/04.png",
+        }
+
+    def test_copies_across_classes_can_be_an_error(self, images, tmp_path):
+        done = build(images, tmp_path / "records", "--clean.label_conflicts", "fail")
+        assert done.returncode == 3
+        assert f"happy/02.png and sad/02 again.png in {images} show one picture under two classes" in done.stderr
+        assert not (tmp_path / "records").exists()
+
+    def test_copies_across_classes_can_be_kept_on_one_side(self, images, tmp_path):
+        assert build(images, tmp_path / "records", "--clean.label_conflicts", "keep").returncode == 0
+        found = read_findings(tmp_path / "records")
+        for first, second in (("happy/02.png", "sad/02 again.png"), ("happy/04.png", "sad/04 brighter.jpg")):
+            assert found[first]["verdict"] == found[second]["verdict"] == "kept"
+            assert found[first]["notes"] == found[second]["notes"] == "label_conflict"
+            assert found[first]["group"] == found[second]["group"]
+
+    def test_near_copies_can_be_left_alone(self, images, tmp_path):
+        assert build(images, tmp_path / "records", "--clean.near_copies", "ignore").returncode == 0
+        found = read_findings(tmp_path / "records")
+        assert not any(row["near_copy_of"] for row in found.values())
+        assert found["sad/04 brighter.jpg"]["verdict"] == "kept"
+
+
+def draw_scene(seed: int) -> np.ndarray:
+    """A picture like no other: uint8 [240, 240, 3]."""
+    random = np.random.default_rng(seed)
+    scene = cv2.resize(random.integers(30, 200, (5, 5, 3), dtype=np.uint8), (240, 240), interpolation=cv2.INTER_CUBIC)
+    for _ in range(6):
+        corner, color = random.integers(0, 240, 2).tolist(), random.integers(0, 220, 3).tolist()
+        cv2.circle(scene, corner, int(random.integers(8, 40)), color, -1)
+    return scene
+
+
+@pytest.mark.parametrize("encoding", ["png", "raw"])
+def test_lossless_records_keep_every_pixel(faces, tmp_path, encoding):
+    assert build(faces, tmp_path / "records", "--records.encoding", encoding).returncode == 0
+    for path, (_, feature) in read_examples(tmp_path / "records").items():
+        stored = feature["image/encoded"].bytes_list.value[0]
+        pixels = tf.io.decode_png(stored).numpy() if encoding == "png" else np.frombuffer(stored, np.uint8)
+        source = cv2.cvtColor(cv2.imread(str(faces / path)), cv2.COLOR_BGR2RGB)
+        assert np.array_equal(pixels.reshape(32, 32, 3), cv2.resize(source, (32, 32), interpolation=cv2.INTER_AREA))
+        assert feature["image/format"].bytes_list.value[0] == encoding.encode()
+
+
+def test_changed_groups_are_other_pictures(faces, tmp_path):
+    images = shutil.copytree(faces, tmp_path / "faces")
+    (images / "groups.csv").write_text("path,group\nhappy/face_00.png,one\n")
+    assert build(images, tmp_path / "records").returncode == 0
+    assert "is up to date" in build(images, tmp_path / "records").stdout
+    (images / "groups.csv").write_text("path,group\nhappy/face_00.png,two\n")
+    done = build(images, tmp_path / "records")
+    assert done.returncode == 3 and "was built from other pictures" in done.stderr
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(faces, tmp_path):
@@ -241,7 +402,7 @@ def test_a_group_stays_on_one_side(faces, tmp_path, rule):
     shutil.copytree(faces, images)
     rows = [f"{path.parent.name}/{path.name},{path.stem[-2:]}" for path in sorted(images.rglob("*.png"))]
     (images / "groups.csv").write_text("path,person\n" + "\n".join(rows) + "\n")
-    assert build(images, records, "--split.group_by", rule).returncode == 0
+    assert build(images, records, "--split.group_by", rule, "--clean.near_copies", "ignore").returncode == 0
     sides = {}
     for split, feature in read_examples(records).values():
         sides.setdefault(feature["image/group"].bytes_list.value[0], set()).add(split)
@@ -303,13 +464,13 @@ class TestManifest:
         content = bytearray(shard.read_bytes())
         content[len(content) // 2] ^= 1
         shard.write_bytes(content)
-        with pytest.raises(DataError, match="sha256 differs"):
+        with pytest.raises(DataError, match=r"is damaged in record [0-9]+ at byte [0-9]+: its checksum is wrong"):
             manifest.verify(manifest.load(records), records)
 
     @pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', "[1]"])
     def test_a_manifest_that_is_none_is_refused(self, records, text):
         (records / "manifest.json").write_text(text)
-        with pytest.raises(DataError, match="cannot be read as a manifest of format 1"):
+        with pytest.raises(DataError, match="cannot be read as a manifest of format 2"):
             manifest.load(records)
 
     def test_a_shard_outside_the_folder_is_refused(self, records):

@@ -5,13 +5,17 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
-    {"errors", "files", "page", "tables"},
-    {"config", "grouping", "manifest", "split", "workdir"},
+    {"alignment", "containers", "errors", "files", "measures", "page", "records", "shortcuts", "tables"},
+    {"near_copies"} | {"config", "findings", "grouping", "manifest", "split", "workdir"},
     {"data_facts", "settings"},
-    {"augment", "checkpoint", "cli", "distribute", "duplicates", "images", "metrics", "models", "optim"}
-    | {"data_gallery", "data_plots", "records", "run_folder", "tracking", "workers"},
-    {"cleaner", "data_report", "export", "input_pipeline", "plots", "report", "steps"},
-    {"loop", "shards"},
+    {"augment", "build_folder", "checkpoint", "cli", "data_gallery", "data_plots", "distribute", "duplicates"}
+    | {"images", "metrics", "models", "optim", "rejects", "run_folder", "spool", "stored", "tfds_metadata"}
+    | {"tracking", "workers"},
+    {"data_report", "export", "input_pipeline", "plots", "report", "sources", "steps"},
+    {"cleaner", "loop", "shards"},
+    {"plan"},
+    {"outcome", "survey"},
+    {"builder"},
     {"build_records", "evaluate", "predict", "train", "tune"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

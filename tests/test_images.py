@@ -3,15 +3,18 @@
 import io
 import struct
 import zlib
+from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 from conftest import draw_face
-from PIL import Image
+from PIL import Image, ImageOps
 
-from harness import images
+from harness import images, sources, stored
 from harness.config import CleanConfig
-from harness.images import Reason, Rejected
+from harness.findings import Reason
+from harness.images import Rejected
 
 LIMITS = CleanConfig()
 
@@ -69,7 +72,7 @@ def test_exif_orientation_is_applied(face):
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     wide = face.crop((0, 0, 64, 40))
     picture = images.decode(encode(wide, "PNG", exif=exif), LIMITS)
-    assert picture.notes == ("exif_rotated",)
+    assert picture.notes == ("exif", "exif_rotated")
     assert np.array_equal(picture.pixels, np.rot90(np.asarray(wide), k=-1))
 
 
@@ -82,6 +85,143 @@ def test_the_first_of_several_frames_is_taken(face):
 
 def cut(content: bytes, share: float) -> bytes:
     return content[: int(len(content) * share)]
+
+
+ALL_KINDS = {
+    "jpeg": ("JPEG", {}),
+    "progressive": ("JPEG", {"progressive": True}),
+    "png": ("PNG", {}),
+    "bmp": ("BMP", {}),
+    "gif": ("GIF", {}),
+    "webp": ("WEBP", {}),
+    "lossless_webp": ("WEBP", {"lossless": True}),
+    "tiff": ("TIFF", {}),
+    "lzw_tiff": ("TIFF", {"compression": "tiff_lzw"}),
+}
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_a_file_cut_at_any_byte_is_rejected_unless_only_a_jpegs_end_marker_is_gone(face, kind):
+    file_format, options = ALL_KINDS[kind]
+    content = encode(face, file_format, **options)
+    whole = images.decode(content, LIMITS).pixels
+    step = 1 if len(content) < 2000 else 37
+    for length in range(0, len(content), step):
+        try:
+            picture = images.decode(content[:length], LIMITS)
+        except Rejected as rejection:
+            assert rejection.reason in (Reason.EMPTY, Reason.NOT_AN_IMAGE, Reason.CUT_OFF, Reason.CORRUPT)
+        else:
+            assert kind == "jpeg" and length >= len(content) - 2 and picture.notes == ("no_end_marker",)
+            assert np.array_equal(picture.pixels, whole)
+
+
+def test_a_progressive_jpeg_without_its_end_may_lack_scans(face):
+    with pytest.raises(Rejected, match="bytes without an end; expected the end marker of a JPEG"):
+        images.decode(encode(face, "JPEG", progressive=True)[:-2], LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_bytes_after_the_end_are_noted_and_do_no_harm(face, kind):
+    content = encode(face, kind)
+    picture = images.decode(content + b"and more", LIMITS)
+    assert picture.notes == ("trailing_bytes",) or picture.notes == ("trailing_bytes", "palette")
+    assert np.array_equal(picture.pixels, images.decode(content, LIMITS).pixels)
+
+
+def test_damage_that_decoders_get_over_is_a_matter_of_policy(face):
+    content = encode(face, "JPEG")
+    damaged = content[:-2] + b"\x12\x34" * 20 + content[-2:]
+    assert cv2.imdecode(np.frombuffer(damaged, np.uint8), cv2.IMREAD_COLOR) is not None
+    with pytest.raises(Rejected, match=r"extraneous bytes before marker 0xd9.*clean.salvaged: keep") as rejected:
+        images.decode(damaged, LIMITS)
+    assert rejected.value.reason == Reason.SALVAGED
+    picture = images.decode(damaged, CleanConfig(salvaged="keep"))
+    assert picture.notes == ("salvaged",)
+    assert np.array_equal(picture.pixels, images.decode(content, LIMITS).pixels)
+
+
+def test_half_a_jpeg_with_an_end_marker_is_still_cut_off(face):
+    content = encode(face, "JPEG")
+    forged = content[: len(content) * 2 // 3] + b"\xff\xd9"
+    assert cv2.imdecode(np.frombuffer(forged, np.uint8), cv2.IMREAD_COLOR) is not None, "OpenCV returns pixels"
+    with pytest.raises(Rejected, match="premature end of data") as rejected:
+        images.decode(forged, LIMITS)
+    assert rejected.value.reason == Reason.CUT_OFF
+
+
+def test_a_wrong_checksum_in_a_png_is_damage(face):
+    content = bytearray(encode(face, "PNG"))
+    content[content.index(b"IDAT") + 30] ^= 1
+    with pytest.raises(Rejected, match="the checksum of chunk 'IDAT' at byte 33 is wrong"):
+        images.decode(bytes(content), LIMITS)
+
+
+def test_thousands_of_scans_are_refused(face):
+    content = encode(face, "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    with pytest.raises(Rejected, match=r"2[0-9]{2} scans; expected at most 100"):
+        images.decode(content[:-2] + content[last:-2] * 200 + content[-2:], LIMITS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_does(face, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encode(face.crop((0, 0, 64, 40)), "JPEG", exif=exif)
+    picture = images.decode(content, LIMITS)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
+    assert np.array_equal(picture.pixels, expected)
+    assert (picture.height, picture.width) == expected.shape[:2]
+
+
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_looks_the_same():
+    large = Image.fromarray(draw_face(5, happy=True, size=1100))
+    content = encode(large, "JPEG", quality=95)
+    full, reduced = images.decode(content, LIMITS), images.decode(content, LIMITS, least_side=256)
+    assert full.pixels.shape == (1100, 1100, 3) and reduced.pixels.shape == (275, 275, 3)
+    assert (reduced.height, reduced.width) == (1100, 1100)
+    difference = images.resize(full.pixels, 256).astype(float) - images.resize(reduced.pixels, 256)
+    assert 10 * np.log10(255**2 / np.mean(difference**2)) > 40
+
+
+def test_names_that_say_another_format_are_noted():
+    assert images.note_of_name("a/photo.JPG", "jpeg") == ()
+    assert images.note_of_name("a/photo.jpeg", "jpeg") == ()
+    assert images.note_of_name("a/photo", "png") == ()
+    assert images.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
+
+
+def test_thousands_of_mutated_files_each_get_a_verdict(face):
+    """No crash, no hang, nothing but pixels or a reason."""
+    random = np.random.default_rng(7)
+    originals = [encode(face, file_format, **options) for file_format, options in ALL_KINDS.values()]
+    verdicts = Counter()
+    for index in range(3000):
+        content = mutate(bytearray(originals[index % len(originals)]), random)
+        try:
+            picture = images.decode(content, LIMITS)
+        except Rejected as rejection:
+            verdicts[rejection.reason] += 1
+        else:
+            verdicts["kept"] += 1
+            assert picture.pixels.dtype == np.uint8 and picture.pixels.shape == (picture.height, picture.width, 3)
+    assert verdicts.total() == 3000 and min(verdicts[Reason.CUT_OFF], verdicts[Reason.CORRUPT], verdicts["kept"]) > 100
+
+
+def mutate(content: bytearray, random: np.random.Generator) -> bytes:
+    for _ in range(random.integers(1, 6)):
+        place = int(random.integers(len(content)))
+        match random.integers(4):
+            case 0:
+                content[place] = int(random.integers(256))
+            case 1:
+                content[place] ^= 1 << int(random.integers(8))
+            case 2:
+                del content[place : min(place + int(random.integers(1, 40)), len(content) - 1)]
+            case _:
+                content[place:place] = random.bytes(int(random.integers(1, 20)))
+    return bytes(content)
 
 
 def huge_png_header() -> bytes:
@@ -143,9 +283,9 @@ def test_resizing_takes_each_axis_by_itself():
 
 def test_a_stored_jpeg_is_close_to_its_pixels():
     face = draw_face(3, happy=False, size=256)
-    stored = images.encode_jpeg(face, 95)
-    assert images.sniff(stored) == "JPEG"
-    assert np.abs(images.decode(stored, LIMITS).pixels.astype(int) - face).mean() < 2
+    content = stored.encode_jpeg(face, 95)
+    assert images.sniff(content) == "JPEG"
+    assert np.abs(images.decode(content, LIMITS).pixels.astype(int) - face).mean() < 2
 
 
 def test_walking_is_in_order_and_reading_keeps_it(tmp_path, face):
@@ -153,8 +293,8 @@ def test_walking_is_in_order_and_reading_keeps_it(tmp_path, face):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(encode(face, "PNG"))
     (tmp_path / "bad.png").write_bytes(b"no")
-    paths = list(images.walk_files(tmp_path))
+    paths = list(sources.walk_files(tmp_path))
     assert [path.name for path in paths] == ["a.png", "b.png", "bad.png", "c.png"]
-    found = list(images.read_all(paths, LIMITS, 32))
+    found = list(sources.read_all(paths, LIMITS, 32))
     assert [path for path, _ in found] == paths
     assert [isinstance(picture, Rejected) for _, picture in found] == [False, False, True, False]

@@ -91,7 +91,7 @@ def test_evaluation_has_the_order_of_the_records_in_both_modes(numbered):
         batches = read(input_pipeline.make_eval_batches(split, 8))
         orders.append([identity for batch in batches for identity in identities(batch)])
     assert orders[0] == orders[1]
-    stored = input_pipeline.read_stored(split, [0, 5])
+    stored = input_pipeline.read_jpegs(split, [0, 5])
     assert [stored[i][0].split("/")[1] for i in (0, 5)] == [f"{orders[0][0]}.png", f"{orders[0][5]}.png"]
 
 
@@ -99,7 +99,7 @@ def test_evaluation_has_the_order_of_the_records_in_both_modes(numbered):
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 3))
 def test_any_size_of_set_and_batch_counts_every_example_once(num_examples, batch_size, epoch):
     images = np.arange(num_examples, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    split = Split(num_examples, 2, (), images, np.zeros(num_examples, np.int32))
+    split = Split(num_examples, 2, "jpeg", (), images, np.zeros(num_examples, np.int32))
     batches = read(input_pipeline.make_train_batches(split, config(batch_size), epoch=epoch))
     counted = np.concatenate([batch["image"][batch["weight"] > 0][:, 0, 0, 0] for batch in batches])
     assert sorted(counted.tolist()) == list(range(num_examples))
@@ -107,7 +107,7 @@ def test_any_size_of_set_and_batch_counts_every_example_once(num_examples, batch
 
 def test_pictures_reach_the_batch_as_they_were_drawn(face_records):
     split = open_split(face_records, "validation", "memory")
-    stored = input_pipeline.read_stored(split, range(split.num_examples))
+    stored = input_pipeline.read_jpegs(split, range(split.num_examples))
     for index, (name, _) in stored.items():
         number, happy = int(name[-6:-4]), name.startswith("happy")
         drawn = draw_face(number + (0 if happy else 1000), happy=happy)

@@ -1,5 +1,8 @@
 """What is written is what TensorFlow reads, byte for byte the same every time."""
 
+import hashlib
+
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +31,30 @@ def test_the_order_of_features_does_not_change_the_bytes(given_features):
 def test_a_shard_reads_back_with_its_checksums(tmp_path):
     path = tmp_path / records.shard_name("train", 3, 16)
     examples = [b"", b"one", bytes(range(256)) * 300]
-    num_bytes, digest = records.write_shard(path, examples)
+    written = records.write_shard(path, examples)
     assert path.name == "train-00003-of-00016.tfrecord"
     assert [item.numpy() for item in tf.data.TFRecordDataset(str(path))] == examples
-    assert path.stat().st_size == num_bytes == sum(16 + len(example) for example in examples)
-    assert len(digest) == 64
+    assert list(records.read_shard(path)) == examples
+    content = path.read_bytes()
+    assert len(content) == written.num_bytes == sum(16 + len(example) for example in examples)
+    assert hashlib.sha256(content).hexdigest() == written.sha256
+    assert [content[start : start + len(item)] for start, item in zip(written.starts, examples)] == examples
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-1], "record 2 at byte 35: the file ends within it"),
+        (lambda content: content[:40], "record 2 at byte 35: its length is damaged"),
+        (lambda content: content[:20] + b"\xff" + content[21:], "record 1 at byte 16: its length is damaged"),
+        (lambda content: content[:29] + b"\xff" + content[30:], "record 1 at byte 16: its checksum is wrong"),
+    ],
+)
+def test_the_first_damaged_record_is_named(tmp_path, damage, message):
+    path = tmp_path / "shard"
+    records.write_shard(path, [b"", b"one", b"three"])
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(records.DamagedRecord) as damaged:
+        list(records.read_shard(path))
+    assert str(damaged.value) == message

@@ -49,3 +49,36 @@ def test_another_seed_gives_another_split():
 
 def test_no_validation_share_leaves_everything_in_train():
     assert assign_splits({"a": {"x": 1}, "b": {"x": 2}}, validation=0.0) == {"a": "train", "b": "train"}
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.2, 0.3]), st.sampled_from([0.0, 0.1]))
+def test_added_groups_move_only_old_ones_beside_the_ends_of_a_split(seed, validation, test):
+    old = {f"old{seed}-{i}": {"happy": 1} for i in range(300)}
+    new = {f"new{seed}-{i}": {"happy": 1} for i in range(30)}
+    before = assign_splits(old, validation=validation, test=test, seed=seed)
+    after = assign_splits(old | new, validation=validation, test=test, seed=seed)
+    moved = [key for key in old if before[key] != after[key]]
+    assert len(moved) <= 20
+    # Whoever left a held-out split went back to train: nothing that was held out becomes another held-out picture.
+    assert all("train" in (before[key], after[key]) for key in moved)
+
+
+def test_a_given_split_is_kept_and_the_rest_fills_up_around_it():
+    groups = {f"g{i}": {"happy": 1, "sad": 1} for i in range(100)}
+    fixed = {f"g{i}": "validation" for i in range(8)} | {f"g{i}": "train" for i in range(8, 40)}
+    sides = assign_splits(groups, validation=0.2, seed=3, fixed=fixed)
+    assert {key: sides[key] for key in fixed} == fixed
+    assert Counter(sides.values()) == {"train": 80, "validation": 20}
+
+
+def test_the_only_group_of_a_class_is_trained_on():
+    groups = {"a": {"happy": 5}, **{f"s{i}": {"sad": 1} for i in range(9)}}
+    assert assign_splits(groups, validation=0.6, seed=1)["a"] == "train"
+
+
+def test_a_group_too_large_for_validation_is_left_out_and_smaller_ones_fill_it():
+    groups = {"crowd": {"happy": 500}, **{f"g{i}": {"happy": 5} for i in range(100)}}
+    for seed in range(10):
+        sides = assign_splits(groups, validation=0.2, seed=seed)
+        assert sides["crowd"] == "train"
+        assert sum(groups[key]["happy"] for key, side in sides.items() if side == "validation") == 200

@@ -150,9 +150,9 @@ def test_a_damaged_record_is_named_by_its_shard(face_records, smoke_run, tmp_pat
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     done = train(records, tmp_path / "run", "--data.cache", cache)
-    assert done.returncode == 3 and f"{shard.name} is not what was written" in done.stderr
+    assert done.returncode == 3 and f"{shard.name} is damaged in record 2 at byte" in done.stderr
     done = run_command("evaluate", smoke_run, "--records", records)
-    assert done.returncode == 3 and f"{shard.name} is not what was written" in done.stderr
+    assert done.returncode == 3 and f"{shard.name} is damaged in record 2 at byte" in done.stderr
 
 
 @pytest.mark.parametrize(("asked", "expected"), [("2", "shows 0 GPUs"), ("0,1", "shows 0 GPUs")])

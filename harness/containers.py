@@ -1,0 +1,93 @@
+"""The file around the pixels: where a JPEG, PNG, GIF or WebP ends, and whether its parts are whole.
+
+Decoders are lenient here: OpenCV returns pixels for half a JPEG, and Pillow does not compare the checksums of a PNG's
+pixel data. It decodes nothing; images.py decides what follows from what is found.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+
+# A marker that is neither a stuffed zero, a restart nor padding: what ends the compressed data of a JPEG scan.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What encloses the pixels. `end` is the number of bytes up to the end marker and with it; None: there is none."""
+
+    end: int | None
+    is_progressive: bool = False
+    num_scans: int = 1
+    bad_part: str = ""
+
+
+def inspect(content: bytes, file_format: str) -> Structure:
+    """Returns the structure of a file; of a format that does not say where it ends, the end is that of the bytes."""
+    walk = {"JPEG": _walk_jpeg, "PNG": _walk_png, "GIF": _walk_gif, "WEBP": _walk_webp}.get(file_format)
+    return walk(content) if walk else Structure(len(content))
+
+
+def _walk_jpeg(content: bytes) -> Structure:
+    """https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B: segments with lengths, and scans up to the next marker."""
+    position, is_progressive, num_scans = 2, False, 0
+    while found := _NEXT_MARKER.search(content, position):
+        marker, position = content[found.start() + 1], found.end()
+        if marker == _END_OF_IMAGE:
+            return Structure(position, is_progressive, num_scans)
+        if marker == 0x01 or position + 2 > len(content):
+            continue
+        is_progressive |= marker in _PROGRESSIVE
+        num_scans += marker == _START_OF_SCAN
+        position += int.from_bytes(content[position : position + 2], "big")
+    return Structure(None, is_progressive, num_scans)
+
+
+def _walk_png(content: bytes) -> Structure:
+    """https://www.w3.org/TR/png: chunks of length, kind, data and CRC; a kind in capitals is needed for the pixels."""
+    position, bad_part = 8, ""
+    while position + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        end = position + 12 + length
+        if end > len(content):
+            break
+        expected = int.from_bytes(content[end - 4 : end], "big")
+        if zlib.crc32(memoryview(content)[position + 4 : end - 4]) != expected:
+            bad_part = bad_part or f"the checksum of chunk {kind.decode('latin-1')!r} at byte {position}"
+        if kind == b"IEND":
+            return Structure(end, bad_part=bad_part)
+        position = end
+    return Structure(None, bad_part=bad_part)
+
+
+def _walk_gif(content: bytes) -> Structure:
+    """https://www.w3.org/Graphics/GIF/spec-gif89a.txt: blocks of sub-blocks up to the trailer 0x3B."""
+
+    def color_table(flags: int) -> int:
+        return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+    def skip_sub_blocks(position: int) -> int:
+        while position < len(content) and content[position]:
+            position += content[position] + 1
+        return position + 1
+
+    position = 13 + (color_table(content[10]) if len(content) > 10 else 0)
+    while position < len(content):
+        kind = content[position]
+        if kind == 0x3B:
+            return Structure(position + 1)
+        if kind == 0x21:
+            position = skip_sub_blocks(position + 2)
+        elif kind == 0x2C and position + 9 < len(content):
+            position = skip_sub_blocks(position + 11 + color_table(content[position + 9]))
+        else:
+            break
+    return Structure(None)
+
+
+def _walk_webp(content: bytes) -> Structure:
+    """https://developers.google.com/speed/webp/docs/riff_container: the second four bytes hold the size."""
+    end = 8 + int.from_bytes(content[4:8], "little")
+    return Structure(end if end <= len(content) else None)

@@ -1,0 +1,151 @@
+"""What was found about each picture file: one row of cleaning.csv. It knows no pixels."""
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from pathlib import Path
+
+from harness import files
+from harness.tables import format_table
+
+FILE_NAME = "cleaning.csv"
+KEPT, REJECTED = "kept", "rejected"
+
+
+class Reason(str, Enum):
+    """Why a picture is rejected: the closed list."""
+
+    __str__ = str.__str__  # enum.StrEnum, which Python 3.10 lacks
+
+    UNREADABLE = "unreadable"
+    BAD_NAME = "bad_name"
+    SYSTEM_FILE = "system_file"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    CUT_OFF = "cut_off"
+    CORRUPT = "corrupt"
+    SALVAGED = "salvaged"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    DUPLICATE = "duplicate"
+    LABEL_CONFLICT = "label_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one file. `path` is relative to the images folder, in POSIX form.
+
+    `red`, `green`, `blue` are means from 0 to 255. `dark`, `light`, `blurry` and `information` are scores from 0 (bad)
+    to 1, see measures.py. The stored form lies at `offset` of `file`, in `length` bytes.
+    """
+
+    path: str
+    class_name: str
+    verdict: str = KEPT
+    reason: str = ""
+    measured: str = ""
+    limit: str = ""
+    notes: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    num_bytes: int = 0
+    split: str = ""
+    group: str = ""
+    near_copy_of: str = ""
+    red: float = 0.0
+    green: float = 0.0
+    blue: float = 0.0
+    dark: float = 0.0
+    light: float = 0.0
+    blurry: float = 0.0
+    information: float = 0.0
+    sha256: str = ""
+    pixels_sha256: str = ""
+    file: str = ""
+    offset: int = 0
+    length: int = 0
+    fingerprint: bytes = b""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the picture goes into the records."""
+        return self.verdict == KEPT
+
+    def rejected(self, reason: Reason, measured: str, limit: str) -> "Finding":
+        """Returns this finding as a rejection."""
+        return replace(self, verdict=REJECTED, reason=str(reason), measured=measured, limit=limit)
+
+    def noted(self, note: str) -> "Finding":
+        """Returns this finding with one more note."""
+        return replace(self, notes=f"{self.notes} {note}".strip())
+
+
+_KINDS = {field.name: field.type for field in fields(Finding)}
+COLUMNS = tuple(_KINDS)
+# Words that many findings share are kept in memory once.
+_SHARED = {"class_name", "verdict", "reason", "limit", "notes", "format", "split", "file"}
+
+
+def as_row(finding: Finding) -> list[object]:
+    """Returns the values of a finding in the order of `COLUMNS`, bytes as hexadecimal digits."""
+    values = (getattr(finding, name) for name in COLUMNS)
+    return [value.hex() if isinstance(value, bytes) else value for value in values]
+
+
+def from_row(row: Sequence[str]) -> Finding:
+    """Returns the finding that `as_row` was made from.
+
+    Raises:
+      ValueError: the row has another form.
+    """
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"a row of {len(row)} columns: expected {len(COLUMNS)}")
+    return Finding(*(_parse(name, kind, text) for (name, kind), text in zip(_KINDS.items(), row)))
+
+
+def _parse(name: str, kind: type, text: str) -> object:
+    if kind is str:
+        return sys.intern(text) if name in _SHARED else text
+    return bytes.fromhex(text) if kind is bytes else kind(text)
+
+
+def write(path: Path, findings: Iterable[Finding]) -> None:
+    """Writes one row a file under a header, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(as_row(finding) for finding in findings)
+    files.write_text(path, text.getvalue())
+
+
+def read(path: Path) -> list[Finding]:
+    """Reads what `write` wrote.
+
+    Raises:
+      ValueError: the file has another form.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        if next(rows, None) != list(COLUMNS):
+            raise ValueError(f"{path} does not have the columns of this version")
+        return [from_row(row) for row in rows]
+
+
+def summarise(findings: Sequence[Finding]) -> str:
+    """Returns a table of classes against kept and each reason of rejection, with totals."""
+    seen = {finding.reason for finding in findings}
+    reasons = [reason for reason in Reason if reason in seen]
+    counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
+    rows: list[list[object]] = []
+    for name in sorted({finding.class_name for finding in findings}):
+        columns = [counts[name, column] for column in (KEPT, *reasons)]
+        rows.append([name, sum(columns), *columns])
+    header = ["class", "found", KEPT, *(reason.replace("_", " ") for reason in reasons)]
+    total = ["total", *(sum(row[i] for row in rows) for i in range(1, len(header)))]
+    return format_table([header, *rows, total])

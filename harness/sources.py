@@ -1,0 +1,134 @@
+"""Picture files in folders: which there are, their bytes, and many of them decoded in order. It only reads."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from harness.config import CleanConfig
+from harness.errors import DataError
+from harness.findings import Finding, Reason
+from harness.images import Picture, Rejected, check_num_bytes, decode, resize
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Yields everything below `folder` that is no folder, in the order of its path's text.
+
+    A link is yielded and never walked into; a folder that cannot be listed is yielded in place of its files.
+    """
+    found: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        try:
+            entries = list(current.iterdir())
+        except OSError:
+            found.append(current)
+            continue
+        for path in entries:
+            (waiting if path.is_dir() and not path.is_symlink() else found).append(path)
+    yield from sorted(found, key=Path.as_posix)
+
+
+def read(path: Path, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
+    """Reads and decodes one file, as `decode` does.
+
+    Raises:
+      Rejected: as `decode` does, or the file cannot be read.
+    """
+    return decode(read_bytes(path, limits), limits, least_side=least_side)
+
+
+def read_bytes(path: Path, limits: CleanConfig) -> bytes:
+    """Reads one file, if it is one and not too large.
+
+    Raises:
+      Rejected: the file cannot be read, is no regular file or is larger than `clean.max_bytes`.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+            raise Rejected(Reason.UNREADABLE, _kind_of(status.st_mode), "a regular file or a link to one")
+        check_num_bytes(status.st_size, limits)
+        return path.read_bytes()
+    except OSError as error:
+        raise Rejected(Reason.UNREADABLE, error.strerror or str(error), "a readable file") from None
+
+
+def _kind_of(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_all(paths: Iterable[Path], limits: CleanConfig, size: int) -> Iterator[tuple[Path, np.ndarray | Rejected]]:
+    """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
+
+    Files are decoded by a thread for each core, a bounded number ahead.
+    """
+
+    def read_one(path: Path) -> np.ndarray | Rejected:
+        try:
+            return resize(read(path, limits, least_side=size).pixels, size)
+        except Rejected as rejection:
+            return rejection
+
+    ahead: deque[tuple[Path, Future]] = deque()
+    num_threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(num_threads) as pool:
+        for path in paths:
+            ahead.append((path, pool.submit(read_one, path)))
+            if len(ahead) > 4 * num_threads:
+                done, future = ahead.popleft()
+                yield done, future.result()
+        for path, future in ahead:
+            yield path, future.result()
+
+
+def list_pictures(folder: Path) -> tuple[list[str], list[Finding]]:
+    """Returns the path of every file below a class folder, relative to `folder`, and findings for invalid names.
+
+    Raises:
+      DataError: there are no class folders.
+    """
+    classes = list_classes(folder)
+    paths, misnamed = [], []
+    for name in classes:
+        for path in walk_files(folder / name):
+            relative = path.relative_to(folder).as_posix()
+            shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            if shown == relative:
+                paths.append(relative)
+            else:
+                finding = Finding(shown, name).rejected(Reason.BAD_NAME, repr(shown), "a name in UTF-8")
+                misnamed.append(finding)
+    return paths, misnamed
+
+
+def list_classes(folder: Path) -> list[str]:
+    """Returns the names of the class folders, sorted; hidden ones are none.
+
+    Raises:
+      DataError: there are fewer than two, or one's name is not valid.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(names) < 2:
+        raise DataError(
+            f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
+            f"{', '.join(names) or 'none'}."
+        )
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name of the class folder {name!r} in {folder} is not valid UTF-8: rename it."
+            ) from None
+    return names
