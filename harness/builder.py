@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from harness.findings import Finding, Reason
 from harness.manifest import Manifest, ShardInfo
 from harness.plan import Plan
 from harness.shards import Shard
+from harness.workers import Pool
 
 log = logging.getLogger("harness")
 _CHUNK = 64  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
@@ -108,7 +108,7 @@ class _Step:
 
     config: Config
     work: BuildFolder
-    pool: ProcessPoolExecutor
+    pool: Pool
     task: Task | None
 
     def run(self, function: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str, **options) -> list:
