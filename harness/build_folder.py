@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import files
 from harness.errors import DataError
 
 log = logging.getLogger("harness")
@@ -42,14 +43,16 @@ class BuildFolder:
         """The pairs of near copies that were confirmed."""
         return self.root / "near_copies.json"
 
-    def prepare(self) -> None:
+    def prepare(self, *, is_shared: bool) -> None:
         """Makes the folder, and empties it of what was made by other rules."""
         rules = self.root / "rules"
-        if self.root.exists() and (not rules.is_file() or rules.read_text(encoding="ascii") != self.rules_sha256):
+        found = rules.read_text(encoding="ascii") if rules.is_file() else None
+        # Without rules it may be that another process is just making the folder, if others there are.
+        if self.root.exists() and found != self.rules_sha256 and not (is_shared and found is None):
             shutil.rmtree(self.root)
+        files.write_text(rules, self.rules_sha256)
         for folder in (self.spool, self.done):
             folder.mkdir(parents=True, exist_ok=True)
-        rules.write_text(self.rules_sha256, encoding="ascii")
 
     def publish(self, names: Collection[str]) -> None:
         """Gives the finished folder its name; the one it replaces is removed only after that.
@@ -93,7 +96,7 @@ def open_folder(target: Path, rules_sha256: str, *, is_shared: bool) -> Iterator
     with lock:
         _lock(lock.fileno(), target, is_shared=is_shared)
         try:
-            work.prepare()
+            work.prepare(is_shared=is_shared)
             yield work
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""

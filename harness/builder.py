@@ -81,7 +81,8 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         if existing is not None and not overwrite:
             if existing.sources_sha256 != sources_sha256:
                 raise _other(target, existing, "pictures")
-            work.discard()
+            if task is None:
+                work.discard()
             return f"{target} is up to date: {outcome.count(existing)}"
         whole = _find_whole_shards(step, existing) if known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_stored_form(item, whole)]
@@ -215,7 +216,8 @@ def _digest_sources(found: Sequence[Finding], config: Config) -> str:
     """A digest of every file that the records follow from: the pictures, the groups, the split that is kept."""
     pictures = sorted((item.path, item.sha256) for item in found)
     others = [grouping.file_of(config.data.images, config.split.group_by)]
-    if config.split.previous:
+    # A folder that keeps its own split follows from the pictures alone.
+    if config.split.previous and config.split.previous.resolve() != config.data.records_folder.resolve():
         others.append(plan.file_of_previous(config.split.previous))
     return files.digest_json([pictures, [files.digest_file(path) for path in others if path and path.is_file()]])
 

@@ -16,14 +16,16 @@ from harness.spool import Examined
 
 # Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
 VERSION = 2
+_JUDGED_LATER = ("near_copies", "label_conflicts")  # settings of `clean` that say nothing of a file by itself
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def digest_rules(config: Config) -> str:
     """Returns one sha256 for everything but the file itself that a finding and a stored form follow from."""
-    made_of = config.sections("clean", "records")
-    image = {name: made_of["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
-    return files.digest_json([VERSION, made_of["clean"], image])
+    sections = config.sections("clean", "records")
+    used = {name: value for name, value in sections["clean"].items() if name not in _JUDGED_LATER}
+    stored_as = {name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
+    return files.digest_json([VERSION, used, stored_as])
 
 
 def examine(folder: Path, known: Sequence[tuple[str, str]], config: Config, spool_folder: Path) -> list[Finding | None]:

@@ -350,6 +350,25 @@ def draw_scene(seed: int) -> np.ndarray:
     return scene
 
 
+def test_a_shortcut_is_warned_of_with_its_figure(tmp_path):
+    """All happy faces are PNGs and all sad ones JPEGs."""
+    images = write_faces(tmp_path / "faces", num_each=30)
+    for path in (images / "sad").iterdir():
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    done = build(images, tmp_path / "records", "--clean.near_copies", "ignore")
+    assert done.returncode == 0
+    assert "warning: the file format alone tells the classes apart: balanced accuracy 1.00" in done.stderr
+    assert "the file format alone tells the classes apart" in (tmp_path / "records" / "report.html").read_text()
+
+
+def test_the_report_shows_what_became_of_every_picture(odd_records):
+    page = (odd_records[0] / "report.html").read_text()
+    for told in ("cut off", "not an image", "label conflict", "happy/both.png", "sad/both.bmp", "--images", "sha256"):
+        assert told in page, told
+    assert 'src="data:image/jpeg;base64,' in page and "<script" not in page
+
+
 @pytest.mark.parametrize("encoding", ["png", "raw"])
 def test_lossless_records_keep_every_pixel(faces, tmp_path, encoding):
     assert build(faces, tmp_path / "records", "--records.encoding", encoding).returncode == 0

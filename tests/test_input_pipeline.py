@@ -114,3 +114,19 @@ def test_pictures_reach_the_batch_as_they_were_drawn(face_records):
         small = drawn.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
         assert np.abs(split.images.numpy()[index] - small).mean() < 6
         assert split.labels.numpy()[index] == (0 if happy else 1)
+
+
+@pytest.mark.parametrize("encoding", ["png", "raw"])
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_lossless_records_reach_the_batch_to_the_pixel(faces, tmp_path, encoding, cache):
+    flags = ("--records.image_size", 64, "--records.encoding", encoding)
+    done = run_command("build_records", "--images", faces, "--records", tmp_path / "records", *flags)
+    assert done.returncode == 0, done.stderr
+    split = open_split(tmp_path / "records", "validation", cache)
+    named = input_pipeline.read_jpegs(split, range(split.num_examples))
+    for index, batch in enumerate(read(input_pipeline.make_eval_batches(split, 1))):
+        name, jpeg = named[index]
+        label, number = name.split("/")[0], int(name[-6:-4])
+        drawn = draw_face(1000 * (label == "sad") + number, happy=label == "happy")
+        assert np.array_equal(batch["image"][0], drawn)
+        assert jpeg[:3] == b"\xff\xd8\xff"

@@ -295,6 +295,19 @@ class TestPreviousSplit:
         new = [item["split"] for path, item in after.items() if path not in before]
         assert "train" in new and "validation" in new
 
+    def test_records_can_grow_in_place(self, many, uninterrupted, tmp_path):
+        images, records = shutil.copytree(many, tmp_path / "images"), tmp_path / "records"
+        shutil.copytree(uninterrupted, records)
+        before = read_findings(records)
+        write_picture(images / "happy" / "a new one.png", draw_blobs(7777))
+        flags = ("--split-from", records, "--overwrite")
+        done = build(images, records, *flags)
+        assert done.returncode == 0, done.stderr
+        after = read_findings(records)
+        assert set(after) == {*before, "happy/a new one.png"}
+        assert all(after[path]["split"] == row["split"] for path, row in before.items())
+        assert "is up to date" in build(images, records, "--split-from", records).stdout
+
     def test_a_group_that_was_in_two_splits_is_a_leak(self, faces, tmp_path):
         loose = ("--clean.near_copies", "ignore")
         assert build(faces, tmp_path / "old", *loose).returncode == 0
