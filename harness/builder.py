@@ -88,7 +88,9 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_stored_form(item, whole)]
         examined |= _examine(replace(step, task=None), stale, {})
         found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
+        del examined, known
         made = plan.make_plan(found, config, partial(_find_near, step))
+        del found
         written = _obtain_shards(step, made, whole)
         if task is not None:
             return _describe_share(step, f"{len(written)} shards are written")

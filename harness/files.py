@@ -3,22 +3,31 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` under a temporary name, syncs it to disk and renames it into place."""
+@contextmanager
+def open_new(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file under a temporary name; if all goes well it is synced to disk and renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path`, complete or not at all."""
+    with open_new(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -117,11 +117,12 @@ def _parse(name: str, kind: type, text: str) -> object:
 
 def write(path: Path, findings: Iterable[Finding]) -> None:
     """Writes one row a file under a header, complete or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(as_row(finding) for finding in findings)
-    files.write_text(path, text.getvalue())
+    with files.open_new(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(as_row(finding) for finding in findings)
+        text.detach()  # flushed, and not closed: the file is synced first
 
 
 def read(path: Path) -> list[Finding]:

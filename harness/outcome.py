@@ -1,7 +1,7 @@
 """What a build has made, from its plan and its shards: the manifest, the findings with their places, and a summary."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,8 +46,8 @@ def digest_config(config: Config) -> str:
     return config.digest("clean", "split", "records")
 
 
-def locate_findings(made: Plan, written: Mapping[str, Shard]) -> list[Finding]:
-    """Returns the findings of the plan, which say now in which shard the kept pictures lie."""
+def locate_findings(made: Plan, written: Mapping[str, Shard]) -> Iterator[Finding]:
+    """Yields the findings of the plan, which say now in which shard the kept pictures lie."""
     places = {
         item.path: (shard.file, offset)
         for planned in made.shards.values()
@@ -59,7 +59,7 @@ def locate_findings(made: Plan, written: Mapping[str, Shard]) -> list[Finding]:
         file, offset = places.get(item.path, ("", 0))
         return replace(item, file=file, offset=offset, length=item.length if file else 0)
 
-    return [located(item) for item in made.findings]
+    return map(located, made.findings)
 
 
 def count(result: Manifest) -> str:

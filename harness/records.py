@@ -8,13 +8,14 @@ https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/lib/io/reco
 
 import hashlib
 import itertools
-import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
+
+from harness import files
 
 # The keys of ImageNet's TFRecords, so that other readers know them.
 IMAGE, FORMAT, HEIGHT, WIDTH = "image/encoded", "image/format", "image/height", "image/width"
@@ -76,22 +77,15 @@ class Written:
 
 def write_shard(path: Path, examples: Iterable[bytes]) -> Written:
     """Writes serialized examples as one TFRecord file, complete or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     digest, num_bytes, starts = hashlib.sha256(), 0, []
-    try:
-        with temporary.open("wb") as file:
-            for example in examples:
-                length = struct.pack("<Q", len(example))
-                framed = length + _masked_crc(length) + example + _masked_crc(example)
-                file.write(framed)
-                digest.update(framed)
-                starts.append(num_bytes + _HEADER_BYTES)
-                num_bytes += len(framed)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.open_new(path) as file:
+        for example in examples:
+            length = struct.pack("<Q", len(example))
+            framed = length + _masked_crc(length) + example + _masked_crc(example)
+            file.write(framed)
+            digest.update(framed)
+            starts.append(num_bytes + _HEADER_BYTES)
+            num_bytes += len(framed)
     return Written(num_bytes, digest.hexdigest(), tuple(starts))
 
 

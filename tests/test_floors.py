@@ -5,8 +5,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
-    {"alignment", "containers", "errors", "files", "measures", "page", "records", "shortcuts", "tables"},
-    {"near_copies"} | {"config", "findings", "grouping", "manifest", "split", "workdir"},
+    {"alignment", "containers", "errors", "files", "measures", "page", "shortcuts", "tables"},
+    {"near_copies", "records"},
+    {"config", "findings", "grouping", "manifest", "split", "workdir"},
     {"data_facts", "settings"},
     {"augment", "build_folder", "checkpoint", "cli", "data_gallery", "data_plots", "distribute", "duplicates"}
     | {"images", "metrics", "models", "optim", "rejects", "run_folder", "spool", "stored", "tfds_metadata"}
