@@ -116,7 +116,7 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_size(image.width, image.height, limits)
                 notes = [*_check_structure(content, found, structure), *_notes(image)]
-                turn = image.getexif().get(_EXIF_ORIENTATION, 1)
+                turn = _read_orientation(image)
                 size = (image.height, image.width)[:: -1 if turn in _SIDEWAYS else 1]
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
@@ -183,7 +183,7 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     """What `decode` converts, in words for the report."""
     found = {
         "exif": bool(image.info.get("exif")),
-        "exif_rotated": image.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1),
+        "exif_rotated": _read_orientation(image) != 1,
         "gray": image.mode in ("1", "L", "LA") or image.mode.startswith("I"),
         "palette": image.mode in ("P", "PA"),
         "alpha": image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info,
@@ -192,6 +192,15 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
         "several_frames": getattr(image, "is_animated", False),
     }
     return tuple(note for note, is_true in found.items() if is_true)
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation from 1 to 8; 1 where there is none or the EXIF data are damaged, which hurts no pixel."""
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DECODER_ERRORS:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def note_of_name(name: str, file_format: str) -> tuple[str, ...]:

@@ -175,6 +175,13 @@ def test_every_orientation_is_turned_as_pillow_does(face, orientation):
     assert (picture.height, picture.width) == expected.shape[:2]
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"])
+def test_damaged_exif_data_cost_no_picture(face, kind, exif):
+    picture = images.decode(encode(face, kind, exif=exif), LIMITS)
+    assert picture.notes == ("exif",) and picture.pixels.shape == (64, 64, 3)
+
+
 def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_looks_the_same():
     large = Image.fromarray(draw_face(5, happy=True, size=1100))
     content = encode(large, "JPEG", quality=95)
