@@ -245,6 +245,7 @@ def test_what_is_odd_about_a_kept_picture_is_noted(faces, tmp_path):
     assert (night["red"], night["green"], night["blue"], night["information"]) == ("3.0", "3.0", "3.0", "0.0")
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_costs_no_memory(faces, tmp_path):
     """The peak of the largest process with and without a picture of 900 million pixels."""
 

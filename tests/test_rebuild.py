@@ -76,7 +76,15 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["spool/*.stored", "spool/*.csv", "near_copies.json", "done/*.json", "cleaning.csv"], ids=str
+    "moment",
+    [
+        pytest.param("spool/*.stored", marks=pytest.mark.slow),
+        "spool/*.csv",
+        pytest.param("near_copies.json", marks=pytest.mark.slow),
+        "done/*.json",
+        pytest.param("cleaning.csv", marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_a_build_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes(many, uninterrupted, tmp_path, moment):
     records = tmp_path / "many"
