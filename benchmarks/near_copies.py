@@ -11,25 +11,29 @@ The first two make one copy of every picture by each change and look for pairs a
   false       confirmed pairs of which the two do not come from one picture
   candidates  proposed pairs for each picture, each of them to be confirmed
 
-Pictures without any structure have no fingerprint and are counted as not found. The third makes fingerprints at random,
-with the variances of the sample's, and hides changed ones among them.
+Pictures without any structure have no fingerprint and are counted as not found. The third takes noise with the spectrum
+of photographs for pictures (amplitudes fall with 1/f) and hides changed copies of 1 % among them, every change in turn.
 """
 
 import argparse
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from harness.config import CleanConfig
-from harness.images import Rejected, encode_jpeg, read_all, resize, walk_files
-from harness.near_copies import are_near_copies, fingerprint, propose_pairs
+from harness.fingerprints import fingerprint
+from harness.images import Rejected, resize
+from harness.near_copies import are_near_copies, propose_pairs
+from harness.sources import read_all, walk_files
+from harness.stored import encode_jpeg
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 256
+NOISE_SIDE = 64
 
 
 def main() -> None:
@@ -37,13 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=ROOT / "data" / "sample", help="any folder of pictures")
     parser.add_argument("--limit", type=int, default=100, help="pictures to use of them")
-    parser.add_argument("--scale", type=int, help="search so many made-up fingerprints instead")
+    parser.add_argument("--scale", type=int, help="search among so many pictures made of noise instead")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    pictures = load_pictures(arguments.images, arguments.limit)
     if arguments.scale:
-        measure_search(fingerprints_of(pictures), arguments.scale)
+        measure_search(arguments.scale)
     else:
+        pictures = load_pictures(arguments.images, arguments.limit)
         measure_costs(pictures)
         measure_changes(pictures)
 
@@ -117,7 +121,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def fingerprints_of(pictures: list[np.ndarray]) -> np.ndarray:
+def fingerprints_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the fingerprints, int8 [N, F]."""
     return np.stack([np.frombuffer(fingerprint(pixels), np.int8) for pixels in pictures])
 
@@ -155,35 +159,40 @@ def measure_changes(pictures: list[np.ndarray]) -> None:
         )
 
 
-def measure_search(seen: np.ndarray, num: int) -> None:
-    """Prints time, memory and hits of a search of `num` fingerprints, of which 1 % are changed ones of others."""
+def make_noise(random: np.random.Generator, num: int) -> np.ndarray:
+    """Returns grey noise with the spectrum of photographs: uint8 [num, NOISE_SIDE, NOISE_SIDE, 3].
+
+    The amplitude falls with 1/f to 1/f^1.4, as from one photograph to another.
+    """
+    rows, columns = np.fft.fftfreq(NOISE_SIDE)[:, None], np.fft.rfftfreq(NOISE_SIDE)
+    frequencies = np.maximum(np.hypot(rows, columns), 1 / NOISE_SIDE).astype(np.float32)
+    amplitudes = frequencies ** -random.uniform(1, 1.4, (num, 1, 1)).astype(np.float32)
+    noise = random.standard_normal((num, *frequencies.shape, 2), np.float32).view(np.complex64)[..., 0]
+    grey = np.fft.irfft2(noise * amplitudes, axes=(1, 2))
+    grey -= grey.mean(axis=(1, 2), keepdims=True)
+    grey *= 45 / grey.std(axis=(1, 2), keepdims=True)
+    return np.repeat(np.clip(grey + 120, 0, 255).astype(np.uint8)[..., None], 3, axis=3)
+
+
+def measure_search(num: int) -> None:
+    """Prints time, memory and hits of a search of `num` fingerprints, 2 % of them of changed copies and originals."""
     random = np.random.default_rng(0)
-    seen = seen[seen.any(axis=1)].astype(np.float64)
-    variances, axes = np.linalg.eigh(seen.T @ seen / len(seen))
-    # No sample shows every direction; what it does not show is given a hundredth of the largest variance.
-    spread = axes * np.sqrt(np.maximum(variances, 0.01 * variances.max()))
-    drawn = scale_to_norm(random.standard_t(5, (num, seen.shape[1])).astype(np.float32) @ spread.T.astype(np.float32))
-    sources, targets = random.permutation(num)[: 2 * (num // 100)].reshape(2, -1)
-    # The slightest changes move a fingerprint by a few degrees, crops and turns by up to 30.
-    degrees = random.uniform(0, 30, (len(sources), 1))
-    noise = scale_to_norm(random.normal(size=(len(sources), seen.shape[1])))
-    drawn[targets] = scale_to_norm(drawn[sources] + np.tan(np.radians(degrees)) * noise)
+    changes = list(CHANGES.values())
+    num_copies, made, copies = num // 100, [], []
+    for start in range(0, num - num_copies, 500):
+        pictures = make_noise(random, min(500, num - num_copies - start))
+        made.append(fingerprints_of(pictures))
+        for k in range(start, min(start + len(pictures), num_copies)):
+            copies.append(resize(changes[k % len(changes)](pictures[k - start]), NOISE_SIDE))
+    fingerprints = np.concatenate([*made, fingerprints_of(copies)])
     start = time.process_time()
-    pairs = propose_pairs(drawn)
+    pairs = propose_pairs(fingerprints)
     seconds = time.process_time() - start
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    planted = np.minimum(sources, targets) * num + np.maximum(sources, targets)
-    recall = np.isin(planted, pairs[:, 0] * num + pairs[:, 1]).mean()
-    print(f"{num} fingerprints: {seconds:.1f} s of CPU, {peak_mb:.0f} MB at the peak, {len(pairs)} pairs proposed,")
-    print(f"{recall:.4f} of {len(planted)} planted pairs among them")
-
-
-def scale_to_norm(fingerprints: np.ndarray) -> np.ndarray:
-    """Returns whole numbers of the norm of a fingerprint without the mean, int8 [N, F]."""
-    fingerprints = fingerprints.copy()
-    fingerprints[:, 0] = 0
-    norms = np.linalg.norm(fingerprints, axis=1, keepdims=True)
-    return np.rint(fingerprints * (127 / norms)).astype(np.int8)
+    is_same = pairs[:, 1] - pairs[:, 0] == num - num_copies
+    print(f"{num} fingerprints: {seconds:.1f} s of CPU, {peak_mb:.0f} MB at the peak")
+    print(f"{is_same.sum() / num_copies:.4f} of {num_copies} changed copies are proposed with their originals,")
+    print(f"and {(~is_same).sum() / num:.4f} other pairs for each picture")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from harness import files, images, measures, near_copies, sources, spool, stored
+from harness import files, fingerprints, images, measures, sources, spool, stored
 from harness.config import Config
 from harness.findings import Finding, Reason
 from harness.images import Rejected
@@ -114,7 +114,7 @@ def _describe(finding: Finding, picture: images.Picture, size: int):
         height=picture.height,
         notes=" ".join(notes),
         pixels_sha256=digest.hexdigest(),
-        fingerprint=near_copies.fingerprint(pixels),
+        fingerprint=fingerprints.fingerprint(pixels),
         **asdict(found),
     )
     return finding, pixels

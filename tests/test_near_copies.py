@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
+from harness.fingerprints import FINGERPRINT_BYTES, fingerprint
 from harness.images import resize
-from harness.near_copies import FINGERPRINT_BYTES, are_near_copies, fingerprint, propose_pairs
+from harness.near_copies import are_near_copies, propose_pairs
 
 SIZE = 128
 
@@ -75,15 +76,15 @@ def as_set(pairs: np.ndarray) -> set[tuple[int, int]]:
 
 
 def make_fingerprints(num: int, seed: int = 0) -> np.ndarray:
-    """Fingerprints whose low frequencies are large, as those of pictures are."""
-    rows, columns = np.divmod(np.arange(FINGERPRINT_BYTES), 8)
-    made = np.random.default_rng(seed).normal(size=(num, FINGERPRINT_BYTES)) / (1 + rows + columns) ** 0.8
+    """Fingerprints whose low frequencies are a little larger, as those of pictures are."""
+    rows, columns = np.divmod(np.arange(FINGERPRINT_BYTES), 10)
+    made = np.random.default_rng(seed).normal(size=(num, FINGERPRINT_BYTES)) / (1 + rows + columns) ** 0.4
     made[:, 0] = 0
     return np.rint(made * (127 / np.linalg.norm(made, axis=1, keepdims=True))).astype(np.int8)
 
 
 def change_a_little(fingerprints: np.ndarray) -> np.ndarray:
-    changed = fingerprints + np.random.default_rng(2).normal(0, 4, fingerprints.shape)
+    changed = fingerprints + np.random.default_rng(2).normal(0, 2, fingerprints.shape)
     changed[:, 0] = 0
     return np.rint(changed * (127 / np.linalg.norm(changed, axis=1, keepdims=True))).astype(np.int8)
 
