@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from harness import (
     build_folder,
     cleaner,
@@ -15,6 +17,7 @@ from harness import (
     findings,
     grouping,
     manifest,
+    near_copies,
     outcome,
     plan,
     shards,
@@ -226,6 +229,8 @@ def _digest_sources(found: Sequence[Finding], config: Config) -> str:
 
 def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     """The confirmed pairs of near copies; found once for the same pictures, however often the build is started."""
+    if len(kept) < 2:
+        return []
     work, stored_as = step.work, step.config.records
     inputs = files.digest_json([[item.path, item.pixels_sha256] for item in kept])
     try:
@@ -234,7 +239,9 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
             return [(first, second) for first, second in cached["pairs"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    proposed = plan.propose_pairs(kept)
+    fingerprints = np.frombuffer(b"".join(item.fingerprint for item in kept), np.uint8).reshape(len(kept), -1)
+    (pairs,) = step.run(near_copies.propose_pairs, [(fingerprints,)], [len(kept)], "searching")
+    proposed = [(kept[first], kept[second]) for first, second in pairs]
 
     def place(item: Finding) -> plan.Place:
         return spool.locate(item, work.spool, work.target), item.offset, item.length

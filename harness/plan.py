@@ -68,14 +68,6 @@ def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> 
     return Plan(tuple(judged), class_names, rule, tuple(near_pairs), conflicts, layout)
 
 
-def propose_pairs(kept: Sequence[Finding]) -> list[tuple[Finding, Finding]]:
-    """Returns the pairs whose fingerprints are close."""
-    if len(kept) < 2:
-        return []
-    fingerprints = np.frombuffer(b"".join(item.fingerprint for item in kept), np.uint8).reshape(len(kept), -1)
-    return [(kept[first], kept[second]) for first, second in near_copies.propose_pairs(fingerprints)]
-
-
 def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
     """Compares the pixels of pairs of stored forms."""
     return [near_copies.are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from harness.errors import DataError
 
 log = logging.getLogger("harness")
+_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 class Pool:
@@ -35,12 +36,13 @@ class Pool:
         """Returns a pipe to each worker, of which there are as many as are wanted and allowed."""
         # Spawned, not forked: a forked child inherits locks and handlers of threads that it does not have.
         context = multiprocessing.get_context("spawn")
-        while len(self._workers) < min(self.num_workers, num_wanted):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()  # so that the pipe ends with the worker
-            self._workers[ours] = process
+        with _one_thread_each():
+            while len(self._workers) < min(self.num_workers, num_wanted):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs,), daemon=True)
+                process.start()
+                theirs.close()  # so that the pipe ends with the worker
+                self._workers[ours] = process
         return list(self._workers)[:num_wanted]
 
     def stop(self) -> None:
@@ -51,6 +53,21 @@ class Pool:
         for process in self._workers.values():
             process.join()
         self._workers.clear()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Keeps the threads of NumPy's matrix products, which wait by spinning, out of the processes that start here."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
