@@ -206,7 +206,7 @@ def run_tfds(files: Sequence[Path], out: Path) -> None:
                 "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="jpeg"),
                 "label": tfds.features.ClassLabel(names=["happy", "sad"]),
             }
-            return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
             return {"train": self._generate_examples()}
