@@ -1,11 +1,15 @@
 # make demo: pictures -> records -> a trained, measured, exported model. make test: all tests. make check: style.
-# Each makes its own .venv first; PYTHON chooses the interpreter.
+# test-io: the tests of s3://, in an environment of their own, since tensorflow-io goes with an older TensorFlow only.
+# Each makes its own environment first; PYTHON chooses the interpreter, PYTHON_IO (3.10 to 3.12) that of test-io.
 PYTHON ?= python3
+PYTHON_IO ?= $(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VENV_IO := .venv-io
+READY_IO := $(VENV_IO)/.ready
 
-.PHONY: demo test check clean
+.PHONY: demo test test-io check clean
 
 demo: $(READY)
 	$(BIN)/python -m harness.build_records
@@ -16,6 +20,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
+test-io: $(READY_IO)
+	$(VENV_IO)/bin/python -m pytest tests/test_remote.py
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -25,5 +32,10 @@ $(READY): setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $(READY)
 
+$(READY_IO): setup.cfg pyproject.toml
+	$(PYTHON_IO) -m venv $(VENV_IO)
+	$(VENV_IO)/bin/pip install --quiet --disable-pip-version-check --editable '.[io,test-io]'
+	touch $(READY_IO)
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VENV_IO) build *.egg-info

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness import builder, cli, manifest, rejects, workers
 from harness.builder import Task
 from harness.errors import ConfigError, ExitCode
+from harness.remote import Folder, RemotePath
 
 DESCRIPTION = """\
 Turns class folders of pictures (data/happy, data/sad) into cleaned, split, sharded TFRecords.
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         "--overwrite", action="store_true", help="replace records that were built from other pictures or settings"
     )
     parser.add_argument(
-        "--verify", type=Path, metavar="NAME", help="check a records folder against its manifest, and stop"
+        "--verify", type=cli.folder, metavar="NAME", help="check a records folder against its manifest, and stop"
     )
     parser.add_argument(
         "--move-rejects", type=Path, metavar="DIR", help="move rejected files to DIR; undo.sh moves them back"
@@ -41,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     task = _read_task(arguments.task_index, arguments.num_tasks)
     config, _ = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
+    if arguments.move_rejects and isinstance(config.data.images, RemotePath):
+        raise ConfigError(f"--move-rejects moves files of a local folder; {config.data.images} is only read.")
     if arguments.verify:
         print(_verify(arguments.verify, config.runtime.workers))
         return ExitCode.DONE
@@ -65,7 +68,7 @@ def _read_task(index: int | None, num_tasks: int | None) -> Task | None:
     return Task(index, num_tasks)
 
 
-def _verify(folder: Path, num_workers: int) -> str:
+def _verify(folder: Folder, num_workers: int) -> str:
     found = manifest.load(folder)
     tasks = [(shard, folder) for info in found.splits.values() for shard in info.shards]
     with workers.open_pool(num_workers) as pool:

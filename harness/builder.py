@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from harness.errors import ConfigError, DataError
 from harness.findings import Finding, Reason
 from harness.manifest import Manifest, ShardInfo
 from harness.plan import Plan
+from harness.remote import Folder, RemotePath
 from harness.shards import Shard
 from harness.workers import Pool
 
@@ -71,6 +71,8 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     paths, misnamed = sources.list_pictures(config.data.images)
     log.info("%d files in %s", len(paths) + len(misnamed), config.data.images)
     existing = _load_existing(target, config, overwrite=overwrite)
+    if existing is None or overwrite:
+        build_folder.check_writable(target)
     with (
         build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
         workers.open_pool(config.runtime.workers) as pool,
@@ -126,7 +128,7 @@ class _Step:
         return self.task is None or position % self.task.num_tasks == self.task.index
 
 
-def read_findings(folder: Path) -> list[Finding]:
+def read_findings(folder: Folder) -> list[Finding]:
     """Reads the findings of a records folder.
 
     Raises:
@@ -147,10 +149,12 @@ def _check_fractions(fractions: SplitConfig) -> None:
         )
 
 
-def _load_existing(target: Path, config: Config, *, overwrite: bool) -> Manifest | None:
+def _load_existing(target: Folder, config: Config, *, overwrite: bool) -> Manifest | None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     if not (target / manifest.FILE_NAME).is_file():
+        if build_folder.is_being_sent(target, {*tfds_metadata.FILE_NAMES, *_OWN_FILES}):
+            return None
         raise DataError(f"{target} exists but holds no records. Give another folder: --records FOLDER")
     try:
         existing = manifest.load(target)
@@ -163,7 +167,7 @@ def _load_existing(target: Path, config: Config, *, overwrite: bool) -> Manifest
     return existing
 
 
-def _other(target: Path, existing: Manifest, what: str) -> DataError:
+def _other(target: Folder, existing: Manifest, what: str) -> DataError:
     return DataError(
         f"{target} was built from other {what} ({existing.images}). Replace it with --overwrite, or keep it and give "
         "another folder: --records FOLDER"
@@ -171,8 +175,11 @@ def _other(target: Path, existing: Manifest, what: str) -> DataError:
 
 
 def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Finding]:
-    """The findings of the records at the target, as they were before copies were judged and splits assigned."""
-    if existing is None or existing.rules_sha256 != work.rules_sha256:
+    """The findings of the records at the target, as they were before copies were judged and splits assigned.
+
+    None of records on s3://: to fetch their stored forms takes longer than to make them again.
+    """
+    if existing is None or isinstance(work.target, RemotePath) or existing.rules_sha256 != work.rules_sha256:
         return {}
 
     def reset(item: Finding) -> Finding:

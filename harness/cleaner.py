@@ -12,6 +12,7 @@ from harness import files, fingerprints, images, measures, sources, spool, store
 from harness.config import Config
 from harness.findings import Finding, Reason
 from harness.images import Rejected
+from harness.remote import Folder
 from harness.spool import Examined
 
 # Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
@@ -28,7 +29,9 @@ def digest_rules(config: Config) -> str:
     return files.digest_json([VERSION, used, stored_as])
 
 
-def examine(folder: Path, known: Sequence[tuple[str, str]], config: Config, spool_folder: Path) -> list[Finding | None]:
+def examine(
+    folder: Folder, known: Sequence[tuple[str, str]], config: Config, spool_folder: Path
+) -> list[Finding | None]:
     """Decodes, checks, measures, resizes and encodes pictures; writes the stored forms of the good ones to the spool.
 
     Args:
@@ -49,7 +52,7 @@ def examine(folder: Path, known: Sequence[tuple[str, str]], config: Config, spoo
     return [None if item is None else next(located) for item in results]
 
 
-def _examine_one(folder: Path, path: str, known_sha256: str, config: Config) -> Examined | None:
+def _examine_one(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | None:
     class_name, *parts = path.split("/")
     finding = Finding(path, class_name)
     for part in parts:
@@ -77,14 +80,14 @@ def _examine_one(folder: Path, path: str, known_sha256: str, config: Config) -> 
     return Examined(finding, mtime_ns, stored.encode(pixels, config.records))
 
 
-def _mtime_ns(path: Path) -> int:
+def _mtime_ns(path: Folder) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _with_digest(finding: Finding, path: Path, rejection: Rejected) -> Finding:
+def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding:
     """Adds size and digest of a file that is too large to be read at once."""
     if rejection.reason != Reason.TOO_LARGE:
         return finding

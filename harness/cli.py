@@ -8,12 +8,11 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness import __version__, settings
+from harness import __version__, quiet, remote, settings
 from harness.config import Config
 from harness.errors import ExitCode, HarnessError
 
@@ -119,26 +118,20 @@ def start_logging(*, quiet: bool = False) -> None:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow for the first time without its start-up lines; shows them if the import fails.
+    """Imports TensorFlow for the first time without its start-up lines; shows them if the import fails."""
+    quiet.import_tensorflow()
 
-    TF_CPP_MIN_LOG_LEVEL does not reach what is logged before TensorFlow's own initialisation, so file descriptor 2 is
-    turned away during the import.
+
+def folder(text: str) -> remote.Folder:
+    """Returns the folder that the text of a flag names, here or on s3://, for argparse.
+
+    Raises:
+      ArgumentTypeError: it is an address of another kind.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    with tempfile.TemporaryFile() as swallowed:
-        stderr = os.dup(2)
-        os.dup2(swallowed.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-        except BaseException:
-            swallowed.seek(0)
-            os.write(stderr, swallowed.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        return remote.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 def catch_stop_signals() -> Callable[[], str | None]:
@@ -161,6 +154,13 @@ def catch_stop_signals() -> Callable[[], str | None]:
 
 def run(main: Callable[[Sequence[str]], int]) -> int:
     """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback."""
+    code = _run(main)
+    if remote.was_used():
+        remote.leave(code)
+    return code
+
+
+def _run(main: Callable[[Sequence[str]], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     try:

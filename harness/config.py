@@ -7,12 +7,29 @@ Config is settings.py.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 
-from harness import files
+from harness import files, remote
+from harness.remote import RemotePath
+
+
+def _check_local(value: object) -> object:
+    if isinstance(value, RemotePath) or (isinstance(value, str) and "://" in value):
+        raise ValueError("it should be a local folder; pictures and records may lie on s3://")
+    return value
+
+
+def _parse_folder(value: object) -> remote.Folder:
+    if isinstance(value, str):
+        return remote.parse(value)  # before a Path makes one slash of two
+    if not isinstance(value, remote.Folder):
+        raise ValueError("it should be a path")
+    return value
+
 
 # A YAML file and a flag hold text and lists: paths and tuples are made from those, everything else keeps its own type.
-FolderPath = Annotated[Path, Field(strict=False)]
+FolderPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_local)]
+AnyFolder = Annotated[Path | RemotePath, PlainValidator(_parse_folder), PlainSerializer(str, when_used="json")]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1, max_length=6)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -27,16 +44,18 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where pictures and records are, and how records are read."""
 
-    images: FolderPath = Field(Path("data/sample"), description="folder with one sub-folder of pictures a class")
-    records: FolderPath | None = Field(
-        None, description="folder of the records; null: tfrecords/ and the last name of data.images"
+    images: AnyFolder = Field(
+        Path("data/sample"), description="folder with one sub-folder of pictures a class, here or on s3://"
+    )
+    records: AnyFolder | None = Field(
+        None, description="folder of the records, here or on s3://; null: tfrecords/ and the last name of data.images"
     )
     cache: Literal["auto", "memory", "none"] = Field(
         "auto", description="keep the decoded split in memory, or stream it; auto: memory if it takes under half of it"
     )
 
     @property
-    def records_folder(self) -> Path:
+    def records_folder(self) -> remote.Folder:
         """The folder of the records, whether given or derived from `images`."""
         return self.records or Path("tfrecords") / self.images.resolve().name
 
@@ -69,7 +88,7 @@ class SplitConfig(_Section):
         description="what keeps pictures on one side: a regular expression with one group, matched in the file name; "
         "FILE.csv:COLUMN with a column path, in the images folder; none; auto: groups.csv:group if the folder has it",
     )
-    previous: FolderPath | None = Field(
+    previous: AnyFolder | None = Field(
         None, description="records folder whose split is kept for every group it knows; null: none"
     )
     seed: Seed = Field(0, description="seed of the split")

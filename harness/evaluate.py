@@ -12,6 +12,7 @@ from harness import cli, manifest, run_folder, sources
 from harness.config import Config
 from harness.errors import DataError, ExitCode
 from harness.images import Rejected
+from harness.remote import Folder
 from harness.tables import format_table
 from harness.workdir import Workdir
 
@@ -31,8 +32,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--split", default="validation", help="split of the records (default: validation)")
-    source.add_argument("--images", type=Path, metavar="DIR", help="class folders of pictures, instead of a split")
-    parser.add_argument("--records", type=Path, metavar="DIR", help="records folder (default: the run's)")
+    source.add_argument(
+        "--images", type=cli.folder, metavar="DIR", help="class folders of pictures, instead of a split"
+    )
+    parser.add_argument("--records", type=cli.folder, metavar="DIR", help="records folder (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     cli.start_logging(quiet=arguments.quiet)
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 Batch = tuple[np.ndarray, np.ndarray, int]  # labels int [n], pixels uint8 [n, size, size, 3], pictures skipped
 
 
-def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Path):
+def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Folder):
     from harness import export, metrics
 
     labels, chances, skipped = [], [], 0
@@ -74,7 +77,7 @@ def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, sou
     return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=skipped)
 
 
-def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Path) -> None:
+def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Folder) -> None:
     if data.class_names != tuple(class_names) or data.image_size != size:
         raise DataError(
             f"{folder} holds {' | '.join(data.class_names)} of {data.image_size} pixels, the model knows "
@@ -82,7 +85,7 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, f
         )
 
 
-def _read_split(data: manifest.Manifest, folder: Path, name: str) -> Iterator[Batch]:
+def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
     from harness import input_pipeline
 
     with input_pipeline.damage_named(data, folder):
@@ -92,7 +95,7 @@ def _read_split(data: manifest.Manifest, folder: Path, name: str) -> Iterator[Ba
             yield batch["label"][counted], batch["image"][counted], 0
 
 
-def _read_folder(folder: Path, class_names: Sequence[str], size: int, config: Config) -> Iterator[Batch]:
+def _read_folder(folder: Folder, class_names: Sequence[str], size: int, config: Config) -> Iterator[Batch]:
     """Reads class folders with the decoder of the build; says what it skips."""
     found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     unknown = [name for name in found if name not in class_names]

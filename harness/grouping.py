@@ -3,14 +3,14 @@
 import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from harness.errors import ConfigError, DataError
+from harness.remote import Folder
 
 AUTO_FILE, AUTO_COLUMN = "groups.csv", "group"
 
 
-def assign_groups(paths: Sequence[str], folder: Path, group_by: str) -> tuple[dict[str, str], str]:
+def assign_groups(paths: Sequence[str], folder: Folder, group_by: str) -> tuple[dict[str, str], str]:
     """Returns the group key of every path, and the rule in words.
 
     Args:
@@ -37,19 +37,19 @@ def assign_groups(paths: Sequence[str], folder: Path, group_by: str) -> tuple[di
     return {path: keys.get(path, path) for path in paths}, rule
 
 
-def _resolve(folder: Path, group_by: str) -> str:
+def _resolve(folder: Folder, group_by: str) -> str:
     if group_by != "auto":
         return group_by
     return f"{AUTO_FILE}:{AUTO_COLUMN}" if (folder / AUTO_FILE).is_file() else "none"
 
 
-def file_of(folder: Path, group_by: str) -> Path | None:
+def file_of(folder: Folder, group_by: str) -> Folder | None:
     """Returns the CSV file that the setting `split.group_by` names, or None."""
     name = _resolve(folder, group_by).rpartition(":")[0]
     return folder / name if name.endswith(".csv") else None
 
 
-def _read_keys(path: Path, column: str) -> dict[str, str]:
+def _read_keys(path: Folder, column: str) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -10,6 +10,7 @@ Every batch has the same shape: the last one is filled up with pictures of weigh
 function of the seed, e and k, so an epoch can start at any step.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,13 +19,26 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from harness import augment, manifest, records, stored
+from harness import augment, manifest, records, remote, stored
 from harness.config import Config
 from harness.errors import DataError
 from harness.manifest import Manifest
+from harness.remote import Folder, RemotePath
 
 Batch = Mapping[str, tf.Tensor]
+_STORAGE_ERRORS = (
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnauthenticatedError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
 _CYCLE_LENGTH = 8  # shards read at a time
+_REMOTE_READ_BYTES = 8 << 20  # from s3:// at a time: every read is a round trip, whatever its size
 _SHUFFLE_BUFFER = 4096  # serialized examples, about 30 kB each
 
 
@@ -44,7 +58,7 @@ class Split:
         return -(-self.num_examples // batch_size)
 
 
-def open_split(data: Manifest, folder: Path, split: str, *, cache: str) -> Split:
+def open_split(data: Manifest, folder: Folder, split: str, *, cache: str) -> Split:
     """Opens a split, decoding it into memory if `cache` says so or is "auto" and it takes under half of what is free.
 
     Raises:
@@ -56,7 +70,7 @@ def open_split(data: Manifest, folder: Path, split: str, *, cache: str) -> Split
     if cache == "none" or (cache == "auto" and num_bytes > 0.5 * _free_bytes()):
         return info
     parse_example = make_parser(info.encoding, info.image_size)
-    dataset = tf.data.TFRecordDataset(list(paths)).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = _read_records(paths).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
     images = np.empty((info.num_examples, info.image_size, info.image_size, 3), np.uint8)
     labels = np.empty(info.num_examples, np.int32)
     for index, (image, label) in enumerate(dataset.prefetch(64).as_numpy_iterator()):
@@ -72,8 +86,8 @@ def _free_bytes() -> int:
 
 
 @contextmanager
-def damage_named(data: Manifest, folder: Path) -> Iterator[None]:
-    """Turns TensorFlow's error about a damaged record into one that names the shard.
+def damage_named(data: Manifest, folder: Folder) -> Iterator[None]:
+    """Turns TensorFlow's error about a damaged record into one that names the shard, and the storage's into a sentence.
 
     Raises:
       DataError: a record could not be read.
@@ -83,6 +97,18 @@ def damage_named(data: Manifest, folder: Path) -> Iterator[None]:
     except tf.errors.DataLossError as error:
         manifest.verify(data, folder)
         raise DataError(f"a record in {folder} cannot be read: {error.message}") from None
+    except _STORAGE_ERRORS as error:
+        if not isinstance(folder, RemotePath):
+            raise
+        raise remote.explain(folder, error) from None
+
+
+def _read_records(paths: Sequence[str]) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(list(paths), buffer_size=_buffer_bytes(paths))
+
+
+def _buffer_bytes(paths: Sequence[str]) -> int | None:
+    return _REMOTE_READ_BYTES if isinstance(remote.parse(paths[0]), RemotePath) else None
 
 
 def make_parser(encoding: str, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -164,7 +190,7 @@ def _gather_batches(split: Split, order: np.ndarray, batch_size: int, first_step
 def _stream_batches(
     split: Split, batch_size: int, first_step: int, *, shuffle_seed: tuple[int, int] | None
 ) -> tf.data.Dataset:
-    serialized = tf.data.TFRecordDataset(list(split.shard_paths))
+    serialized = _read_records(split.shard_paths)
     if shuffle_seed is not None:
         serialized = _shuffle_shards(split.shard_paths, np.random.default_rng(shuffle_seed))
     parse_example = make_parser(split.encoding, split.image_size)
@@ -185,7 +211,7 @@ def _shuffle_shards(paths: Sequence[str], random: np.random.Generator) -> tf.dat
     """Reads the shards several at a time in a drawn order, and shuffles what comes out."""
     dataset = tf.data.Dataset.from_tensor_slices(random.permutation(np.array(paths)))
     dataset = dataset.interleave(
-        tf.data.TFRecordDataset,
+        functools.partial(tf.data.TFRecordDataset, buffer_size=_buffer_bytes(paths)),
         cycle_length=min(_CYCLE_LENGTH, len(paths)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
@@ -197,7 +223,7 @@ def read_jpegs(split: Split, positions: Sequence[int]) -> dict[int, tuple[str, b
     """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
     features = {key: tf.io.FixedLenFeature([], tf.string) for key in (records.FILENAME, records.IMAGE)}
     wanted, found = set(positions), {}
-    for index, serialized in enumerate(tf.data.TFRecordDataset(list(split.shard_paths))):
+    for index, serialized in enumerate(_read_records(split.shard_paths)):
         if index in wanted:
             example = tf.io.parse_single_example(serialized, features)
             content = example[records.IMAGE].numpy()

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import files, records
+from harness import files, records, remote
 from harness.errors import DataError
+from harness.remote import Folder
 
 FILE_NAME = "manifest.json"
 FORMAT = 2
@@ -62,7 +64,7 @@ class Manifest:
             {name: [shard.sha256 for shard in split.shards] for name, split in self.splits.items()}
         )
 
-    def shard_paths(self, folder: Path, split: str) -> list[Path]:
+    def shard_paths(self, folder: Folder, split: str) -> list[Folder]:
         """Returns the shards of a split.
 
         Raises:
@@ -79,7 +81,7 @@ def save(manifest: Manifest, folder: Path) -> None:
     files.write_json(folder / FILE_NAME, dataclasses.asdict(manifest))
 
 
-def load(folder: Path) -> Manifest:
+def load(folder: Folder) -> Manifest:
     """Reads manifest.json and checks that every shard is there with the listed size.
 
     Raises:
@@ -89,7 +91,7 @@ def load(folder: Path) -> Manifest:
     if not path.is_file():
         raise DataError(
             f"there are no records in {folder} (no {FILE_NAME}). Build them first: python -m harness.build_records "
-            f"--images FOLDER --records {folder}"
+            f"--images FOLDER --records {folder}{remote.advice(folder)}"
         )
     try:
         manifest = _from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -117,22 +119,26 @@ def _from_json(value: Mapping) -> Manifest:
     return Manifest(**{**value, "class_names": tuple(value["class_names"]), "splits": splits})
 
 
-def _check_size(folder: Path, shard: ShardInfo) -> None:
+def _check_size(folder: Folder, shard: ShardInfo) -> None:
     path = folder / shard.file
-    if not path.is_file():
+    try:
+        status = path.stat()
+    except OSError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is missing but the manifest lists it. {_rebuild(folder)}")
-    if path.stat().st_size != shard.num_bytes:
+    if status.st_size != shard.num_bytes:
         raise DataError(
-            f"{path} has {path.stat().st_size} bytes but the manifest says {shard.num_bytes}: it was cut short or "
+            f"{path} has {status.st_size} bytes but the manifest says {shard.num_bytes}: it was cut short or "
             f"changed. {_rebuild(folder)}"
         )
 
 
-def _rebuild(folder: Path) -> str:
+def _rebuild(folder: Folder) -> str:
     return f"Build the records again: python -m harness.build_records --images FOLDER --records {folder} --overwrite"
 
 
-def verify(manifest: Manifest, folder: Path) -> None:
+def verify(manifest: Manifest, folder: Folder) -> None:
     """Reads every shard and compares it with the manifest.
 
     Raises:
@@ -143,7 +149,7 @@ def verify(manifest: Manifest, folder: Path) -> None:
             verify_shard(shard, folder)
 
 
-def verify_shard(shard: ShardInfo, folder: Path) -> int:
+def verify_shard(shard: ShardInfo, folder: Folder) -> int:
     """Compares one shard with the manifest: size, sha256, the checksum of every record, and their number.
 
     Returns:

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from harness import cleaner, findings
 from harness.config import Config
 from harness.findings import Finding
 from harness.manifest import Manifest, SplitInfo
 from harness.plan import Plan
+from harness.remote import Folder
 from harness.shards import Shard
 from harness.tables import format_table
 
@@ -67,7 +67,7 @@ def count(result: Manifest) -> str:
     return ", ".join(f"{info.num_examples} {name}" for name, info in result.splits.items() if info.num_examples)
 
 
-def describe(result: Manifest, target: Path, made: Plan) -> str:
+def describe(result: Manifest, target: Folder, made: Plan) -> str:
     """Returns the tables and lines that a person sees at the end."""
     rows = [("split", "pictures", "groups", "shards", *result.class_names)]
     for name, info in result.splits.items():

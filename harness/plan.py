@@ -16,6 +16,7 @@ from harness.config import Config
 from harness.duplicates import Conflict
 from harness.errors import DataError
 from harness.findings import Finding
+from harness.remote import Folder
 from harness.shards import PlannedShard
 
 # One side of a pair as a process needs it: the file of the stored form, its offset and its length.
@@ -97,12 +98,12 @@ def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: C
     return [placed(item) for item in found], rule
 
 
-def file_of_previous(previous: Path) -> Path:
+def file_of_previous(previous: Folder) -> Folder:
     """Returns the findings of the records that `split.previous` names by their folder or their manifest."""
     return (previous if previous.is_dir() else previous.parent) / findings.FILE_NAME
 
 
-def _read_previous(previous: Path, keys: Mapping[str, str]) -> dict[str, str]:
+def _read_previous(previous: Folder, keys: Mapping[str, str]) -> dict[str, str]:
     """Returns the split that an earlier build gave each group, by the group's pictures and by its key.
 
     Raises:
@@ -132,7 +133,7 @@ def _read_previous(previous: Path, keys: Mapping[str, str]) -> dict[str, str]:
     return fixed
 
 
-def _check_usable(found: Sequence[Finding], folder: Path) -> None:
+def _check_usable(found: Sequence[Finding], folder: Folder) -> None:
     kept = Counter(item.class_name for item in found if item.is_kept)
     for name in sources.list_classes(folder):
         if not kept[name]:

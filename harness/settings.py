@@ -125,7 +125,7 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:2])
         below = ".".join(str(part) for part in first["loc"][2:] if not str(part).startswith("function"))
-        expected = re.sub(r"^(Input|Value|String) should ", "it should ", first["msg"])
+        expected = re.sub(r"^(Input|Value|String) should |^Value error, it should ", "it should ", first["msg"])
         if first["type"] == "string_pattern_mismatch":
             expected = f"it should be {setting_names()[name]}"
         where = settings[name].source
@@ -137,7 +137,7 @@ def _as_declared(name: str, value: object) -> object:
     """A flag such as `--data.images 2024` or `--runtime.gpus 0` is text, whatever YAML reads in it."""
     section, field = name.split(".")
     declared = Config.model_fields[section].annotation.model_fields[field].annotation
-    takes_text = declared is str or declared is Path or declared == Path | None
+    takes_text = declared is str or "Path" in str(declared)
     if takes_text and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value

@@ -9,17 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import remote
 from harness.config import CleanConfig
 from harness.errors import DataError
 from harness.findings import Finding, Reason
 from harness.images import Picture, Rejected, check_num_bytes, decode, resize
+from harness.remote import Folder, RemotePath
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
+def walk_files(folder: Folder) -> Iterator[Folder]:
     """Yields everything below `folder` that is no folder, in the order of its path's text.
 
     A link is yielded and never walked into; a folder that cannot be listed is yielded in place of its files.
     """
+    if isinstance(folder, RemotePath):
+        yield from folder.walk_files()
+        return
     found: list[Path] = []
     waiting = [folder]
     while waiting:
@@ -34,7 +39,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
     yield from sorted(found, key=Path.as_posix)
 
 
-def read(path: Path, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
+def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
     """Reads and decodes one file, as `decode` does.
 
     Raises:
@@ -43,7 +48,7 @@ def read(path: Path, limits: CleanConfig, *, least_side: int | None = None) -> P
     return decode(read_bytes(path, limits), limits, least_side=least_side)
 
 
-def read_bytes(path: Path, limits: CleanConfig) -> bytes:
+def read_bytes(path: Folder, limits: CleanConfig) -> bytes:
     """Reads one file, if it is one and not too large.
 
     Raises:
@@ -64,19 +69,19 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def read_all(paths: Iterable[Path], limits: CleanConfig, size: int) -> Iterator[tuple[Path, np.ndarray | Rejected]]:
+def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterator[tuple[Folder, np.ndarray | Rejected]]:
     """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
 
     Files are decoded by a thread for each core, a bounded number ahead.
     """
 
-    def read_one(path: Path) -> np.ndarray | Rejected:
+    def read_one(path: Folder) -> np.ndarray | Rejected:
         try:
             return resize(read(path, limits, least_side=size).pixels, size)
         except Rejected as rejection:
             return rejection
 
-    ahead: deque[tuple[Path, Future]] = deque()
+    ahead: deque[tuple[Folder, Future]] = deque()
     num_threads = os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads) as pool:
         for path in paths:
@@ -88,7 +93,7 @@ def read_all(paths: Iterable[Path], limits: CleanConfig, size: int) -> Iterator[
             yield path, future.result()
 
 
-def list_pictures(folder: Path) -> tuple[list[str], list[Finding]]:
+def list_pictures(folder: Folder) -> tuple[list[str], list[Finding]]:
     """Returns the path of every file below a class folder, relative to `folder`, and findings for invalid names.
 
     Raises:
@@ -108,7 +113,7 @@ def list_pictures(folder: Path) -> tuple[list[str], list[Finding]]:
     return paths, misnamed
 
 
-def list_classes(folder: Path) -> list[str]:
+def list_classes(folder: Folder) -> list[str]:
     """Returns the names of the class folders, sorted; hidden ones are none.
 
     Raises:
@@ -117,6 +122,7 @@ def list_classes(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(
             f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
+            f"{remote.advice(folder)}"
         )
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness import files, findings
 from harness.findings import Finding
+from harness.remote import Folder
 
 _COLUMNS = [*findings.COLUMNS, "mtime_ns"]
 _ENDING = ".stored"
@@ -64,7 +65,7 @@ def read(folder: Path) -> dict[str, tuple[Finding, int]]:
     return found
 
 
-def is_unchanged(path: Path, finding: Finding, mtime_ns: int) -> bool:
+def is_unchanged(path: Folder, finding: Finding, mtime_ns: int) -> bool:
     """Whether a file still has the size and the time of change that it was examined with."""
     try:
         status = path.stat()

@@ -31,6 +31,7 @@ from harness.findings import Finding, Reason
 from harness.images import Rejected
 from harness.manifest import Manifest
 from harness.plan import Plan
+from harness.remote import Folder
 from harness.shortcuts import Shortcut
 
 NOTE_MEANINGS = {
@@ -73,9 +74,9 @@ DrawThumbnails = Callable[[Sequence[Finding]], Sequence[bytes | None]]
 class Origins:
     """Where the stored forms of findings lie: the spool of the build, and the records that are replaced."""
 
-    images: Path
+    images: Folder
     spool: Path
-    records: Path
+    records: Folder
 
 
 def draw_thumbnails(found: Sequence[Finding], origins: Origins, encoding: str, size: int) -> list[bytes | None]:
@@ -101,7 +102,7 @@ def _draw(item: Finding, origins: Origins, encoding: str, size: int) -> bytes | 
     return stored.encode_jpeg(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), 75)
 
 
-def _read_leniently(path: Path) -> np.ndarray | None:
+def _read_leniently(path: Folder) -> np.ndarray | None:
     """The pixels that a forgiving decoder makes of a file; this runs in a process of one thread."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
-    {"alignment", "containers", "errors", "files", "fingerprints", "measures", "page", "shortcuts", "tables"},
+    {"errors", "quiet"},
+    {"alignment", "containers", "files", "fingerprints", "measures", "page", "remote", "shortcuts", "tables"},
     {"near_copies", "records"},
     {"config", "findings", "grouping", "manifest", "split", "workdir"},
     {"data_facts", "settings"},

@@ -1,0 +1,30 @@
+"""TensorFlow's first import in a process, without its start-up lines."""
+
+import importlib
+import logging
+import os
+import tempfile
+
+
+def import_tensorflow(*extensions: str) -> None:
+    """Imports TensorFlow, and modules that extend it, quietly; shows the start-up lines if an import fails.
+
+    TF_CPP_MIN_LOG_LEVEL does not reach what is logged before TensorFlow's own initialisation, so file descriptor 2 is
+    turned away during the import.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    with tempfile.TemporaryFile() as swallowed:
+        stderr = os.dup(2)
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            for name in ("tensorflow", *extensions):
+                importlib.import_module(name)
+        except BaseException:
+            swallowed.seek(0)
+            os.write(stderr, swallowed.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

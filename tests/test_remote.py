@@ -1,0 +1,396 @@
+"""Pictures and records on s3://: addresses, and every command against a server on the loopback interface.
+
+boto3 looks at the storage from outside: a process that has used tensorflow-io cannot leave in the ordinary way.
+"""
+
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+
+import pytest
+from conftest import SMOKE, bytes_of, command_environment, command_line, files_of, run_command, write_faces
+
+from harness import remote, settings
+from harness.remote import RemotePath
+from harness.settings import Setting
+
+HAS_IO = find_spec("tensorflow_io") is not None and find_spec("moto") is not None
+with_storage = pytest.mark.skipif(not HAS_IO, reason="needs the extras [io,test-io]")
+KEYS = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+
+
+class TestAddresses:
+    """What can be known of an address without asking anybody."""
+
+    def test_a_text_is_an_address_or_a_local_path(self):
+        assert remote.parse("s3://bucket/a/b/") == RemotePath("bucket", "a/b")
+        assert remote.parse("s3://bucket") == RemotePath("bucket", "")
+        assert remote.parse("data/sample") == Path("data/sample")
+
+    @pytest.mark.parametrize("text", ["gs://bucket/a", "s3://", "s3:///a", "https://example.com/a"])
+    def test_another_address_is_refused(self, text):
+        with pytest.raises(ValueError, match="a local folder or s3://BUCKET/FOLDER"):
+            remote.parse(text)
+
+    def test_it_behaves_as_a_path_does(self):
+        folder = remote.parse("s3://bucket/a")
+        path = folder / "b c" / "ü.png"
+        assert (str(path), path.as_posix(), path.name) == (
+            "s3://bucket/a/b c/ü.png",
+            "s3://bucket/a/b c/ü.png",
+            "ü.png",
+        )
+        assert (path.parent.parent, path.relative_to(folder)) == (folder, PurePosixPath("b c/ü.png"))
+        assert (folder / PurePosixPath("x/y"), folder.resolve()) == (RemotePath("bucket", "a/x/y"), folder)
+        assert path.relative_to(RemotePath("bucket")) == PurePosixPath("a/b c/ü.png")
+        assert (str(folder.parent), folder.parent.name) == ("s3://bucket/", "bucket")
+        assert not path.is_symlink()
+        assert pickle.loads(pickle.dumps(path)) == path
+        with pytest.raises(ValueError, match="is not below"):
+            folder.relative_to(path)
+
+    def test_it_is_not_taken_for_a_local_path(self):
+        with pytest.raises(TypeError, match="no path of the local file system"):
+            os.fspath(RemotePath("bucket", "a"))
+
+    def test_settings_keep_an_address_as_it_was_typed(self, tmp_path):
+        given = {"data.images": Setting("s3://b/x", "flag"), "data.records": Setting("s3://b//y/", "flag")}
+        config = settings.make_config(given)
+        assert (config.data.images, config.data.records_folder) == (RemotePath("b", "x"), RemotePath("b", "y"))
+        (tmp_path / "config.yaml").write_text(settings.as_yaml(config))
+        assert settings.make_config(settings.read_file(tmp_path / "config.yaml")) == config
+        assert "images: s3://b/x\n" in (tmp_path / "config.yaml").read_text()
+
+    def test_records_of_remote_pictures_are_local_by_default(self):
+        config = settings.make_config({"data.images": Setting("s3://b/deep/faces", "flag")})
+        assert config.data.records_folder == Path("tfrecords/faces")
+
+    def test_a_run_folder_is_local(self, tmp_path):
+        done = run_command("train", "--run", "s3://bucket/run", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "train.run is 's3://bucket/run': it should be a local folder" in done.stderr
+
+    def test_another_address_is_one_sentence(self, tmp_path):
+        done = run_command("train", "--images", "gs://bucket/run", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "data.images is 'gs://bucket/run': it should be a local folder or s3://BUCKET/FOLDER" in done.stderr
+        done = run_command("build_records", "--verify", "gs://bucket/run", cwd=tmp_path)
+        assert done.returncode == 2 and "it should be a local folder or s3://BUCKET/FOLDER" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("kind", "message", "expected"),
+        [
+            ("NotFoundError", ": No response body.", "s3://b/x cannot be read: not found. Check the bucket's name"),
+            (
+                "PermissionDeniedError",
+                "{{node a}} : No response body. [Op:ReadFile]",
+                "access denied. Check AWS_ACCESS",
+            ),
+            (
+                "UnknownError",
+                ": curlCode: 7, Couldn't connect",
+                "curlCode: 7, Couldn't connect. Check the network, S3_",
+            ),
+        ],
+    )
+    def test_an_error_says_what_to_check(self, kind, message, expected, monkeypatch):
+        monkeypatch.delenv("S3_ENDPOINT", raising=False)
+        error = type(kind, (Exception,), {"message": message})()
+        assert expected in str(remote.explain(RemotePath("b", "x"), error))
+
+    @pytest.mark.skipif(find_spec("tensorflow_io") is not None, reason="tensorflow-io is installed")
+    @pytest.mark.parametrize(
+        ("module", "flags"),
+        [
+            ("build_records", ("--images", "s3://bucket/a")),
+            ("build_records", ("--verify", "s3://bucket/a")),
+            ("train", ("--records", "s3://bucket/a")),
+        ],
+    )
+    def test_without_the_extra_one_sentence_says_what_to_install(self, module, flags, tmp_path):
+        done = run_command(module, *flags, cwd=tmp_path)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+        assert "s3:// needs tensorflow-io, which is not installed: pip install -e '.[io]'" in done.stderr
+
+
+class Storage:
+    """A moto server on the loopback interface, and boto3 to look at it."""
+
+    def __init__(self) -> None:
+        import boto3
+        from botocore.config import Config
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait()
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=KEYS["AWS_REGION"],
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        self.client.create_bucket(Bucket="bucket")
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.endpoint}/moto-api/data.json", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError("the server does not start")
+
+    def put(self, folder: Path, key: str) -> None:
+        for name, content in files_of(folder).items():
+            self.client.put_object(Bucket="bucket", Key=f"{key}/{name}", Body=content)
+
+    def files(self, key: str) -> dict[str, bytes]:
+        """Every file below a key with its bytes, by its name below the key."""
+        found = {}
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=f"{key}/"):
+            for item in page.get("Contents", ()):
+                body = self.client.get_object(Bucket="bucket", Key=item["Key"])["Body"].read()
+                found[item["Key"].removeprefix(f"{key}/")] = body
+        return found
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keys():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def storage(keys, faces):
+    server = Storage()
+    keys.setenv("S3_ENDPOINT", server.endpoint)
+    server.put(faces, "faces")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_storage(monkeypatch, faces):
+    """A server that a test may spoil."""
+    server = Storage()
+    monkeypatch.setenv("S3_ENDPOINT", server.endpoint)
+    server.put(faces, "faces")
+    yield server
+    server.kill()
+
+
+def build(cwd: Path, *flags: object):
+    return run_command("build_records", "--config", SMOKE, *flags, cwd=cwd)
+
+
+def bytes_but_origin(found: dict[str, bytes]) -> dict[str, bytes]:
+    """The files but the report, and the manifest without where the pictures were."""
+    lines = found["manifest.json"].splitlines()
+    manifest = b"\n".join(line for line in lines if not line.startswith(b'  "images":'))
+    return {**{name: content for name, content in found.items() if name != "report.html"}, "manifest.json": manifest}
+
+
+@pytest.fixture(scope="module")
+def records(storage, tmp_path_factory):
+    """The address of records that were built from pictures on the same storage."""
+    done = build(tmp_path_factory.mktemp("here"), "--images", "s3://bucket/faces", "--records", "s3://bucket/records")
+    assert done.returncode == 0, done.stderr
+    assert "connecting to http://127.0.0.1" in done.stderr and "records: s3://bucket/records" in done.stdout
+    assert "WARNING" not in done.stderr and "E0000" not in done.stderr
+    return "s3://bucket/records"
+
+
+@pytest.mark.io
+@with_storage
+class TestRecords:
+    def test_records_are_the_same_bytes_as_local_ones(self, storage, records, face_records):
+        assert bytes_but_origin(storage.files("records")) == bytes_but_origin(files_of(face_records))
+        assert storage.files("records")["report.html"].startswith(b"<!doctype html>")
+
+    def test_local_pictures_to_the_storage_and_back(self, storage, faces, face_records, tmp_path):
+        done = build(tmp_path, "--images", faces, "--records", "s3://bucket/deep/er/ünï cödé")
+        assert done.returncode == 0, done.stderr
+        assert bytes_but_origin(storage.files("deep/er/ünï cödé")) == bytes_but_origin(files_of(face_records))
+        left = [path.name for path in (tmp_path / "tfrecords").rglob("*") if path.is_file()]
+        assert left == [".ünï cödé.lock"]
+        done = build(tmp_path, "--images", "s3://bucket/faces")
+        assert done.returncode == 0, done.stderr
+        assert bytes_but_origin(files_of(tmp_path / "tfrecords" / "smoke")) == bytes_but_origin(files_of(face_records))
+
+    def test_verify_reads_every_byte(self, storage, records, tmp_path):
+        done = build(tmp_path, "--verify", records)
+        assert (done.returncode, done.stdout.split(":")[0]) == (0, "s3"), done.stderr
+        assert "4 shards with 24 records" in done.stdout and "every byte as written" in done.stdout
+        for name, content in storage.files("records").items():
+            spoilt = content[:-30] + b"\0" + content[-29:] if name.startswith("validation-") else content
+            storage.client.put_object(Bucket="bucket", Key=f"spoilt/{name}", Body=spoilt)
+        done = build(tmp_path, "--verify", "s3://bucket/spoilt")
+        assert done.returncode == 3
+        assert "s3://bucket/spoilt/validation-00000-of-00001.tfrecord is damaged in record" in done.stderr
+
+    def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(self, storage, records, faces, tmp_path):
+        before = storage.files("records")
+        done = build(tmp_path, "--images", "s3://bucket/faces", "--records", records)
+        assert done.returncode == 0, done.stderr
+        assert "s3://bucket/records is up to date: 20 train, 4 validation" in done.stdout
+        done = build(tmp_path, "--images", "s3://bucket/faces", "--records", records, "--split.seed", 5)
+        assert done.returncode == 3 and "was built from other settings (s3://bucket/faces)" in done.stderr
+        assert storage.files("records") == before
+
+    def test_overwrite_leaves_nothing_of_the_replaced_records(self, storage, records, faces, tmp_path):
+        for name, content in storage.files("records").items():
+            storage.client.put_object(Bucket="bucket", Key=f"replaced/{name}", Body=content)
+        flags = ("--images", faces, "--records", "s3://bucket/replaced", "--records.min_shards", 1)
+        storage.client.put_object(Bucket="bucket", Key="replaced/notes.txt", Body=b"mine")
+        done = build(tmp_path, *flags, "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert build(tmp_path, *flags[:2], "--records", "here", *flags[4:]).returncode == 0
+        found = storage.files("replaced")
+        assert found.pop("notes.txt") == b"mine"
+        assert bytes_but_origin(found) == bytes_but_origin(files_of(tmp_path / "here"))
+
+    def test_a_sending_that_was_cut_short_is_done_again(self, storage, records, tmp_path):
+        whole = storage.files("records")
+        for name in ("train-00000-of-00003.tfrecord", "cleaning.csv"):
+            storage.client.put_object(Bucket="bucket", Key=f"partly/{name}", Body=whole[name][:100])
+        done = run_command("train", "--records", "s3://bucket/partly", cwd=tmp_path)
+        assert done.returncode == 3 and "there are no records in s3://bucket/partly" in done.stderr
+        done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/partly")
+        assert done.returncode == 0, done.stderr
+        assert bytes_but_origin(storage.files("partly")) == bytes_but_origin(whole)
+
+    def test_a_folder_of_other_things_is_left_alone(self, storage, tmp_path):
+        before = storage.files("faces")
+        done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/faces")
+        assert done.returncode == 3 and "s3://bucket/faces exists but holds no records" in done.stderr
+        assert storage.files("faces") == before
+
+
+@pytest.mark.io
+@with_storage
+class TestTraining:
+    @pytest.mark.parametrize("cache", ["memory", "none"])
+    def test_training_and_evaluation_are_the_same_from_the_storage(self, cache, records, face_records, tmp_path):
+        run_metrics = []
+        for name, folder in (("there", records), ("here", face_records)):
+            flags = ("--config", SMOKE, "--data.cache", cache, "--run", tmp_path / name)
+            done = run_command("train", "--records", folder, *flags, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            run_metrics.append(json.loads((tmp_path / name / "metrics.json").read_text()))
+        assert run_metrics[0]["loss"] == pytest.approx(run_metrics[1]["loss"], rel=1e-4)
+        assert run_metrics[0]["confusion"] == run_metrics[1]["confusion"]
+        assert files_of(tmp_path / "there").keys() >= {"metrics.csv", "report.html", "export/model.keras"}
+        measured = run_command("evaluate", tmp_path / "there", "--json", cwd=tmp_path)
+        assert measured.returncode == 0, measured.stderr
+        assert json.loads(measured.stdout)["loss"] == pytest.approx(run_metrics[0]["loss"], rel=1e-3)
+
+    def test_pictures_on_the_storage_are_measured(self, storage, smoke_run, faces, tmp_path):
+        there = run_command("evaluate", smoke_run, "--images", "s3://bucket/faces", "--json", cwd=tmp_path)
+        here = run_command("evaluate", smoke_run, "--images", faces, "--json", cwd=tmp_path)
+        assert there.returncode == 0, there.stderr
+        assert there.stdout == here.stdout
+
+
+@pytest.mark.io
+@with_storage
+class TestFailures:
+    def assert_is_refused(self, done, *words: str) -> None:
+        assert done.returncode == 3, done.stderr
+        assert "Traceback" not in done.stderr
+        error = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+        assert all(word in error for word in words), error
+
+    def test_a_missing_bucket(self, storage, faces, tmp_path):
+        done = build(tmp_path, "--images", "s3://nobucket/faces")
+        self.assert_is_refused(done, "no images folder s3://nobucket/faces", "Check the bucket's name")
+        done = build(tmp_path, "--images", faces, "--records", "s3://nobucket/out")
+        self.assert_is_refused(done, "s3://nobucket/out", "NoSuchBucket", "Check the bucket's name")
+        assert "sending" not in done.stderr
+
+    def test_wrong_keys(self, own_storage, faces, tmp_path):
+        # from here on the server knows no user, so it refuses every key
+        urllib.request.urlopen(f"{own_storage.endpoint}/moto-api/reset-auth", data=b"0").close()
+        done = build(tmp_path, "--images", "s3://bucket/faces")
+        self.assert_is_refused(done, "s3://bucket/faces", "access denied", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        done = build(tmp_path, "--images", faces, "--records", "s3://bucket/out")
+        self.assert_is_refused(done, "s3://bucket/out", "access denied", "AWS_ACCESS_KEY_ID")
+
+    def test_no_server(self, own_storage, tmp_path):
+        own_storage.kill()
+        start = time.monotonic()
+        done = run_command("train", "--records", "s3://bucket/records", cwd=tmp_path)
+        self.assert_is_refused(done, "s3://bucket/records", own_storage.endpoint, "connect", "Check the network")
+        assert time.monotonic() - start < 60
+
+    def test_a_server_that_dies_while_pictures_are_read(self, own_storage, tmp_path):
+        own_storage.put(write_faces(tmp_path / "many", num_each=150), "many")
+        process = start_build(tmp_path, "--images", "s3://bucket/many", "--records", "s3://bucket/out")
+        wait_for(lambda: list(tmp_path.glob("tfrecords/.s3/bucket/.out.building/spool/*.csv")), process)
+        own_storage.kill()
+        output, errors = process.communicate(timeout=120)
+        done = subprocess.CompletedProcess([], process.returncode, output, errors)
+        self.assert_is_refused(done, "s3://bucket/many/", own_storage.endpoint, "S3_ENDPOINT")
+
+    def test_a_server_that_dies_while_records_are_sent(self, own_storage, faces, tmp_path):
+        process = start_build(tmp_path, "--images", faces, "--records", "s3://bucket/out")
+        for line in process.stderr:
+            if line.startswith("sending"):
+                own_storage.process.send_signal(signal.SIGSTOP)
+                break
+        own_storage.kill()
+        output, errors = process.communicate(timeout=120)
+        done = subprocess.CompletedProcess([], process.returncode, output, errors)
+        self.assert_is_refused(done, "s3://bucket/out", own_storage.endpoint, "the same command", ".out.building")
+        assert (tmp_path / "tfrecords/.s3/bucket/.out.building/manifest.json").is_file()
+
+    def test_a_build_that_is_killed_goes_on(self, own_storage, tmp_path):
+        own_storage.put(write_faces(tmp_path / "many", num_each=150), "many")
+        flags = ("--images", "s3://bucket/many", "--records", "s3://bucket/out")
+        process = start_build(tmp_path, *flags)
+        wait_for(lambda: list(tmp_path.glob("tfrecords/.s3/bucket/.out.building/spool/*.csv")), process)
+        process.kill()
+        process.communicate()
+        done = build(tmp_path, *flags)
+        assert done.returncode == 0, done.stderr
+        assert "files were examined before" in done.stderr
+        assert build(tmp_path, "--images", tmp_path / "many", "--records", tmp_path / "here").returncode == 0
+        assert bytes_but_origin(own_storage.files("out")) == bytes_but_origin(bytes_of(tmp_path / "here"))
+
+
+def start_build(cwd: Path, *flags: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        command_line("build_records", "--config", SMOKE, "--runtime.workers", 2, *flags),
+        cwd=cwd,
+        env=command_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 90
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
