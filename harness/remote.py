@@ -39,7 +39,7 @@ _PATIENCE = {
 _NEEDS = "pip install -e '.[io]' in an environment with Python 3.10 to 3.12 brings the pair that goes together"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Status:
     """What is known of a file or folder, under the names that os.stat_result has for it."""
 
