@@ -20,6 +20,9 @@ from harness.spool import Examined
 
 # Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
 VERSION = 2
+# Smaller pictures have too little in them to tell a copy from a look-alike: any two handwritten ones can be laid on
+# each other. They get no fingerprint, so that only exact copies of them are found.
+_LEAST_COMPARED_SIDE = 64
 _JUDGED_LATER = ("near_copies", "label_conflicts")  # settings of `clean` that say nothing of a file by itself
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
@@ -120,6 +123,12 @@ def _describe(finding: Finding, picture: images.Picture, pixels: np.ndarray, con
         height=picture.height,
         notes=" ".join(notes),
         pixels_sha256=digest.hexdigest(),
-        fingerprint=fingerprints.fingerprint(pixels),
+        fingerprint=_fingerprint(picture, pixels),
         **vars(found),
     )
+
+
+def _fingerprint(picture: images.Picture, pixels: np.ndarray) -> bytes:
+    if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
+        return bytes(fingerprints.FINGERPRINT_BYTES)
+    return fingerprints.fingerprint(pixels)

@@ -65,6 +65,7 @@ _CONFLICT_OUTCOMES = {
 }
 _MOST_LENIENT_PIXELS = 25_000_000
 _FEW, _IMBALANCE = 10, 10
+_CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
 DrawThumbnails = Callable[[Sequence[Finding]], Sequence[bytes | None]]
@@ -193,6 +194,12 @@ def list_warnings(made: Plan, result: Manifest, found_shortcuts: Sequence[Shortc
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]
     if num_most > _IMBALANCE * num_least:
         warnings.append(f"the classes are far from even: {num_most} of {most}, {num_least} of {least}.")
+    crowd = max((len(group) for group in _join(made.near_pairs, {i.path: i for i in made.findings})), default=0)
+    if crowd > max(_CROWD, _CROWD_SHARE * counts.total()):
+        warnings.append(
+            f"the largest group of near copies holds {crowd} of {counts.total()} pictures, all on one side of the "
+            "split. If they are different things that look alike, set clean.near_copies: ignore."
+        )
     for name, info in result.splits.items():
         few = [label for label in made.class_names if info.num_examples and info.class_counts[label] < _FEW]
         if few and name != "train":

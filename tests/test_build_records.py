@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -333,6 +334,24 @@ class TestCopies:
             assert found[first]["verdict"] == found[second]["verdict"] == "kept"
             assert found[first]["notes"] == found[second]["notes"] == "label_conflict"
             assert found[first]["group"] == found[second]["group"]
+
+    def test_tiny_pictures_are_not_compared(self, tmp_path):
+        for index in range(8):
+            scene = cv2.resize(draw_scene(index // 2), (48, 48), interpolation=cv2.INTER_AREA)
+            path = tmp_path / "images" / ("happy", "sad")[index // 2 % 2] / f"{index}.png"
+            write_picture(path, scene if index % 2 else scene[:, ::-1])
+        assert build(tmp_path / "images", tmp_path / "records").returncode == 0
+        assert not any(row["near_copy_of"] for row in read_findings(tmp_path / "records").values())
+
+    def test_a_crowd_of_near_copies_is_warned_of(self, images, tmp_path):
+        for index in range(25):
+            scene = draw_scene(0)
+            scene[:4, :4] = index
+            write_picture(images / "happy" / f"frame {index:02d}.png", scene)
+        done = build(images, tmp_path / "records")
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"the largest group of near copies holds 2\d of 3\d pictures", done.stderr), done.stderr
+        assert "clean.near_copies: ignore" in done.stderr
 
     def test_near_copies_can_be_left_alone(self, images, tmp_path):
         assert build(images, tmp_path / "records", "--clean.near_copies", "ignore").returncode == 0
