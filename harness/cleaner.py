@@ -107,7 +107,8 @@ def _describe(finding: Finding, picture: images.Picture, pixels: np.ndarray, con
     The digest for exact copies is that of the stored form, of a checksum of the pixels it was made from, and of the
     picture's own size. To digest what was decoded would cost half as much as to decode it.
     """
-    found = measures.measure(pixels)
+    small = measures.shrink(pixels)
+    found = measures.measure(small)
     digest = hashlib.sha256(content)
     digest.update(f"{picture.height}x{picture.width} {google_crc32c.value(pixels.tobytes())}".encode())
     notes = (
@@ -123,12 +124,12 @@ def _describe(finding: Finding, picture: images.Picture, pixels: np.ndarray, con
         height=picture.height,
         notes=" ".join(notes),
         pixels_sha256=digest.hexdigest(),
-        fingerprint=_fingerprint(picture, pixels),
+        fingerprint=_fingerprint(picture, small),
         **vars(found),
     )
 
 
-def _fingerprint(picture: images.Picture, pixels: np.ndarray) -> bytes:
+def _fingerprint(picture: images.Picture, small: np.ndarray) -> bytes:
     if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
         return bytes(fingerprints.FINGERPRINT_BYTES)
-    return fingerprints.fingerprint(pixels)
+    return fingerprints.fingerprint(small)

@@ -28,11 +28,18 @@ class Measures:
     information: float  # entropy of the grey levels, in bits, over 10
 
 
-def measure(pixels: np.ndarray) -> Measures:
-    """Returns the measures of `uint8 [H, W, 3]` RGB pixels."""
-    small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+def shrink(pixels: np.ndarray) -> np.ndarray:
+    """Returns `uint8 [64, 64, 3]` of square pixels; by halves, which OpenCV does three times as fast as at once."""
+    while len(pixels) >= 2 * _SIDE and len(pixels) % 2 == 0:
+        half = (len(pixels) // 2, len(pixels) // 2)
+        pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+
+
+def measure(small: np.ndarray) -> Measures:
+    """Returns the measures of RGB pixels that `shrink` made small."""
     red, green, blue = cv2.mean(small)[:3]
-    squares = np.square(small, dtype=np.float32)
+    squares = np.square(small.astype(np.float32))
     # perceived brightness, http://alienryderflex.com/hsp.html
     brightness = np.sort(squares.reshape(-1, 3) @ np.array([0.241, 0.691, 0.068], np.float32))
     num = len(brightness)
