@@ -4,6 +4,8 @@ The sources are only read. The records appear complete, under their final name, 
 finished is used by the next.
 """
 
+import json
+import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ from harness.builder import Task
 from harness.errors import ConfigError, ExitCode
 from harness.remote import Folder, RemotePath
 
+log = logging.getLogger("harness")
+_VERIFIED = "{records}: {num_shards} shards with {num_examples} records, {num_bytes} bytes: every byte as written"
 DESCRIPTION = """\
 Turns class folders of pictures (data/happy, data/sad) into cleaned, split, sharded TFRecords.
 
@@ -36,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--move-rejects", type=Path, metavar="DIR", help="move rejected files to DIR; undo.sh moves them back"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--task-index", type=int, metavar="I", help="do share I, from 0, of a build divided over tasks")
     parser.add_argument("--num-tasks", type=int, metavar="N", help="how many tasks the build is divided over")
     arguments = parser.parse_args(argv)
@@ -45,15 +50,16 @@ def main(argv: Sequence[str]) -> int:
     if arguments.move_rejects and isinstance(config.data.images, RemotePath):
         raise ConfigError(f"--move-rejects moves files of a local folder; {config.data.images} is only read.")
     if arguments.verify:
-        print(_verify(arguments.verify, config.runtime.workers))
+        verified = _verify(arguments.verify, config.runtime.workers)
+        print(json.dumps(verified) if arguments.json else _VERIFIED.format(**verified))
         return ExitCode.DONE
     command = shlex.join(["python", "-m", "harness.build_records", *argv])
-    print(builder.build(config, overwrite=arguments.overwrite, task=task, command=command))
+    text = builder.build(config, overwrite=arguments.overwrite, task=task, command=command)
+    print(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
-        num_moved = rejects.move_rejects(
-            builder.read_findings(config.data.records_folder), config.data.images, arguments.move_rejects
-        )
-        print(f"{num_moved} rejected files moved; back: sh {arguments.move_rejects / rejects.UNDO_NAME}")
+        found = builder.read_findings(config.data.records_folder)
+        num_moved = rejects.move_rejects(found, config.data.images, arguments.move_rejects)
+        log.info("%d rejected files moved; back: sh %s", num_moved, arguments.move_rejects / rejects.UNDO_NAME)
     return ExitCode.DONE
 
 
@@ -68,7 +74,7 @@ def _read_task(index: int | None, num_tasks: int | None) -> Task | None:
     return Task(index, num_tasks)
 
 
-def _verify(folder: Folder, num_workers: int) -> str:
+def _verify(folder: Folder, num_workers: int) -> dict[str, object]:
     found = manifest.load(folder)
     tasks = [(shard, folder) for info in found.splits.values() for shard in info.shards]
     with workers.open_pool(num_workers) as pool:
@@ -76,7 +82,22 @@ def _verify(folder: Folder, num_workers: int) -> str:
             pool, manifest.verify_shard, tasks, sizes=[shard.num_examples for shard, _ in tasks], title="verifying"
         )
     num_bytes = sum(shard.num_bytes for shard, _ in tasks)
-    return f"{folder}: {len(tasks)} shards with {sum(counts)} records, {num_bytes / 1e6:.1f} MB: every byte as written"
+    return {"records": str(folder), "num_shards": len(tasks), "num_examples": sum(counts), "num_bytes": num_bytes}
+
+
+def _summarise(folder: Folder) -> dict[str, object]:
+    found = manifest.load(folder)
+    splits = {
+        name: {
+            "num_examples": info.num_examples,
+            "num_groups": info.num_groups,
+            "num_shards": len(info.shards),
+            "class_counts": dict(info.class_counts),
+        }
+        for name, info in found.splits.items()
+    }
+    rejected = dict(found.rejected)
+    return {"records": str(folder), "splits": splits, "rejected": rejected, "digest": found.digest}
 
 
 if __name__ == "__main__":

@@ -143,6 +143,33 @@ def test_the_manifest_counts_and_digests_every_shard(odd_records):
     manifest.verify(found, odd_records[0])
 
 
+def test_the_outcome_is_one_json_object(odd_folder, odd_records):
+    done = build(odd_folder, odd_records[0], "--json")
+    found = manifest.load(odd_records[0])
+    assert json.loads(done.stdout) == {
+        "records": str(odd_records[0]),
+        "splits": {
+            name: {
+                "num_examples": sum(counts),
+                "num_groups": found.splits[name].num_groups,
+                "num_shards": len(found.splits[name].shards),
+                "class_counts": dict(zip(("happy", "sad"), counts)),
+            }
+            for name, counts in (("train", (10, 8)), ("validation", (2, 2)), ("test", (0, 0)))
+        },
+        "rejected": {
+            "cut_off": 2,
+            "duplicate": 1,
+            "empty": 1,
+            "label_conflict": 2,
+            "not_an_image": 1,
+            "system_file": 2,
+            "too_small": 1,
+        },
+        "digest": found.digest,
+    }
+
+
 def test_one_worker_and_three_write_the_same_bytes(odd_folder, odd_records, tmp_path):
     for workers in (1, 3):
         done = build(odd_folder, tmp_path / str(workers), "--runtime.workers", workers)

@@ -1,5 +1,6 @@
 """Builds that are killed, repeated, divided over tasks, or run into a wall."""
 
+import json
 import os
 import resource
 import shutil
@@ -227,6 +228,13 @@ class TestVerify:
         num_shards = sum(len(info.shards) for info in found.splits.values())
         assert f"{num_shards} shards with {found.num_examples} records" in done.stdout
         assert "every byte as written" in done.stdout
+        num_bytes = sum(path.stat().st_size for path in records.glob("*.tfrecord"))
+        assert json.loads(run_command("build_records", "--verify", records, "--json").stdout) == {
+            "records": str(records),
+            "num_shards": num_shards,
+            "num_examples": found.num_examples,
+            "num_bytes": num_bytes,
+        }
 
     def test_the_first_bad_record_is_named(self, records):
         finding = next(item for item in read_findings(records).values() if item["file"].startswith("validation-00001"))
@@ -269,7 +277,7 @@ class TestRejects:
         before = files_of(images)
         done = build(images, tmp_path / "records", "--move-rejects", tmp_path / "rejects")
         assert done.returncode == 0, done.stderr
-        assert "2 rejected files moved" in done.stdout
+        assert "2 rejected files moved" in done.stderr
         moved = set(files_of(tmp_path / "rejects")) - {"undo.sh"}
         assert len(moved) == 2 and "happy/broken's.jpg" in moved
         assert {**files_of(images), **{name: before[name] for name in moved}} == before
