@@ -67,14 +67,17 @@ class CleanConfig(_Section):
     max_pixels: int = Field(100_000_000, ge=4, description="largest width times height accepted, in pixels")
     max_bytes: int = Field(200_000_000, ge=100, description="largest file accepted, in bytes")
     salvaged: Literal["drop", "keep"] = Field(
-        "drop", description="JPEGs with damage that decoders get over, with pixels that nobody can vouch for"
+        "drop",
+        description="damaged JPEGs that decoders get over, nobody knows how well: drop rejects them, keep takes them",
     )
     near_copies: Literal["group", "ignore"] = Field(
         "group",
-        description="what becomes of pictures that nearly equal another: one side of the split for all, or nothing",
+        description="pictures that nearly equal another: group keeps them on one side of the split, "
+        "ignore does not look for them",
     )
     label_conflicts: Literal["fail", "drop", "keep"] = Field(
-        "drop", description="what becomes of copies, exact or near, that carry different classes"
+        "drop",
+        description="copies, exact or near, of different classes: fail stops, drop rejects all, keep takes all",
     )
 
 
