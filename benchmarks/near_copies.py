@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from harness import measures
 from harness.config import CleanConfig
 from harness.fingerprints import fingerprint
 from harness.images import Rejected, resize
@@ -123,7 +124,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def fingerprints_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the fingerprints, int8 [N, F]."""
-    return np.stack([np.frombuffer(fingerprint(pixels), np.int8) for pixels in pictures])
+    return np.stack([np.frombuffer(fingerprint(measures.shrink(pixels)), np.int8) for pixels in pictures])
 
 
 def measure_costs(pictures: list[np.ndarray]) -> None:
