@@ -37,7 +37,7 @@ from harness.shards import Shard
 from harness.workers import Pool
 
 log = logging.getLogger("harness")
-_CHUNK = 64  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
+_CHUNK = 128  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
 REPORT_NAME = "report.html"
 _OWN_FILES = (REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
 _PAIRS = 32  # pairs a worker compares at a time

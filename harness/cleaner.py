@@ -60,15 +60,15 @@ def examine(
 
 def _examine_one(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | None:
     class_name, *parts = path.split("/")
-    finding = Finding(path, class_name)
+    finding, source = Finding(path, class_name), folder / path
     for part in parts:
         if part.startswith(".") or part.lower() in _SYSTEM_FILES:
-            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), _mtime_ns(folder / path))
-    mtime_ns = _mtime_ns(folder / path)
+            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), _mtime_ns(source))
+    mtime_ns = _mtime_ns(source)
     try:
-        content = sources.read_bytes(folder / path, config.clean)
+        content = sources.read_bytes(source, config.clean)
     except Rejected as rejection:
-        finding = _with_digest(finding, folder / path, rejection)
+        finding = _with_digest(finding, source, rejection)
         if known_sha256 and finding.sha256 == known_sha256:
             return None
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
@@ -76,7 +76,7 @@ def _examine_one(folder: Folder, path: str, known_sha256: str, config: Config) -
     if digest == known_sha256:
         return None
     finding = replace(finding, num_bytes=len(content), sha256=digest)
-    if (folder / path).is_symlink():
+    if source.is_symlink():
         finding = finding.noted("symbolic_link")
     try:
         picture = images.decode(content, config.clean, least_side=config.records.image_size)

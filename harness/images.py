@@ -116,14 +116,16 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_size(image.width, image.height, limits)
-                notes = [*_check_structure(content, found, structure), *_notes(image)]
+                notes = [*_check_structure(content, found, structure)]
+                if found != "JPEG":
+                    image.load()  # before its EXIF data, whose damage is forgiven
                 turn = _read_orientation(image)
+                notes += _notes(image, turn)
                 size = (image.height, image.width)[:: -1 if turn in _SIDEWAYS else 1]
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
                     notes += more
                 else:
-                    image.load()
                     pixels = _to_rgb(image)
         except _DECODER_ERRORS as error:
             raise _damage(error, content, structure) from None
@@ -180,11 +182,11 @@ def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
     return Rejected(reason, f"{len(content)} bytes: {text}"[:200], "a file that decodes to its last pixel")
 
 
-def _notes(image: Image.Image) -> tuple[str, ...]:
+def _notes(image: Image.Image, turn: int) -> tuple[str, ...]:
     """What `decode` converts, in words for the report."""
     found = {
         "exif": bool(image.info.get("exif")),
-        "exif_rotated": _read_orientation(image) != 1,
+        "exif_rotated": turn != 1,
         "gray": image.mode in ("1", "L", "LA") or image.mode.startswith("I"),
         "palette": image.mode in ("P", "PA"),
         "alpha": image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info,

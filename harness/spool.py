@@ -90,8 +90,11 @@ def read_stored(path: Path, offset: int, length: int) -> bytes:
     Raises:
       OSError: the file is shorter than that.
     """
-    with path.open("rb") as file:
-        content = os.pread(file.fileno(), length, offset)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
     if len(content) != length:
         raise OSError(5, "the file was cut short", str(path))
     return content
