@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path
 
 from harness import files
@@ -88,14 +89,14 @@ class Finding:
 
 _KINDS = {field.name: field.type for field in fields(Finding)}
 COLUMNS = tuple(_KINDS)
+_get_values = attrgetter(*COLUMNS)
 # Words that many findings share are kept in memory once.
 _SHARED = {"class_name", "verdict", "reason", "limit", "notes", "format", "split", "file"}
 
 
 def as_row(finding: Finding) -> list[object]:
     """Returns the values of a finding in the order of `COLUMNS`, bytes as hexadecimal digits."""
-    values = (getattr(finding, name) for name in COLUMNS)
-    return [value.hex() if isinstance(value, bytes) else value for value in values]
+    return [value.hex() if isinstance(value, bytes) else value for value in _get_values(finding)]
 
 
 def from_row(row: Sequence[str]) -> Finding:
