@@ -24,6 +24,7 @@ from harness import (
     spool,
     survey,
     tfds_metadata,
+    thumbnails,
     workers,
 )
 from harness.build_folder import BuildFolder
@@ -38,11 +39,9 @@ from harness.workers import Pool
 
 log = logging.getLogger("harness")
 _CHUNK = 128  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
-REPORT_NAME = "report.html"
-_OWN_FILES = (REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
+_OWN_FILES = (outcome.REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
 _PAIRS = 32  # pairs a worker compares at a time
 _MOST_HELD_BACK = 0.95
-_JUDGED_TOGETHER = (Reason.DUPLICATE, Reason.LABEL_CONFLICT)
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Findi
         return {}
 
     def reset(item: Finding) -> Finding:
-        if item.reason in _JUDGED_TOGETHER:
+        if item.reason in findings.COPIES:
             item = replace(item, verdict=findings.KEPT, reason="", measured="", limit="")
         notes = " ".join(note for note in item.notes.split() if note != Reason.LABEL_CONFLICT)
         return replace(item, notes=notes, split="", group="", near_copy_of="")
@@ -193,6 +192,8 @@ def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Findi
 
 def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) -> dict[str, Finding]:
     """Returns a finding for each file: from the spool, from what is known of the same bytes, or examined now."""
+    if not paths:
+        return {}
     folder, spooled = step.config.data.images, spool.read(step.work.spool)
     results: dict[str, Finding] = {}
     waiting = []
@@ -204,12 +205,16 @@ def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) ->
             waiting.append((path, known[path].sha256 if path in known else ""))
     if results:
         log.info("%d files were examined before", len(results))
-    chunks = [waiting[start : start + _CHUNK] for start in range(0, len(waiting), _CHUNK)]
+    chunks = _divide(waiting, _CHUNK)
     tasks = [(folder, chunk, step.config, step.work.spool) for chunk in chunks]
     done = step.run(cleaner.examine, tasks, [len(chunk) for chunk in chunks], "cleaning")
     for chunk, found in zip(chunks, done):
         results |= {path: item or known[path] for (path, _), item in zip(chunk, found)}
     return results
+
+
+def _divide(items: Sequence, most: int) -> list[Sequence]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
 
 
 def _find_whole_shards(step: _Step, existing: Manifest) -> dict[str, ShardInfo]:
@@ -253,10 +258,7 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     def place(item: Finding) -> plan.Place:
         return spool.locate(item, work.spool, work.target), item.offset, item.length
 
-    chunks = [
-        [(place(first), place(second)) for first, second in proposed[start : start + _PAIRS]]
-        for start in range(0, len(proposed), _PAIRS)
-    ]
+    chunks = _divide([(place(first), place(second)) for first, second in proposed], _PAIRS)
     tasks = [(chunk, stored_as.encoding, stored_as.image_size) for chunk in chunks]
     answers = step.run(plan.confirm_pairs, tasks, [len(chunk) for chunk in chunks], "comparing", unit="pairs")
     confirmed = [
@@ -274,10 +276,7 @@ def _obtain_shards(step: _Step, made: Plan, whole: Mapping[str, ShardInfo]) -> d
     mine = [shard for position, shard in enumerate(planned) if step.has(position)]
     by_inputs = {info.inputs_sha256: info for info in whole.values()}
     work, stored_as = step.work, step.config.records
-    tasks = [
-        (work.root, shard, made.class_names, stored_as, (work.target, by_inputs.get(shard.inputs_sha256)))
-        for shard in mine
-    ]
+    tasks = [(work, shard, made.class_names, stored_as, by_inputs.get(shard.inputs_sha256)) for shard in mine]
     done = step.run(shards.obtain, tasks, [len(shard.items) for shard in mine], "writing")
     return {shard.info.file: shard for shard in done}
 
@@ -287,17 +286,17 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
     from harness import data_report  # matplotlib, which worker processes do without
 
     work, stored_as = step.work, step.config.records
-    origins = survey.Origins(step.config.data.images, work.spool, work.target)
+    origins = thumbnails.Origins(step.config.data.images, work.spool, work.target)
 
     def draw(found: Sequence[Finding]) -> list[bytes | None]:
-        chunks = [found[start : start + _PAIRS] for start in range(0, len(found), _PAIRS)]
+        chunks = _divide(found, _PAIRS)
         tasks = [(chunk, origins, stored_as.encoding, stored_as.image_size) for chunk in chunks]
-        drawn = step.run(survey.draw_thumbnails, tasks, [len(chunk) for chunk in chunks], "report")
+        drawn = step.run(thumbnails.draw, tasks, [len(chunk) for chunk in chunks], "report")
         return [thumbnail for chunk in drawn for thumbnail in chunk]
 
     shortcuts = survey.probe(made.findings)
     facts = survey.make_facts(step.config, made, result, found_shortcuts=shortcuts, draw=draw, command=command)
-    files.write_text(work.root / REPORT_NAME, data_report.render(work.target.name, facts))
+    files.write_text(work.root / outcome.REPORT_NAME, data_report.render(work.target.name, facts))
     return list(facts.warnings)
 
 

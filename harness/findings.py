@@ -37,6 +37,10 @@ class Reason(str, Enum):
     LABEL_CONFLICT = "label_conflict"
 
 
+# What is found by comparing pictures, not by looking at one.
+COPIES = (Reason.DUPLICATE, Reason.LABEL_CONFLICT)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What was found about one file. `path` is relative to the images folder, in POSIX form.

@@ -13,6 +13,8 @@ from harness.remote import Folder
 from harness.shards import Shard
 from harness.tables import format_table
 
+REPORT_NAME = "report.html"
+
 
 def make_manifest(config: Config, made: Plan, written: Mapping[str, Shard], sources_sha256: str) -> Manifest:
     """Returns the manifest of the shards in `written`, by file name."""
@@ -76,5 +78,5 @@ def describe(result: Manifest, target: Folder, made: Plan) -> str:
             rows.append((name, info.num_examples, info.num_groups, len(info.shards), *counts))
     near = len({path for pair in made.near_pairs for path in pair})
     groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
-    where = f"records: {target}   every verdict: {target / 'report.html'}"
+    where = f"records: {target}   every verdict: {target / REPORT_NAME}"
     return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{groups}\n{where}"

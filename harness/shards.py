@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness import files, records, spool
+from harness.build_folder import BuildFolder
 from harness.config import RecordsConfig
 from harness.findings import Finding
 from harness.manifest import ShardInfo
@@ -63,50 +64,47 @@ def plan_shards(
 
 
 def obtain(
-    work: Path,
+    work: BuildFolder,
     shard: PlannedShard,
     class_names: Sequence[str],
     config: RecordsConfig,
-    previous: tuple[Path, ShardInfo | None],
+    previous: ShardInfo | None,
 ) -> Shard:
-    """Puts one shard into `work`, and a note of it into `work`/done.
+    """Puts one shard into the folder of the build, and a note of it beside.
 
     Args:
-      work: the folder of the build, with the spool in it.
+      work: the folder of the build.
       shard: what to write.
       class_names: the class of each label.
       config: how the pictures are stored.
-      previous: the records folder that is replaced, and what its manifest says of a whole shard in it that was made
-        from the same, or None.
+      previous: a whole shard of the records that are replaced, if it was made from the same.
     """
-    note = _note_of(work, shard.file)
     done = read_done(work, shard)
-    if done is not None and files.digest_file(work / shard.file) == done.info.sha256:
+    if done is not None and files.digest_file(work.root / shard.file) == done.info.sha256:
         return done
-    folder, info = previous
-    if info is not None and all(item.file == info.file for item in shard.items):
-        _link_or_copy(folder / info.file, work / shard.file)
-        done = Shard(replace(info, file=shard.file), tuple(item.offset for item in shard.items))
+    if previous is not None and all(item.file == previous.file for item in shard.items):
+        _link_or_copy(work.target / previous.file, work.root / shard.file)
+        done = Shard(replace(previous, file=shard.file), tuple(item.offset for item in shard.items))
     else:
-        done = _write(work, shard, class_names, config, folder)
-    files.write_json(note, asdict(done))
+        done = _write(work, shard, class_names, config)
+    files.write_json(_note_of(work, shard.file), asdict(done))
     return done
 
 
-def read_done(work: Path, shard: PlannedShard) -> Shard | None:
+def read_done(work: BuildFolder, shard: PlannedShard) -> Shard | None:
     """Returns the shard if an earlier start of this build has finished it."""
     note = _note_of(work, shard.file)
     try:
         value = json.loads(note.read_text(encoding="utf-8"))
         done = Shard(ShardInfo(**value["info"]), tuple(value["offsets"]))
         is_same = done.info.inputs_sha256 == shard.inputs_sha256
-        return done if is_same and (work / shard.file).stat().st_size == done.info.num_bytes else None
+        return done if is_same and (work.root / shard.file).stat().st_size == done.info.num_bytes else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _note_of(work: Path, file_name: str) -> Path:
-    return work / "done" / f"{file_name}.json"
+def _note_of(work: BuildFolder, file_name: str) -> Path:
+    return work.done / f"{file_name}.json"
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -119,13 +117,13 @@ def _link_or_copy(source: Path, target: Path) -> None:
         temporary.replace(target)
 
 
-def _write(work: Path, shard: PlannedShard, class_names: Sequence[str], config: RecordsConfig, replaced: Path) -> Shard:
+def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], config: RecordsConfig) -> Shard:
     labels = {name: label for label, name in enumerate(class_names)}
     places: list[int] = []
 
     def examples() -> Iterator[bytes]:
         for item in shard.items:
-            stored = spool.read_stored(spool.locate(item, work / "spool", replaced), item.offset, item.length)
+            stored = spool.read_stored(spool.locate(item, work.spool, work.target), item.offset, item.length)
             example = records.encode_example(
                 {
                     records.IMAGE: stored,
@@ -142,6 +140,6 @@ def _write(work: Path, shard: PlannedShard, class_names: Sequence[str], config: 
             places.append(example.index(stored))
             yield example
 
-    written = records.write_shard(work / shard.file, examples())
+    written = records.write_shard(work.root / shard.file, examples())
     info = ShardInfo(shard.file, len(shard.items), written.num_bytes, written.sha256, shard.inputs_sha256)
     return Shard(info, tuple(start + place for start, place in zip(written.starts, places)))

@@ -1,19 +1,13 @@
-"""What the data report shows of a build: the facts, the pictures that are worth a look, and their thumbnails."""
+"""What the data report shows of a build: the facts, and the pictures that are worth a look."""
 
-import io
-import struct
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-import cv2
 import numpy as np
-from PIL import Image, ImageFile
 
-from harness import __version__, data_facts, grouping, measures, settings, shortcuts, sources, spool, stored
-from harness.config import CleanConfig, Config
+from harness import __version__, data_facts, findings, grouping, measures, settings, shortcuts
+from harness.config import Config
 from harness.data_facts import (
     ClassCounts,
     Copies,
@@ -28,10 +22,8 @@ from harness.data_facts import (
     SplitRule,
 )
 from harness.findings import Finding, Reason
-from harness.images import Rejected
 from harness.manifest import Manifest
 from harness.plan import Plan
-from harness.remote import Folder
 from harness.shortcuts import Shortcut
 
 NOTE_MEANINGS = {
@@ -51,7 +43,6 @@ NOTE_MEANINGS = {
     "label_conflict": "a copy has another class: kept, as clean.label_conflicts asks",
     **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in measures.LIMITS.items()},
 }
-_COPIES = (Reason.DUPLICATE, Reason.LABEL_CONFLICT)
 _NOTABLE = {
     "darkest": ("dark", "dark", "brightness of the brightest 1 %: "),
     "lightest": ("light", "light", "1 less brightness of the darkest 5 %: "),
@@ -63,59 +54,11 @@ _CONFLICT_OUTCOMES = {
     "drop": "Nobody can say which label is right: none of them is kept.",
     "keep": "All are kept under their classes, on one side of the split, as clean.label_conflicts asks.",
 }
-_MOST_LENIENT_PIXELS = 25_000_000
 _FEW, _IMBALANCE = 10, 10
 _CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
 DrawThumbnails = Callable[[Sequence[Finding]], Sequence[bytes | None]]
-
-
-@dataclass(frozen=True)
-class Origins:
-    """Where the stored forms of findings lie: the spool of the build, and the records that are replaced."""
-
-    images: Folder
-    spool: Path
-    records: Folder
-
-
-def draw_thumbnails(found: Sequence[Finding], origins: Origins, encoding: str, size: int) -> list[bytes | None]:
-    """Draws pictures as small JPEGs in their own proportions; None where nothing can be shown.
-
-    A picture that was refused is shown as a forgiving decoder reads it, which is often half of it.
-    """
-    return [_draw(item, origins, encoding, size) for item in found]
-
-
-def _draw(item: Finding, origins: Origins, encoding: str, size: int) -> bytes | None:
-    if item.file:
-        place = spool.locate(item, origins.spool, origins.records)
-        pixels = stored.decode(spool.read_stored(place, item.offset, item.length), encoding, size)
-        width, height = item.width, item.height
-    else:
-        pixels = _read_leniently(origins.images / item.path)
-        if pixels is None:
-            return None
-        height, width = pixels.shape[:2]
-    scale = data_facts.THUMBNAIL_SIDE / max(width, height)
-    small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return stored.encode_jpeg(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), 75)
-
-
-def _read_leniently(path: Folder) -> np.ndarray | None:
-    """The pixels that a forgiving decoder makes of a file; this runs in a process of one thread."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    try:
-        content = sources.read_bytes(path, CleanConfig())
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > _MOST_LENIENT_PIXELS:
-                return None
-            return np.asarray(image.convert("RGB"))
-    except (Rejected, OSError, ValueError, SyntaxError, TypeError, IndexError, struct.error, zlib.error):
-        return None
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def probe(found: Sequence[Finding]) -> tuple[Shortcut, ...]:
@@ -216,7 +159,7 @@ class _Shown:
         by_path = {item.path: item for item in made.findings}
         self.rejects: dict[str, list[Finding]] = defaultdict(list)
         for item in made.findings:
-            is_shown = not item.is_kept and item.reason not in _COPIES
+            is_shown = not item.is_kept and item.reason not in findings.COPIES
             if is_shown and len(self.rejects[item.reason]) < data_facts.MAX_REJECTS:
                 self.rejects[item.reason].append(item)
         conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts]

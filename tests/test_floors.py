@@ -14,7 +14,7 @@ FLOORS = (
     | {"images", "metrics", "models", "optim", "rejects", "run_folder", "spool", "stored", "tfds_metadata"}
     | {"tracking", "workers"},
     {"data_report", "export", "input_pipeline", "plots", "report", "sources", "steps"},
-    {"cleaner", "loop", "shards"},
+    {"cleaner", "loop", "shards", "thumbnails"},
     {"plan"},
     {"outcome", "survey"},
     {"builder"},
