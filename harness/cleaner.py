@@ -19,7 +19,7 @@ from harness.remote import Folder
 from harness.spool import Examined
 
 # Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
-VERSION = 2
+VERSION = 3
 # Smaller pictures have too little in them to tell a copy from a look-alike: any two handwritten ones can be laid on
 # each other. They get no fingerprint, so that only exact copies of them are found.
 _LEAST_COMPARED_SIDE = 64
@@ -75,7 +75,7 @@ def _examine_one(folder: Folder, path: str, known_sha256: str, config: Config) -
     digest = hashlib.sha256(content).hexdigest()
     if digest == known_sha256:
         return None
-    finding = replace(finding, num_bytes=len(content), sha256=digest)
+    finding = Finding(path, class_name, num_bytes=len(content), sha256=digest)
     if source.is_symlink():
         finding = finding.noted("symbolic_link")
     try:

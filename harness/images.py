@@ -103,8 +103,9 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
 
     The EXIF orientation is applied; grey, palette, CMYK and 16-bit become RGB of 8 bits; alpha is laid on white; of
     several frames the first is taken. A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as no side falls
-    below twice `least_side`, which costs less than to shrink it afterwards and differs by 50 dB or more from that; with
-    less room to spare it would be 40, and pictures would be blurred by what their size is divisible by.
+    below `least_side`, which costs less than to shrink it afterwards. On photographs that differs by 46 to 55 dB from
+    shrinking alone, and storing the result as a JPEG of quality 95 by about 40; other fractions, in which libjpeg-turbo
+    is slow besides, differ by as little as 29.
 
     Raises:
       Rejected: the file is no picture, damaged, cut off, of another format, or outside the limits.
@@ -241,7 +242,7 @@ def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int
     """The arguments for decoding at the smallest whole fraction that libjpeg-turbo is fast in."""
     for factor in (8, 4, 2):
         small = (-(-height // factor), -(-width // factor))
-        if least_side and min(small) >= 2 * least_side:
+        if least_side and min(small) >= least_side:
             return {"min_height": small[0], "min_width": small[1], "min_factor": factor}
     return {}
 

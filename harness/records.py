@@ -24,6 +24,7 @@ FILENAME, SHA256, GROUP = "image/filename", "image/sha256", "image/group"
 
 _HEADER_BYTES = 12  # the length and its checksum
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of tensorflow.Feature's oneof
+_SHORT = tuple(bytes([value]) for value in range(0x80))
 
 
 def shard_name(split: str, index: int, num_shards: int) -> str:
@@ -53,6 +54,8 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if value < 0x80:  # nearly all of them
+        return _SHORT[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
