@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
     {"errors", "quiet"},
-    {"alignment", "containers", "files", "fingerprints", "measures", "page", "remote", "shortcuts", "tables"},
+    {"alignment", "containers", "files", "fingerprints", "measures", "memory", "page", "remote", "shortcuts", "tables"},
     {"near_copies", "records"},
     {"config", "findings", "grouping", "manifest", "split", "workdir"},
     {"data_facts", "settings"},
