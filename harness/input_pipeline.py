@@ -4,7 +4,7 @@ A batch is a dictionary:
   image: uint8 [batch, size, size, 3]
   label: int32 [batch]
   weight: float32 [batch], 1/n for each of the n examples of the batch and 0 for padding, so that a sum is a mean
-  warp, colour: the drawn augmentation, see augment.py (training with augmentation only)
+  warp, colour: the drawn augmentation, see transforms.py (training with augmentation only)
 
 Every batch has the same shape: the last one is filled up with pictures of weight 0. What is in batch k of epoch e is a
 function of the seed, e and k, so an epoch can start at any step.
@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from harness import augment, manifest, records, remote, stored
+from harness import manifest, records, remote, stored
 from harness.config import Config
 from harness.errors import DataError
 from harness.manifest import Manifest
 from harness.remote import Folder, RemotePath
+from harness.transforms import draw_transforms
 
 Batch = Mapping[str, tf.Tensor]
 _STORAGE_ERRORS = (
@@ -140,7 +141,7 @@ def make_train_batches(split: Split, config: Config, *, epoch: int, first_step: 
         batches = _stream_batches(split, batch_size, first_step, shuffle_seed=(seed, epoch))
     if config.augment.enabled:
         num_batches = split.num_batches(batch_size)
-        drawn = augment.draw_transforms(
+        drawn = draw_transforms(
             config.augment, np.random.default_rng([seed, epoch, 1]), num=num_batches * batch_size, size=split.image_size
         )
         by_batch = {name: values.reshape(num_batches, batch_size, *values.shape[1:]) for name, values in drawn.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from harness import augment, models, optim
+from harness import augment_device, models, optim
 from harness.config import Config
 from harness.distribute import Devices
 from harness.manifest import Manifest
@@ -55,7 +55,7 @@ def _make_train_step(
     def replica_step(batch: Batch) -> tf.Tensor:
         images = tf.cast(batch["image"], tf.float32)
         if config.augment.enabled:
-            images = augment.apply_transforms(batch["image"], batch["warp"], batch["colour"])
+            images = augment_device.augment_batch(batch["image"], batch)
         with tf.GradientTape() as tape:
             logits = logits_model(images, training=True)
             losses = loss_of(batch["label"], logits)

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from conftest import draw_face
 
-from harness import augment
+from harness import augment_device
 from harness.config import AugmentConfig
+from harness.transforms import draw_transforms
 
 STILL = {name: 0.0 for name in AugmentConfig.model_fields if name != "enabled"}
 SIZE = 64
@@ -15,8 +16,8 @@ SIZE = 64
 def apply(pictures, *, seed=0, step=0, **strengths):
     config = AugmentConfig(**{**STILL, **strengths})
     random = np.random.default_rng([seed, step])
-    drawn = augment.draw_transforms(config, random, num=len(pictures), size=pictures.shape[1])
-    return augment.apply_transforms(tf.constant(pictures), **drawn).numpy()
+    drawn = draw_transforms(config, random, num=len(pictures), size=pictures.shape[1])
+    return augment_device.augment_batch(tf.constant(pictures), drawn).numpy()
 
 
 @pytest.fixture

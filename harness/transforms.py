@@ -1,14 +1,13 @@
-"""Batched, seeded augmentation: one affine warp and one affine map of the colours for each picture.
+"""What happens to the training pictures: one affine warp and one affine map of the colours for each, drawn from a seed.
 
-The transforms of a whole epoch are drawn on the host, which is cheap; they travel with the pictures, and the pixels are
-touched once, on the device. So what happens to a picture depends on the seed, the epoch and its position in it, and not
-on threads, on the number of replicas, or on where a run was interrupted.
+The transforms of a whole epoch are drawn at once, which is cheap, and travel with the pictures. So what happens to a
+picture depends on the seed, the epoch and its position in it, and not on threads, on the number of replicas, or on
+where a run was interrupted. Pixels are touched elsewhere: in augment_device.py.
 """
 
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from harness.config import AugmentConfig
 
@@ -70,28 +69,3 @@ def _hue_rotations(angle: np.ndarray) -> np.ndarray:
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     cross = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3.0)
     return cos * np.eye(3) + sin * cross + (1.0 - cos) / 3.0
-
-
-def apply_transforms(images: tf.Tensor, warp: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
-    """Applies drawn transforms.
-
-    Args:
-      images: uint8 [batch, H, W, 3].
-      warp: float32 [batch, 8].
-      colour: float32 [batch, 3, 4].
-
-    Returns:
-      float32 [batch, H, W, 3] in [0, 255]; what the warp uncovers repeats the nearest edge.
-    """
-    shape = tf.shape(images)
-    warped = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32),
-        transforms=warp,
-        output_shape=shape[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
-    pixels = tf.reshape(warped, [shape[0], -1, 3])
-    mapped = tf.matmul(pixels, colour[:, :, :3], transpose_b=True) + colour[:, None, :, 3]
-    return tf.reshape(tf.clip_by_value(mapped, 0.0, 255.0), shape)
