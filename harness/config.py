@@ -113,6 +113,11 @@ class AugmentConfig(_Section):
     """How training pictures vary: one affine warp, one affine map of the colours, drawn anew for every picture."""
 
     enabled: bool = Field(True, description="false turns all of it off")
+    engine: Literal["auto", "device", "host"] = Field(
+        "auto",
+        description="where pixels are changed: device, within the training step; host, beside it, by OpenCV; "
+        "auto: device on GPUs, host on CPUs",
+    )
     flip: Probability = Field(0.5, description="probability of a left-right flip")
     rotation: float = Field(10.0, ge=0, le=180, description="largest rotation to either side, in degrees")
     zoom: Rate = Field(0.4, description="largest change of size, as a fraction")

@@ -2,7 +2,7 @@
 
 The transforms of a whole epoch are drawn at once, which is cheap, and travel with the pictures. So what happens to a
 picture depends on the seed, the epoch and its position in it, and not on threads, on the number of replicas, or on
-where a run was interrupted. Pixels are touched elsewhere: in augment_device.py.
+where a run was interrupted. Pixels are touched elsewhere: in augment_device.py and augment_host.py.
 """
 
 import math

@@ -10,8 +10,19 @@ FLOORS = (
     {"near_copies", "records"},
     {"config", "findings", "grouping", "manifest", "split", "workdir"},
     {"data_facts", "settings"},
-    {"augment_device", "build_folder", "checkpoint", "cli", "data_gallery", "data_plots", "distribute", "duplicates"}
-    | {"images", "metrics", "models", "optim", "rejects", "run_folder", "spool", "stored", "tfds_metadata"}
+    {"augment_device", "augment_host", "build_folder", "checkpoint", "cli", "data_gallery", "data_plots", "distribute"}
+    | {
+        "duplicates",
+        "images",
+        "metrics",
+        "models",
+        "optim",
+        "rejects",
+        "run_folder",
+        "spool",
+        "stored",
+        "tfds_metadata",
+    }
     | {"tracking", "transforms", "workers"},
     {"data_report", "export", "input_pipeline", "plots", "report", "sources", "steps"},
     {"cleaner", "loop", "shards", "thumbnails"},
