@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+_GREY = 127  # where a rectangle is erased; augment_device.py has the same
 _STAYING = np.eye(2, 3, dtype=np.float32)
 _SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
 
@@ -25,7 +26,7 @@ def augment_batch(
     Args:
       images: uint8 [n, H, W, 3].
       indices: which picture comes at each position of the batch.
-      transforms: warp and colour of each position; other keys are not looked at.
+      transforms: warp, colour and, where drawn, erase of each position; other keys are not looked at.
       out: uint8 [batch, H, W, 3] to write to, apart from `images`.
 
     Returns:
@@ -49,6 +50,9 @@ def augment_batch(
             np.copyto(picture, images[index])
         if is_coloured[position]:
             cv2.transform(picture, colours[position], dst=picture)
+        if "erase" in transforms:
+            top, left, bottom, right = transforms["erase"][position]
+            picture[top:bottom, left:right] = _GREY
     return out
 
 

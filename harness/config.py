@@ -110,7 +110,7 @@ class RecordsConfig(_Section):
 
 
 class AugmentConfig(_Section):
-    """How training pictures vary: one affine warp, one affine map of the colours, drawn anew for every picture."""
+    """How training pictures vary: an affine warp, an affine map of the colours, a rectangle; drawn anew for each."""
 
     enabled: bool = Field(True, description="false turns all of it off")
     engine: Literal["auto", "device", "host"] = Field(
@@ -128,6 +128,13 @@ class AugmentConfig(_Section):
     saturation: Probability = Field(0.8, description="largest change of saturation, as a fraction")
     hue: float = Field(90.0, ge=0, le=180, description="largest rotation of the hue, in degrees")
     grayscale: Probability = Field(0.2, description="probability that all colour is removed")
+    erasing: Probability = Field(0.0, description="probability that a rectangle is painted grey")
+    erasing_area: float = Field(
+        0.2,
+        ge=0.02,
+        le=1,
+        description="largest rectangle painted grey, as a fraction of the picture; the least is 0.02",
+    )
 
 
 class ModelConfig(_Section):

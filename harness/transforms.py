@@ -1,4 +1,4 @@
-"""What happens to the training pictures: one affine warp and one affine map of the colours for each, drawn from a seed.
+"""What happens to the training pictures: warp, colours and what is erased, drawn from a seed.
 
 The transforms of a whole epoch are drawn at once, which is cheap, and travel with the pictures. So what happens to a
 picture depends on the seed, the epoch and its position in it, and not on threads, on the number of replicas, or on
@@ -11,6 +11,8 @@ import numpy as np
 
 from harness.config import AugmentConfig
 
+_LEAST_ERASED = 0.02  # of the picture, and the ratio of the sides: Zhong et al., 2017, Random Erasing
+_LARGEST_ASPECT = 1 / 0.3
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -28,12 +30,18 @@ def draw_transforms(
     Returns:
       warp: float32 [num, 8], for ImageProjectiveTransformV3 (output position -> input position).
       colour: float32 [num, 3, 4], rows of (matrix | offset) for values in [0, 255].
+      erase: int32 [num, 4], the top, left, bottom and right of what is painted grey, in pixels; 0, 0, 0, 0 paints
+        nothing. Only with config.erasing.
     """
     draws = random.random((num, 11))
     signed = 2.0 * draws - 1.0
     warp = _warps(config, draws[:, 0], signed[:, 1:6], size)
     colour = _colours(config, signed[:, 6:10], draws[:, 10])
-    return {"warp": warp.astype(np.float32), "colour": colour.astype(np.float32)}
+    drawn = {"warp": warp.astype(np.float32), "colour": colour.astype(np.float32)}
+    (erase_random,) = random.spawn(1)  # each its own stream, so that one setting does not change the others' draws
+    if config.erasing:
+        drawn["erase"] = _rectangles(config, erase_random.random((num, 5)), size)
+    return drawn
 
 
 def _warps(config: AugmentConfig, flip: np.ndarray, signed: np.ndarray, size: int) -> np.ndarray:
@@ -69,3 +77,14 @@ def _hue_rotations(angle: np.ndarray) -> np.ndarray:
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     cross = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3.0)
     return cos * np.eye(3) + sin * cross + (1.0 - cos) / 3.0
+
+
+def _rectangles(config: AugmentConfig, draws: np.ndarray, size: int) -> np.ndarray:
+    """Area uniform, aspect log-uniform, sides rounded down and cut to the picture's, then a place where all fits."""
+    area = size**2 * (_LEAST_ERASED + draws[:, 1] * (config.erasing_area - _LEAST_ERASED))
+    aspect = _LARGEST_ASPECT ** (2.0 * draws[:, 2] - 1.0)
+    height = np.minimum(np.floor(np.sqrt(area * aspect)), size)
+    width = np.minimum(np.floor(np.sqrt(area / aspect)), size)
+    top, left = np.floor(draws[:, 3] * (size - height + 1)), np.floor(draws[:, 4] * (size - width + 1))
+    rectangles = np.stack([top, left, top + height, left + width], axis=1)
+    return np.where(draws[:, :1] < config.erasing, rectangles, 0).astype(np.int32)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import draw_face
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import augment_device, augment_host
 from harness.config import AugmentConfig
@@ -25,6 +27,9 @@ class Strongest:
 
     def random(self, shape):
         return np.ones(shape)
+
+    def spawn(self, num):
+        return [self] * num
 
 
 def draw(num, *, seed=0, size=SIZE, **strengths):
@@ -135,9 +140,17 @@ def test_the_colour_is_changed_after_the_warp(augment, faces):
     assert_close(augment(faces, both), expected)
 
 
+def test_erasing_paints_the_rectangle_grey_after_the_colour(augment, faces):
+    drawn = draw_strongest(2, brightness=0.2)
+    expected = np.minimum(faces[:2] + 51.0, 255)
+    expected[0, 10:20, 30:65] = 127
+    drawn["erase"] = np.array([[10, 30, 20, 65], [0, 0, 0, 0]], np.int32)
+    assert_close(augment(faces[:2], drawn), expected)
+
+
 def test_the_engines_agree_on_what_was_drawn():
     pictures = smooth_pictures(32, 128)
-    drawn = draw_transforms(AugmentConfig(), np.random.default_rng(0), num=32, size=128)
+    drawn = draw_transforms(AugmentConfig(erasing=0.5), np.random.default_rng(0), num=32, size=128)
     difference = np.abs(on_device(pictures, drawn) - on_host(pictures, drawn))
     assert difference.mean() < 0.5
     assert np.quantile(difference, 0.999) < 2
@@ -179,8 +192,34 @@ def test_zoom_changes_the_size_to_either_side(augment):
     assert 0.55 < areas.min() < 0.8 and 1.3 < areas.max() < 1.75
 
 
+def test_erasing_of_one_quarter_erases_some():
+    is_erased = draw(400, erasing=0.25)["erase"].any(axis=1)
+    assert 70 < is_erased.sum() < 130
+
+
+def test_what_is_erased_has_areas_up_to_the_limit_and_either_aspect():
+    top, left, bottom, right = draw(400, size=256, erasing=1.0, erasing_area=0.3)["erase"].T
+    areas, aspects = (bottom - top) * (right - left) / 256**2, (bottom - top) / (right - left)
+    assert 0.015 < areas.min() < 0.03 and 0.28 < areas.max() <= 0.3
+    assert 0.28 < aspects.min() < 0.33 and 3.0 < aspects.max() < 3.6
+
+
+@given(st.integers(0, 1000), st.integers(16, 300), st.floats(0.02, 1.0))
+def test_what_is_erased_lies_within_the_picture_and_the_limit(seed, size, area):
+    top, left, bottom, right = draw(20, seed=seed, size=size, erasing=1.0, erasing_area=area)["erase"].T
+    assert (top >= 0).all() and (left >= 0).all() and (bottom <= size).all() and (right <= size).all()
+    assert (bottom > top).all() and (right > left).all()
+    assert ((bottom - top) * (right - left)).max() <= area * size**2
+
+
+def test_erasing_leaves_the_other_draws_as_they_are():
+    plain, erased = draw(8, rotation=10.0, hue=90.0), draw(8, rotation=10.0, hue=90.0, erasing=0.5)
+    assert set(erased) == {"warp", "colour", "erase"}
+    assert all(np.array_equal(plain[name], erased[name]) for name in plain)
+
+
 def test_the_same_seed_gives_the_same_pictures(augment, faces):
-    strong = {"flip": 0.5, "rotation": 20.0, "zoom": 0.2, "hue": 90.0}
+    strong = {"flip": 0.5, "rotation": 20.0, "zoom": 0.2, "hue": 90.0, "erasing": 0.5}
     first = augment(faces, draw(16, seed=[3, 7], **strong))
     assert np.array_equal(first, augment(faces, draw(16, seed=[3, 7], **strong)))
     assert not np.array_equal(first, augment(faces, draw(16, seed=[3, 8], **strong)))
@@ -188,10 +227,10 @@ def test_the_same_seed_gives_the_same_pictures(augment, faces):
 
 
 def test_the_first_draws_are_the_same_whatever_their_number():
-    config = AugmentConfig()
+    config = AugmentConfig(erasing=0.5)
     few = draw_transforms(config, np.random.default_rng(5), num=6, size=64)
     many = draw_transforms(config, np.random.default_rng(5), num=10, size=64)
-    assert set(few) == set(many) == {"warp", "colour"}
+    assert set(few) == set(many) == {"warp", "colour", "erase"}
     assert all(np.array_equal(few[name], many[name][:6]) for name in few)
 
 
