@@ -110,7 +110,7 @@ class RecordsConfig(_Section):
 
 
 class AugmentConfig(_Section):
-    """How training pictures vary: an affine warp, an affine map of the colours, a rectangle; drawn anew for each."""
+    """How training pictures vary; drawn anew every time one is trained on."""
 
     enabled: bool = Field(True, description="false turns all of it off")
     engine: Literal["auto", "device", "host"] = Field(
@@ -134,6 +134,12 @@ class AugmentConfig(_Section):
         ge=0.02,
         le=1,
         description="largest rectangle painted grey, as a fraction of the picture; the least is 0.02",
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="alpha of the Beta distribution of the shares in which pictures and labels are mixed; 0: none",
     )
 
 

@@ -41,7 +41,8 @@ def make_devices(config: Config) -> Devices:
     One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy.
 
     Raises:
-      ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide.
+      ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide,
+        or not into pairs where mixup asks for them.
     """
     notes: list[str] = []
     gpus = _choose_gpus(config.runtime.gpus, notes)
@@ -58,6 +59,11 @@ def make_devices(config: Config) -> Devices:
         raise ConfigError(
             f"train.batch_size is {config.train.batch_size}, which {len(names)} devices cannot share evenly. "
             f"Use a multiple of {len(names)}."
+        )
+    if config.augment.enabled and config.augment.mixup and config.train.batch_size % (2 * len(names)):
+        raise ConfigError(
+            f"train.batch_size is {config.train.batch_size}, but augment.mixup mixes pairs on each of {len(names)} "
+            f"devices. Use a multiple of {2 * len(names)}, or augment.mixup 0."
         )
     several = len(names) > 1
     strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()

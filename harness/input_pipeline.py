@@ -4,7 +4,7 @@ A batch is a dictionary:
   image: uint8 [batch, size, size, 3]
   label: int32 [batch]
   weight: float32 [batch], 1/n for each of the n examples of the batch and 0 for padding, so that a sum is a mean
-  warp, colour: the drawn augmentation, see transforms.py (training with augmentation only)
+  warp, colour, erase, mix: the drawn augmentation, see transforms.py (training with augmentation only)
 
 Every batch has the same shape: the last one is filled up with pictures of weight 0. What is in batch k of epoch e is a
 function of the seed, e and k, so an epoch can start at any step.

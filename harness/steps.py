@@ -48,17 +48,20 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
 def _make_train_step(
     model: keras.Model, optimizer: keras.Optimizer, strategy: tf.distribute.Strategy, config: Config
 ) -> TrainStep:
-    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples."""
+    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples.
+
+    Of a mixed picture the right answer is its own label, whatever its share.
+    """
     logits_model = models.logits_of(model)
     loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
 
     def replica_step(batch: Batch) -> tf.Tensor:
         images = tf.cast(batch["image"], tf.float32)
-        if config.augment.enabled:
+        if "warp" in batch:  # else the pictures come augmented, or stay as they are
             images = augment_device.augment_batch(batch["image"], batch)
         with tf.GradientTape() as tape:
             logits = logits_model(images, training=True)
-            losses = loss_of(batch["label"], logits)
+            losses = _mixed_loss(loss_of, batch, logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
         gradients = tape.gradient(loss, model.trainable_variables)
@@ -74,6 +77,14 @@ def _make_train_step(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica_step, args=(batch,)), axis=None)
 
     return train_step
+
+
+def _mixed_loss(loss_of: optim.Loss, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the losses float32 [batch], where pictures are mixed those of both labels in the pictures' shares."""
+    losses = loss_of(batch["label"], logits)
+    if "mix" not in batch:
+        return losses
+    return batch["mix"] * losses + (1.0 - batch["mix"]) * loss_of(augment_device.swap_pairs(batch["label"]), logits)
 
 
 def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:

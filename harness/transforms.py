@@ -1,4 +1,4 @@
-"""What happens to the training pictures: warp, colours and what is erased, drawn from a seed.
+"""What happens to the training pictures: warp, colours, erasing and mixing, drawn from a seed.
 
 The transforms of a whole epoch are drawn at once, which is cheap, and travel with the pictures. So what happens to a
 picture depends on the seed, the epoch and its position in it, and not on threads, on the number of replicas, or on
@@ -32,15 +32,19 @@ def draw_transforms(
       colour: float32 [num, 3, 4], rows of (matrix | offset) for values in [0, 255].
       erase: int32 [num, 4], the top, left, bottom and right of what is painted grey, in pixels; 0, 0, 0, 0 paints
         nothing. Only with config.erasing.
+      mix: float32 [num] in [0, 1], the share of its own pixels and label that a picture keeps; the rest is its
+        neighbour's in the pairs (0, 1), (2, 3), ... Only with config.mixup.
     """
     draws = random.random((num, 11))
     signed = 2.0 * draws - 1.0
     warp = _warps(config, draws[:, 0], signed[:, 1:6], size)
     colour = _colours(config, signed[:, 6:10], draws[:, 10])
     drawn = {"warp": warp.astype(np.float32), "colour": colour.astype(np.float32)}
-    (erase_random,) = random.spawn(1)  # each its own stream, so that one setting does not change the others' draws
+    erase_random, mix_random = random.spawn(2)  # so that turning one on leaves the other draws as they are
     if config.erasing:
         drawn["erase"] = _rectangles(config, erase_random.random((num, 5)), size)
+    if config.mixup:  # Zhang et al., 2018, mixup: Beyond Empirical Risk Minimization
+        drawn["mix"] = mix_random.beta(config.mixup, config.mixup, num).astype(np.float32)
     return drawn
 
 

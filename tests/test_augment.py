@@ -148,9 +148,31 @@ def test_erasing_paints_the_rectangle_grey_after_the_colour(augment, faces):
     assert_close(augment(faces[:2], drawn), expected)
 
 
+def test_mixup_mixes_each_picture_with_the_other_of_its_pair(augment, faces):
+    drawn = {**draw(4), "mix": np.array([0.75, 1.0, 0.5, 0.0], np.float32)}
+    one, two, three, four = faces[:4].astype(np.float64)
+    assert_close(augment(faces[:4], drawn), [0.75 * one + 0.25 * two, two, 0.5 * three + 0.5 * four, three])
+
+
+def test_mixup_comes_after_erasing(augment):
+    pictures = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    erase = np.array([[0, 0, 65, 65], [0, 0, 0, 0]], np.int32)
+    found = augment(pictures, {**draw(2), "erase": erase, "mix": np.array([0.5, 0.9], np.float32)})
+    assert_close(found, np.stack([np.full_like(pictures[0], 63.5, float), np.full_like(pictures[0], 12.7, float)]))
+
+
+def test_an_odd_batch_cannot_be_mixed(augment, faces):
+    with pytest.raises(ValueError, match="a batch of 3 cannot be mixed in pairs"):
+        augment(faces[:3], draw(3, mixup=0.2))
+
+
+def test_swapping_pairs_gives_the_label_of_the_other():
+    assert augment_device.swap_pairs(tf.constant([7, 8, 9, 10])).numpy().tolist() == [8, 7, 10, 9]
+
+
 def test_the_engines_agree_on_what_was_drawn():
     pictures = smooth_pictures(32, 128)
-    drawn = draw_transforms(AugmentConfig(erasing=0.5), np.random.default_rng(0), num=32, size=128)
+    drawn = draw_transforms(AugmentConfig(erasing=0.5, mixup=0.4), np.random.default_rng(0), num=32, size=128)
     difference = np.abs(on_device(pictures, drawn) - on_host(pictures, drawn))
     assert difference.mean() < 0.5
     assert np.quantile(difference, 0.999) < 2
@@ -212,14 +234,29 @@ def test_what_is_erased_lies_within_the_picture_and_the_limit(seed, size, area):
     assert ((bottom - top) * (right - left)).max() <= area * size**2
 
 
-def test_erasing_leaves_the_other_draws_as_they_are():
-    plain, erased = draw(8, rotation=10.0, hue=90.0), draw(8, rotation=10.0, hue=90.0, erasing=0.5)
-    assert set(erased) == {"warp", "colour", "erase"}
-    assert all(np.array_equal(plain[name], erased[name]) for name in plain)
+@given(st.integers(0, 1000), st.floats(1e-3, 100.0))
+def test_the_shares_of_mixup_lie_between_none_and_all(seed, alpha):
+    mix = draw(50, seed=seed, mixup=alpha)["mix"]
+    assert mix.dtype == np.float32 and mix.min() >= 0 and mix.max() <= 1
+
+
+def test_a_small_alpha_leaves_most_pictures_of_a_pair_alone():
+    shares = draw(400, mixup=0.1)["mix"]
+    assert (np.minimum(shares, 1 - shares) < 0.05).mean() > 0.6
+    assert 0.4 < shares.mean() < 0.6
+
+
+@pytest.mark.parametrize("added", [{"erasing": 0.5}, {"mixup": 0.2}, {"erasing": 0.5, "mixup": 0.2}])
+def test_erasing_and_mixup_leave_the_other_draws_as_they_are(added):
+    fewer, all_of_them = draw(8, hue=90.0, **added), draw(8, hue=90.0, erasing=0.5, mixup=0.2)
+    plain = draw(8, hue=90.0)
+    assert set(plain) == {"warp", "colour"}
+    assert all(np.array_equal(plain[name], fewer[name]) for name in plain)
+    assert all(np.array_equal(fewer[name], all_of_them[name]) for name in fewer)
 
 
 def test_the_same_seed_gives_the_same_pictures(augment, faces):
-    strong = {"flip": 0.5, "rotation": 20.0, "zoom": 0.2, "hue": 90.0, "erasing": 0.5}
+    strong = {"flip": 0.5, "rotation": 20.0, "zoom": 0.2, "hue": 90.0, "erasing": 0.5, "mixup": 0.4}
     first = augment(faces, draw(16, seed=[3, 7], **strong))
     assert np.array_equal(first, augment(faces, draw(16, seed=[3, 7], **strong)))
     assert not np.array_equal(first, augment(faces, draw(16, seed=[3, 8], **strong)))
@@ -227,10 +264,10 @@ def test_the_same_seed_gives_the_same_pictures(augment, faces):
 
 
 def test_the_first_draws_are_the_same_whatever_their_number():
-    config = AugmentConfig(erasing=0.5)
+    config = AugmentConfig(erasing=0.5, mixup=0.4)
     few = draw_transforms(config, np.random.default_rng(5), num=6, size=64)
     many = draw_transforms(config, np.random.default_rng(5), num=10, size=64)
-    assert set(few) == set(many) == {"warp", "colour", "erase"}
+    assert set(few) == set(many) == {"warp", "colour", "erase", "mix"}
     assert all(np.array_equal(few[name], many[name][:6]) for name in few)
 
 

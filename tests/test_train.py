@@ -231,6 +231,12 @@ def test_a_batch_that_replicas_cannot_share_is_refused(face_records, tmp_path):
     assert done.returncode == 2 and "2 devices cannot share evenly" in done.stderr
 
 
+def test_a_batch_that_cannot_be_mixed_in_pairs_is_refused(face_records, tmp_path):
+    flags = ("--runtime.logical_cpus", "2", "--batch-size", "6", "--augment.mixup", "0.2")
+    done = train(face_records, tmp_path / "run", *flags)
+    assert done.returncode == 2 and "Use a multiple of 4, or augment.mixup 0" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_exports_in_float32(face_records, tmp_path, precision):
