@@ -50,8 +50,10 @@ class DataConfig(_Section):
     records: AnyFolder | None = Field(
         None, description="folder of the records, here or on s3://; null: tfrecords/ and the last name of data.images"
     )
-    cache: Literal["auto", "memory", "none"] = Field(
-        "auto", description="keep the decoded split in memory, or stream it; auto: memory if it takes under half of it"
+    cache: Literal["auto", "device", "memory", "none"] = Field(
+        "auto",
+        description="keep the decoded pictures on every device or in memory, or stream them (none); "
+        "auto: on GPUs up to 30 % of what is free there, else in memory up to half of it",
     )
 
     @property

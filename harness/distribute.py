@@ -1,6 +1,8 @@
 """Which devices a run uses: `--gpus` -> a tf.distribute strategy and a precision, and why."""
 
 import logging
+import os
+import subprocess
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -9,6 +11,7 @@ from harness.config import Config
 from harness.errors import ConfigError
 
 log = logging.getLogger("harness")
+_NVIDIA_SMI_S = 20  # it can hang on a broken driver
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,15 @@ class Devices:
     def num_replicas(self) -> int:
         """Replicas that share each global batch."""
         return self.strategy.num_replicas_in_sync
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the devices are GPUs."""
+        return self.names[0].startswith("/gpu")
+
+    def free_bytes(self) -> int | None:
+        """Returns the free memory of the GPU that has least, in bytes; None on CPUs, and where it cannot be told."""
+        return _ask_free_bytes() if self.is_gpu else None
 
     def describe(self) -> dict[str, object]:
         """Returns what is in force as plain values."""
@@ -85,6 +97,36 @@ def _choose_gpus(asked: str, notes: list[str]) -> list:
             f"{f' (0 to {len(found) - 1})' if found else ''}. Use --gpus all, or --gpus none for the CPU."
         )
     return [found[index] for index in indices]
+
+
+def _ask_free_bytes() -> int | None:
+    """TensorFlow tells what it has taken of a GPU, and not what there is; nvidia-smi comes with the driver."""
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_free_bytes(told, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def parse_free_bytes(told: str, visible: str | None) -> int | None:
+    """Returns the least free memory in bytes of the visible GPUs in lines of "index, uuid, MiB"; None if unclear.
+
+    Args:
+      told: what `nvidia-smi --query-gpu=index,uuid,memory.free --format=csv,noheader,nounits` printed.
+      visible: CUDA_VISIBLE_DEVICES, indices or beginnings of UUIDs; None for all. Slices of a GPU (MIG) are unclear.
+    """
+    rows = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
+    if any(len(row) != 3 or not row[2].isdecimal() for row in rows):
+        return None
+    free_of = {name: int(free) << 20 for index, uuid, free in rows for name in (index, uuid)}
+    wanted = list(free_of) if visible is None else [part.strip() for part in visible.split(",") if part.strip()]
+    found = [next((free for name, free in free_of.items() if _names(part, name)), None) for part in wanted]
+    return None if not found or None in found else min(found)
+
+
+def _names(part: str, name: str) -> bool:
+    return part == name if part.isdecimal() else name.startswith(part)
 
 
 def _split_cpu(num_devices: int) -> list[str]:

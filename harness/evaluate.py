@@ -86,11 +86,11 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, f
 
 
 def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
-    from harness import input_pipeline
+    from harness import input_pipeline, reader
 
-    with input_pipeline.damage_named(data, folder):
+    with reader.damage_named(data, folder):
         split = input_pipeline.open_split(data, folder, name, cache="none")
-        for batch in input_pipeline.make_eval_batches(split, _BATCH).as_numpy_iterator():
+        for batch in input_pipeline.eval_batches(split, _BATCH).as_numpy_iterator():
             counted = batch["weight"] > 0
             yield batch["label"][counted], batch["image"][counted], 0
 

@@ -1,234 +1,326 @@
-"""From shards to batches: read, cache, shuffle, batch, prefetch.
+"""From records to the batches of a training or an evaluation: read, keep, shuffle, batch, augment, prefetch.
 
-A batch is a dictionary:
-  image: uint8 [batch, size, size, 3]
+A batch is a dictionary, and what is said of [batch] is said of each replica's part:
+  image: uint8 [batch, size, size, 3], with the host's engine already augmented
   label: int32 [batch]
-  weight: float32 [batch], 1/n for each of the n examples of the batch and 0 for padding, so that a sum is a mean
-  warp, colour, erase, mix: the drawn augmentation, see transforms.py (training with augmentation only)
+  weight: float32 [batch], 1/n for each of the n examples of the global batch and 0 for those that fill it up
+  warp, colour, erase: drawn transforms that are still to be applied on the device, see transforms.py
+  mix: float32 [batch], the share of the own label where pictures are mixed
 
-Every batch has the same shape: the last one is filled up with pictures of weight 0. What is in batch k of epoch e is a
-function of the seed, e and k, so an epoch can start at any step.
+With the pictures on the device, `index` int64 [batch] and `pixels` uint8 [n, size, size, 3] stand for `image`.
+
+What is in step k of an epoch is a function of the seed, the epoch and k, see order.py; an epoch can start at any step.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from harness import manifest, records, remote, stored
+from harness import augment_host, memory, order, reader, transforms
 from harness.config import Config
-from harness.errors import DataError
+from harness.distribute import Devices
+from harness.errors import ConfigError
 from harness.manifest import Manifest
-from harness.remote import Folder, RemotePath
-from harness.transforms import draw_transforms
+from harness.order import Share
+from harness.remote import Folder
 
+log = logging.getLogger("harness")
 Batch = Mapping[str, tf.Tensor]
-_STORAGE_ERRORS = (
-    tf.errors.AbortedError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-    tf.errors.UnauthenticatedError,
-    tf.errors.UnavailableError,
-    tf.errors.UnknownError,
-)
-_CYCLE_LENGTH = 8  # shards read at a time
-_REMOTE_READ_BYTES = 8 << 20  # from s3:// at a time: every read is a round trip, whatever its size
-_SHUFFLE_BUFFER = 4096  # serialized examples, about 30 kB each
+_EVERYTHING = Share()
+_APPLIED_ON_HOST = ("warp", "colour", "erase", "mix")
+_PREFETCHED = 2  # batches ready beside those that are being made
+_MOST_THREADS = 16
+_LOADED_AT_ONCE = 64  # pictures decoded by one call while a split is loaded
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How pictures reach the devices: where they are kept, and which engine augments them."""
+
+    cache: memory.Mode
+    engine: str  # "host" or "device"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split, in memory as decoded tensors or to be streamed from its shards."""
+    """One split: streamed from its shards, in memory, or on every device."""
 
     num_examples: int
     image_size: int
     encoding: str
-    shard_paths: tuple[str, ...]
-    images: tf.Tensor | None = None  # uint8 [n, size, size, 3]
-    labels: tf.Tensor | None = None  # int32 [n]
+    shards: tuple[tuple[str, int], ...]  # path, examples
+    images: np.ndarray | None = None  # uint8 [n, size, size, 3]
+    labels: np.ndarray | None = None  # int32 [n]
+    resident: Mapping[str, tf.Tensor] = field(default_factory=dict)  # what lies on every device
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The shards in order."""
+        return tuple(path for path, _ in self.shards)
 
     def num_batches(self, batch_size: int) -> int:
-        """Batches an epoch has, the last padded one included."""
-        return -(-self.num_examples // batch_size)
+        """Batches an epoch has, the filled-up one included."""
+        return order.count_steps(self.num_examples, batch_size)
 
 
-def open_split(data: Manifest, folder: Folder, split: str, *, cache: str) -> Split:
-    """Opens a split, decoding it into memory if `cache` says so or is "auto" and it takes under half of what is free.
+def plan_inputs(config: Config, data: Manifest, devices: Devices, *, splits: tuple[str, ...]) -> Inputs:
+    """Decides from measured sizes and free memory where pictures are kept, and which engine augments them.
+
+    Raises:
+      ConfigError: the host's engine is asked for with pictures that never leave the device.
+      MemoryLimitError: the pictures shall be kept where they do not fit.
+    """
+    free = memory.measure_free()
+    placement = memory.place(
+        config.data.cache,
+        need_bytes=sum(data.splits[name].num_examples for name in splits) * data.image_size**2 * 3,
+        free_bytes=free.num_bytes,
+        device_free_bytes=devices.free_bytes(),
+        has_gpu=devices.is_gpu,
+        num_replicas=devices.num_replicas,
+        limit=free.limit,
+    )
+    mode, engine = placement.mode, config.augment.engine
+    if engine == "host" and mode == "device":
+        if config.data.cache == "device":
+            raise ConfigError(
+                "augment.engine is host, but data.cache is device: pictures that are kept on the device are augmented "
+                "there. Use --data.cache memory, or --augment.engine auto."
+            )
+        mode = "memory"
+    cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
+    if engine == "auto":
+        engine = "device" if devices.is_gpu or mode == "device" else "host"
+    return Inputs(mode, engine, (placement.reason,))
+
+
+def open_split(
+    data: Manifest, folder: Folder, name: str, *, cache: memory.Mode, devices: Devices | None = None
+) -> Split:
+    """Opens a split, and decodes it if it is to be kept in memory or on the devices, which are then needed.
 
     Raises:
       DataError: there is no such split.
     """
-    paths = tuple(str(path) for path in data.shard_paths(folder, split))
-    info = Split(data.splits[split].num_examples, data.image_size, data.encoding, paths)
-    num_bytes = info.num_examples * info.image_size**2 * 3
-    if cache == "none" or (cache == "auto" and num_bytes > 0.5 * _free_bytes()):
-        return info
-    parse_example = make_parser(info.encoding, info.image_size)
-    dataset = _read_records(paths).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
-    images = np.empty((info.num_examples, info.image_size, info.image_size, 3), np.uint8)
-    labels = np.empty(info.num_examples, np.int32)
-    for index, (image, label) in enumerate(dataset.prefetch(64).as_numpy_iterator()):
-        images[index], labels[index] = image, label
-    with tf.device("CPU"):
-        return replace(info, images=tf.convert_to_tensor(images), labels=tf.convert_to_tensor(labels))
+    info = data.splits[name]
+    paths = [str(path) for path in data.shard_paths(folder, name)]
+    shards = tuple((path, shard.num_examples) for path, shard in zip(paths, info.shards))
+    split = Split(info.num_examples, data.image_size, data.encoding, shards)
+    if cache == "none":
+        return split
+    split = _load(split, name)
+    if cache == "memory":
+        return split
+    pixels = tf.experimental.dlpack.from_dlpack(split.images.__dlpack__())  # one copy less than tf.constant makes
+
+    def place(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        with tf.device(devices.names[context.replica_id_in_sync_group % len(devices.names)]):
+            return tf.identity(pixels)
+
+    resident = {"pixels": devices.strategy.experimental_distribute_values_from_function(place)}
+    return replace(split, images=None, resident=resident)
 
 
-def _free_bytes() -> int:
-    """Memory that can be had without swapping; what the file cache holds counts as free."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-
-
-@contextmanager
-def damage_named(data: Manifest, folder: Folder) -> Iterator[None]:
-    """Turns TensorFlow's error about a damaged record into one that names the shard, and the storage's into a sentence.
-
-    Raises:
-      DataError: a record could not be read.
-    """
-    try:
-        yield
-    except tf.errors.DataLossError as error:
-        manifest.verify(data, folder)
-        raise DataError(f"a record in {folder} cannot be read: {error.message}") from None
-    except _STORAGE_ERRORS as error:
-        if not isinstance(folder, RemotePath):
-            raise
-        raise remote.explain(folder, error) from None
-
-
-def _read_records(paths: Sequence[str]) -> tf.data.Dataset:
-    return tf.data.TFRecordDataset(list(paths), buffer_size=_buffer_bytes(paths))
-
-
-def _buffer_bytes(paths: Sequence[str]) -> int | None:
-    return _REMOTE_READ_BYTES if isinstance(remote.parse(paths[0]), RemotePath) else None
-
-
-def make_parser(encoding: str, size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Returns a function from a serialized example to pixels, uint8 [size, size, 3], and label, int32."""
-    features = {records.IMAGE: tf.io.FixedLenFeature([], tf.string), records.LABEL: tf.io.FixedLenFeature([], tf.int64)}
+def _load(split: Split, name: str) -> Split:
+    """Decodes all pictures of a split into one array."""
+    images = _empty_aligned((split.num_examples, split.image_size, split.image_size, 3))
+    labels = np.empty(split.num_examples, np.int32)
+    decode = functools.partial(reader.decode_batch, encoding=split.encoding, size=split.image_size)
 
     @tf.autograph.experimental.do_not_convert
-    def parse_example(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example = tf.io.parse_single_example(serialized, features)
-        content = example[records.IMAGE]
-        if encoding == "raw":
-            image = tf.io.decode_raw(content, tf.uint8)
-        elif encoding == "png":
-            image = tf.io.decode_png(content, channels=3)
-        else:
-            image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-        return tf.reshape(image, [size, size, 3]), tf.cast(example[records.LABEL], tf.int32)
+    def load(serialized: tf.Tensor) -> Batch:
+        fields = reader.parse_batch(serialized)
+        return {"image": tf.numpy_function(decode, [fields["stored"]], tf.uint8), "label": fields["label"]}
 
-    return parse_example
+    batches = reader.read_records(split.paths).batch(_LOADED_AT_ONCE)
+    batches = _map(batches, load).prefetch(_PREFETCHED).with_options(_options())
+    start = 0
+    with tqdm(
+        total=split.num_examples,
+        desc=f"decoding {name}",
+        unit=" images",
+        leave=False,
+        delay=2,
+        disable=None if log.isEnabledFor(logging.INFO) else True,
+    ) as bar:
+        for batch in batches.as_numpy_iterator():
+            stop = start + len(batch["label"])
+            images[start:stop], labels[start:stop] = batch["image"], batch["label"]
+            bar.update(stop - start)
+            start = stop
+    return replace(split, images=images, labels=labels)
 
 
-def make_train_batches(split: Split, config: Config, *, epoch: int, first_step: int = 0) -> tf.data.Dataset:
-    """Returns the shuffled, augmented batches of one epoch, from batch `first_step` of the epoch on."""
+def _empty_aligned(shape: tuple[int, ...], alignment: int = 64) -> np.ndarray:
+    """New memory of uint8 that TensorFlow can use as it lies."""
+    size = int(np.prod(shape))
+    buffer = np.empty(size + alignment, np.uint8)
+    start = -buffer.ctypes.data % alignment
+    return buffer[start : start + size].reshape(shape)
+
+
+class Batches:
+    """Global batches as the strategy wants them, over and over, with what lies on every device."""
+
+    def __init__(
+        self, split: Split, strategy: tf.distribute.Strategy, make: Callable[[Share], tf.data.Dataset]
+    ) -> None:
+        def make_own(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            total = context.num_replicas_in_sync
+            each = total // context.num_input_pipelines
+            return make(Share(context.input_pipeline_id * each, each, total))
+
+        self._batches = strategy.distribute_datasets_from_function(make_own)
+        self._resident = split.resident
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            yield {**batch, **self._resident}
+
+
+def train_batches(
+    split: Split, config: Config, *, engine: str, epoch: int, first_step: int = 0, share: Share = _EVERYTHING
+) -> tf.data.Dataset:
+    """Returns the shuffled, augmented batches of one epoch, from step `first_step` of the epoch on.
+
+    Args:
+      split: what to read.
+      config: its sections `train` and `augment` are used.
+      engine: "host" augments here; "device" leaves drawn transforms in the batch.
+      epoch: from 0.
+      first_step: the first batch is that of this step.
+      share: the replicas to feed; every step gives one batch for each of them, in turn.
+    """
     batch_size, seed = config.train.batch_size, config.train.seed
-    if split.images is not None:
-        order = np.random.default_rng([seed, epoch]).permutation(split.num_examples)
-        batches = _gather_batches(split, order, batch_size, first_step)
+    if split.labels is None:
+        streams, weights = order.draw_streams(split.shards, batch_size, seed=seed, epoch=epoch)
     else:
-        batches = _stream_batches(split, batch_size, first_step, shuffle_seed=(seed, epoch))
+        drawn_order = order.draw_permutation(split.num_examples, seed=seed, epoch=epoch)
+        indices, weights = order.lay_out(drawn_order, batch_size)
+    tables = {"weight": weights}
     if config.augment.enabled:
-        num_batches = split.num_batches(batch_size)
-        drawn = draw_transforms(
-            config.augment, np.random.default_rng([seed, epoch, 1]), num=num_batches * batch_size, size=split.image_size
+        drawn = transforms.draw_transforms(
+            config.augment, np.random.default_rng([seed, epoch, 1]), num=weights.size, size=split.image_size
         )
-        by_batch = {name: values.reshape(num_batches, batch_size, *values.shape[1:]) for name, values in drawn.items()}
-        transforms = tf.data.Dataset.from_tensor_slices(
-            {name: values[first_step:] for name, values in by_batch.items()}
-        )
-        batches = tf.data.Dataset.zip(batches, transforms).map(_merge)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+        tables |= {name: values.reshape(*weights.shape, *values.shape[1:]) for name, values in drawn.items()}
+    if split.labels is None:
+        serialized = _read_streams(streams, batch_size, len(weights), first_step, share)
+        return _finish(split, _slice(tables, first_step, share), serialized, engine)
+    return _finish(split, _slice(_look_up(split, indices) | tables, first_step, share), None, engine)
+
+
+def eval_batches(split: Split, batch_size: int, *, share: Share = _EVERYTHING) -> tf.data.Dataset:
+    """Returns every example once, in the order of the records; `share` as in `train_batches`."""
+    indices, weights = order.lay_out(np.arange(split.num_examples), batch_size)
+    if split.labels is not None:
+        return _finish(split, _slice(_look_up(split, indices) | {"weight": weights}, 0, share), None, "host")
+    start, stop = share.bounds(batch_size)
+    records = reader.read_records(split.paths).repeat().take(weights.size).batch(batch_size, drop_remainder=True)
+    serialized = _part(records.map(lambda batch: batch[start:stop]), batch_size, share)
+    return _finish(split, _slice({"weight": weights}, 0, share), serialized, "host")
+
+
+def _look_up(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
+    return {"index": indices, "label": split.labels[indices]}
+
+
+def _slice(tables: Mapping[str, np.ndarray], first_step: int, share: Share) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices({name: share.take(table[first_step:]) for name, table in tables.items()})
+
+
+def _read_streams(
+    streams: list[order.Stream], batch_size: int, num_steps: int, first_step: int, share: Share
+) -> tf.data.Dataset:
+    """The serialized examples of each replica's batch; of the steps that are left out nothing is decoded."""
+    each = batch_size // len(streams)
+    parts = []
+    for index, start, stop in order.streams_of(share, len(streams), batch_size):
+        examples = reader.read_stream(streams[index]).repeat().take(num_steps * each).skip(first_step * each)
+        blocks = examples.batch(each, drop_remainder=True)
+        if stop - start < each:
+            blocks = blocks.map(functools.partial(_cut, start=start, stop=stop))
+        parts.append(blocks.prefetch(_PREFETCHED))
+    joined = parts[0] if len(parts) == 1 else tf.data.Dataset.zip(tuple(parts)).map(_join)
+    return _part(joined, batch_size, share)
 
 
 @tf.autograph.experimental.do_not_convert
-def _merge(batch: Batch, transforms: Batch) -> Batch:
-    return {**batch, **transforms}
+def _cut(block: tf.Tensor, *, start: int, stop: int) -> tf.Tensor:
+    return block[start:stop]
 
 
-def make_eval_batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """Returns every example once, in the order of the records."""
-    if split.images is not None:
-        batches = _gather_batches(split, np.arange(split.num_examples), batch_size, 0)
+@tf.autograph.experimental.do_not_convert
+def _join(*parts: tf.Tensor) -> tf.Tensor:
+    return tf.concat(parts, axis=0)
+
+
+def _part(serialized: tf.data.Dataset, batch_size: int, share: Share) -> tf.data.Dataset:
+    """One element for each replica."""
+    if share.count == 1:
+        return serialized
+    return serialized.unbatch().batch(batch_size // share.total, drop_remainder=True)
+
+
+def _finish(split: Split, rows: tf.data.Dataset, serialized: tf.data.Dataset | None, engine: str) -> tf.data.Dataset:
+    """Adds the pictures to the rows of the tables, and hides the time that takes behind the steps."""
+    names = rows.element_spec.keys()
+    if split.resident:
+        batches = rows
     else:
-        batches = _stream_batches(split, batch_size, 0, shuffle_seed=None)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+        applied = tuple(name for name in _APPLIED_ON_HOST if name in names and engine == "host")
+        make = functools.partial(_make_pictures, split, applied)
+        batches = _map(rows, make) if serialized is None else _map(tf.data.Dataset.zip(rows, serialized), make)
+    return batches.prefetch(_PREFETCHED).with_options(_options())
+
+
+@tf.autograph.experimental.do_not_convert
+def _make_pictures(split: Split, applied: tuple[str, ...], row: Batch, serialized: tf.Tensor | None = None) -> Batch:
+    """Adds `image` to a row, from memory or from the records, with the transforms applied that are named."""
+    row = dict(row)
+    if serialized is None:
+        source = row.pop("index")
+    else:
+        fields = reader.parse_batch(serialized)
+        source, row["label"] = fields["stored"], tf.ensure_shape(fields["label"], row["weight"].shape)
+    values = [row[name] for name in applied]
+    image = tf.numpy_function(functools.partial(_draw_batch, split, applied), [source, *values], tf.uint8)
+    image = tf.ensure_shape(image, [*row["weight"].shape, split.image_size, split.image_size, 3])
+    kept = {name: value for name, value in row.items() if name not in applied or name == "mix"}  # for the loss
+    return {"image": image, **kept}
+
+
+def _draw_batch(split: Split, applied: tuple[str, ...], source: np.ndarray, *values: np.ndarray) -> np.ndarray:
+    """The pixels of a batch: `source` are indices into memory, or stored forms."""
+    drawn = dict(zip(applied, values))
+    if split.images is not None:
+        if not drawn:
+            return np.take(split.images, source, axis=0)
+        return augment_host.augment_batch(split.images, source, drawn)
+    pixels = reader.decode_batch(source, split.encoding, split.image_size)
+    return augment_host.augment_batch(pixels, range(len(pixels)), drawn) if drawn else pixels
+
+
+def _map(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    return dataset.map(function, num_parallel_calls=_num_threads())
+
+
+def _num_threads() -> int:
+    """As many as cores: pictures are changed without the interpreter's lock."""
+    return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
 
 
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
+    # Python functions would otherwise hold the threads that the steps run on.
+    options.threading.private_threadpool_size = _num_threads()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
-
-
-def _gather_batches(split: Split, order: np.ndarray, batch_size: int, first_step: int) -> tf.data.Dataset:
-    num_batches = split.num_batches(batch_size)
-    positions = np.arange(num_batches * batch_size).reshape(num_batches, batch_size)
-    weights = np.where(positions < split.num_examples, 1.0, 0.0).astype(np.float32)
-    weights /= weights.sum(axis=1, keepdims=True)
-    indices = order[positions % split.num_examples]
-
-    @tf.autograph.experimental.do_not_convert
-    def gather(index: tf.Tensor, weight: tf.Tensor) -> Batch:
-        return {"image": tf.gather(split.images, index), "label": tf.gather(split.labels, index), "weight": weight}
-
-    sliced = tf.data.Dataset.from_tensor_slices((indices[first_step:], weights[first_step:]))
-    return sliced.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _stream_batches(
-    split: Split, batch_size: int, first_step: int, *, shuffle_seed: tuple[int, int] | None
-) -> tf.data.Dataset:
-    serialized = _read_records(split.shard_paths)
-    if shuffle_seed is not None:
-        serialized = _shuffle_shards(split.shard_paths, np.random.default_rng(shuffle_seed))
-    parse_example = make_parser(split.encoding, split.image_size)
-    examples = serialized.skip(first_step * batch_size).map(parse_example, num_parallel_calls=tf.data.AUTOTUNE)
-
-    @tf.autograph.experimental.do_not_convert
-    def pad(image: tf.Tensor, label: tf.Tensor) -> Batch:
-        num_valid = tf.shape(label)[0]
-        index = tf.range(batch_size) % num_valid
-        weight = tf.where(tf.range(batch_size) < num_valid, 1.0 / tf.cast(num_valid, tf.float32), 0.0)
-        image = tf.ensure_shape(tf.gather(image, index), [batch_size, split.image_size, split.image_size, 3])
-        return {"image": image, "label": tf.gather(label, index), "weight": weight}
-
-    return examples.batch(batch_size).map(pad, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _shuffle_shards(paths: Sequence[str], random: np.random.Generator) -> tf.data.Dataset:
-    """Reads the shards several at a time in a drawn order, and shuffles what comes out."""
-    dataset = tf.data.Dataset.from_tensor_slices(random.permutation(np.array(paths)))
-    dataset = dataset.interleave(
-        functools.partial(tf.data.TFRecordDataset, buffer_size=_buffer_bytes(paths)),
-        cycle_length=min(_CYCLE_LENGTH, len(paths)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return dataset.shuffle(_SHUFFLE_BUFFER, seed=int(random.integers(2**31)))
-
-
-def read_jpegs(split: Split, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
-    """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
-    features = {key: tf.io.FixedLenFeature([], tf.string) for key in (records.FILENAME, records.IMAGE)}
-    wanted, found = set(positions), {}
-    for index, serialized in enumerate(_read_records(split.shard_paths)):
-        if index in wanted:
-            example = tf.io.parse_single_example(serialized, features)
-            content = example[records.IMAGE].numpy()
-            if split.encoding != "jpeg":
-                content = stored.encode_jpeg(stored.decode(content, split.encoding, split.image_size), 95)
-            found[index] = example[records.FILENAME].numpy().decode(), content
-    return found

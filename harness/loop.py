@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,7 @@ from harness import (
     metrics,
     models,
     plots,
+    reader,
     report,
     steps,
     tracking,
@@ -31,7 +33,7 @@ from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config, TrainConfig
 from harness.distribute import Devices
 from harness.errors import ConfigError, InterruptedRun
-from harness.input_pipeline import Batch, Split
+from harness.input_pipeline import Batch, Batches, Inputs, Split
 from harness.manifest import Manifest
 from harness.metrics import Metrics
 from harness.report import Mistake
@@ -64,18 +66,23 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    with input_pipeline.damage_named(data, folder):
-        train_split = input_pipeline.open_split(data, folder, "train", cache=config.data.cache)
-        validation_split = input_pipeline.open_split(data, folder, "validation", cache=config.data.cache)
+    inputs = input_pipeline.plan_inputs(config, data, devices, splits=("train", "validation"))
+    for note in inputs.notes:
+        log.info("%s", note)
+    with reader.damage_named(data, folder):
+        train_split, validation_split = (
+            input_pipeline.open_split(data, folder, name, cache=inputs.cache, devices=devices)
+            for name in ("train", "validation")
+        )
         trainee = steps.make_trainee(config, devices, data)
         checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
         progress = checkpoints.restore() or Progress()
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
         workdir.interrupted.unlink(missing_ok=True)
-        batches = input_pipeline.make_eval_batches(validation_split, config.train.batch_size)
-        validation = devices.strategy.experimental_distribute_dataset(batches)
-        run = _Run(config, workdir, devices, data, trainee, checkpoints, validation, should_stop)
+        make = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
+        validation = Batches(validation_split, devices.strategy, lambda share: make(share=share))
+        run = _Run(config, workdir, devices, data, trainee, checkpoints, inputs, validation, should_stop)
         with tracking.open_tracker(workdir) as tracker:
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
@@ -98,6 +105,7 @@ class _Run:
     data: Manifest
     trainee: Trainee
     checkpoints: Checkpoints
+    inputs: Inputs
     validation: Iterable[Batch]
     should_stop: Callable[[], str | None]
 
@@ -107,12 +115,18 @@ class _Run:
             time.perf_counter(),
             split.num_examples - progress.step_in_epoch * self.config.train.batch_size,
         )
-        dataset = input_pipeline.make_train_batches(
-            split, self.config, epoch=progress.epoch, first_step=progress.step_in_epoch
+        make = partial(
+            input_pipeline.train_batches,
+            split,
+            self.config,
+            engine=self.inputs.engine,
+            epoch=progress.epoch,
+            first_step=progress.step_in_epoch,
         )
+        batches = Batches(split, self.devices.strategy, lambda share: make(share=share))
         sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
         with self._bar(split, progress) as bar:
-            for batch in self.devices.strategy.experimental_distribute_dataset(dataset):
+            for batch in batches:
                 sums += self.trainee.train_step(batch)
                 progress.step += 1
                 progress.step_in_epoch += 1
@@ -240,7 +254,7 @@ class _Run:
         return found
 
     def _export(self, split: Split) -> float:
-        probe = next(iter(input_pipeline.make_eval_batches(split, min(_PROBE_PICTURES, split.num_examples))))["image"]
+        probe = reader.read_pictures(split.paths, split.encoding, split.image_size, _PROBE_PICTURES)
         difference = export.export_model(
             self.trainee.model,
             self.config,
@@ -248,7 +262,7 @@ class _Run:
             class_names=self.data.class_names,
             image_size=self.data.image_size,
             precision=self.devices.precision,
-            probe=probe.numpy(),
+            probe=probe,
         )
         log.info("exported %s; read back, its probabilities differ by %.1g at most", self.workdir.export, difference)
         return difference
@@ -258,7 +272,7 @@ class _Run:
         predicted = chances.argmax(axis=1)
         wrong = np.flatnonzero(predicted != labels)
         worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-        stored = input_pipeline.read_jpegs(split, worst)
+        stored = reader.read_jpegs(split.paths, split.encoding, split.image_size, worst)
         names = self.data.class_names
         return [
             Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])

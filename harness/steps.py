@@ -56,9 +56,10 @@ def _make_train_step(
     loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
 
     def replica_step(batch: Batch) -> tf.Tensor:
-        images = tf.cast(batch["image"], tf.float32)
+        images = _pictures_of(batch)
         if "warp" in batch:  # else the pictures come augmented, or stay as they are
-            images = augment_device.augment_batch(batch["image"], batch)
+            images = augment_device.augment_batch(images, batch)
+        images = tf.cast(images, tf.float32)
         with tf.GradientTape() as tape:
             logits = logits_model(images, training=True)
             losses = _mixed_loss(loss_of, batch, logits)
@@ -79,6 +80,11 @@ def _make_train_step(
     return train_step
 
 
+def _pictures_of(batch: Batch) -> tf.Tensor:
+    """Returns uint8 [batch, H, W, 3], from the batch or from what is kept on the device."""
+    return tf.gather(batch["pixels"], batch["index"]) if "pixels" in batch else batch["image"]
+
+
 def _mixed_loss(loss_of: optim.Loss, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
     """Returns the losses float32 [batch], where pictures are mixed those of both labels in the pictures' shares."""
     losses = loss_of(batch["label"], logits)
@@ -92,7 +98,7 @@ def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     logits_model = models.logits_of(model)
 
     def replica_step(batch: Batch) -> tf.Tensor:
-        chances = optim.probabilities(logits_model(tf.cast(batch["image"], tf.float32), training=False))
+        chances = optim.probabilities(logits_model(tf.cast(_pictures_of(batch), tf.float32), training=False))
         label, counted = tf.cast(batch["label"], tf.float32), tf.cast(batch["weight"] > 0, tf.float32)
         return tf.concat([chances, label[:, None], counted[:, None]], axis=1)
 

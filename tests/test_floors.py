@@ -4,32 +4,24 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
-FLOORS = (
-    {"errors", "quiet"},
-    {"alignment", "containers", "files", "fingerprints", "measures", "memory", "page", "remote", "shortcuts", "tables"},
-    {"near_copies", "records"},
-    {"config", "findings", "grouping", "manifest", "split", "workdir"},
-    {"data_facts", "settings"},
-    {"augment_device", "augment_host", "build_folder", "checkpoint", "cli", "data_gallery", "data_plots", "distribute"}
-    | {
-        "duplicates",
-        "images",
-        "metrics",
-        "models",
-        "optim",
-        "rejects",
-        "run_folder",
-        "spool",
-        "stored",
-        "tfds_metadata",
-    }
-    | {"tracking", "transforms", "workers"},
-    {"data_report", "export", "input_pipeline", "plots", "report", "sources", "steps"},
-    {"cleaner", "loop", "shards", "thumbnails"},
-    {"plan"},
-    {"outcome", "survey"},
-    {"builder"},
-    {"build_records", "evaluate", "predict", "train", "tune"},
+FLOORS = tuple(
+    set(names.split())
+    for names in (
+        "errors quiet",
+        "alignment containers files fingerprints measures memory order page remote shortcuts tables",
+        "near_copies records",
+        "config findings grouping manifest split workdir",
+        "data_facts settings",
+        "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
+        "duplicates images metrics models optim rejects run_folder spool stored tfds_metadata tracking "
+        "transforms workers",
+        "data_report export plots reader report sources steps",
+        "cleaner input_pipeline shards thumbnails",
+        "loop plan",
+        "outcome survey",
+        "builder",
+        "build_records evaluate predict train tune",
+    )
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 

@@ -1,14 +1,28 @@
 """Batches: every example once, the same order every time, from any step on."""
 
+import itertools
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import draw_face, run_command, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import input_pipeline, manifest
-from harness.config import AugmentConfig, Config, TrainConfig
-from harness.input_pipeline import Split
+from harness import augment_host, input_pipeline, manifest, reader, records
+from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
+from harness.distribute import Devices
+from harness.errors import ConfigError
+from harness.input_pipeline import Batches, Split
+from harness.order import Share
+from harness.transforms import draw_transforms
+
+# While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +38,34 @@ def numbered(tmp_path_factory):
     return folder / "records"
 
 
-def open_split(records, split, cache) -> Split:
-    return input_pipeline.open_split(manifest.load(records), records, split, cache=cache)
+@pytest.fixture
+def logical_cpus():
+    """A function of a number of replicas, one or two, to devices."""
+
+    def make(num_replicas: int) -> Devices:
+        names = tuple(f"/cpu:{index}" for index in range(num_replicas))
+        strategy = tf.distribute.MirroredStrategy(names) if num_replicas > 1 else tf.distribute.get_strategy()
+        return Devices(strategy, names, "float32", ())
+
+    return make
 
 
-def config(batch_size=8, seed=0, augmented=False) -> Config:
-    return Config(train=TrainConfig(batch_size=batch_size, seed=seed), augment=AugmentConfig(enabled=augmented))
+def open_split(records, split, cache, devices=None) -> Split:
+    return input_pipeline.open_split(manifest.load(records), records, split, cache=cache, devices=devices)
+
+
+def config(batch_size=8, seed=0, **strengths) -> Config:
+    augment = AugmentConfig(**strengths) if strengths else AugmentConfig(enabled=False)
+    return Config(train=TrainConfig(batch_size=batch_size, seed=seed), augment=augment)
+
+
+def train_batches(split, config, *, epoch=0, **options) -> list[dict]:
+    options = {"engine": "host", **options}
+    return read(input_pipeline.train_batches(split, config, epoch=epoch, **options))
+
+
+def read(dataset) -> list[dict]:
+    return list(dataset.as_numpy_iterator())
 
 
 def identities(batch) -> list[int]:
@@ -37,39 +73,45 @@ def identities(batch) -> list[int]:
     return [round(float(value) / 6) for value in batch["image"][counted][:, 16, 16, 0]]
 
 
-def read(dataset) -> list[dict]:
-    return list(dataset.as_numpy_iterator())
+def all_identities(batches) -> list[int]:
+    return [identity for batch in batches for identity in identities(batch)]
+
+
+def assert_equal_batches(ours, theirs) -> None:
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs):
+        assert set(one) == set(other)
+        assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
-@pytest.mark.parametrize("batch_size", [1, 8, 64])
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 64])
 def test_every_example_comes_once_an_epoch_in_full_batches(numbered, cache, batch_size):
     for split in ("train", "validation"):
         opened = open_split(numbered, split, cache)
         for batches in (
-            read(input_pipeline.make_train_batches(opened, config(batch_size), epoch=0)),
-            read(input_pipeline.make_eval_batches(opened, batch_size)),
+            train_batches(opened, config(batch_size)),
+            read(input_pipeline.eval_batches(opened, batch_size)),
         ):
             assert len(batches) == opened.num_batches(batch_size) == -(-opened.num_examples // batch_size)
-            seen = [identity for batch in batches for identity in identities(batch)]
+            seen = all_identities(batches)
             assert len(seen) == opened.num_examples == len(set(seen))
             for batch in batches:
                 assert batch["image"].shape == (batch_size, 32, 32, 3) and batch["image"].dtype == np.uint8
+                assert batch["label"].dtype == np.int32
                 assert batch["weight"].sum() == pytest.approx(1.0)
                 counted = batch["weight"] > 0
                 assert [identity % 2 for identity in identities(batch)] == batch["label"][counted].tolist()
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_an_epoch_can_start_at_any_step(numbered, cache):
-    split = open_split(numbered, "train", cache)
-    whole = read(input_pipeline.make_train_batches(split, config(augmented=True), epoch=3))
+@pytest.mark.parametrize("engine, keys", [("host", {"mix"}), ("device", {"warp", "colour", "erase", "mix"})])
+def test_an_epoch_can_start_at_any_step(numbered, cache, engine, keys):
+    split, settings = open_split(numbered, "train", cache), config(erasing=0.5, mixup=0.4)
+    whole = train_batches(split, settings, epoch=3, engine=engine)
+    assert set(whole[0]) == {"image", "label", "weight", *keys}
     for step in range(len(whole)):
-        rest = read(input_pipeline.make_train_batches(split, config(augmented=True), epoch=3, first_step=step))
-        assert len(rest) == len(whole) - step
-        for ours, theirs in zip(rest, whole[step:]):
-            assert set(ours) == set(theirs) == {"image", "label", "weight", "warp", "colour"}
-            assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+        assert_equal_batches(train_batches(split, settings, epoch=3, engine=engine, first_step=step), whole[step:])
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
@@ -77,22 +119,79 @@ def test_the_order_follows_seed_and_epoch(numbered, cache):
     split = open_split(numbered, "train", cache)
 
     def order(seed, epoch):
-        batches = read(input_pipeline.make_train_batches(split, config(seed=seed), epoch=epoch))
-        return [identity for batch in batches for identity in identities(batch)]
+        return all_identities(train_batches(split, config(seed=seed), epoch=epoch))
 
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1) != order(1, 1)
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+@pytest.mark.parametrize("num_workers, num_local", [(1, 2), (2, 1), (4, 2), (8, 1), (3, 1)])
+def test_all_shares_together_are_the_global_batches(numbered, cache, num_workers, num_local):
+    """Whatever the number of workers and of replicas on each."""
+    split, total = open_split(numbered, "train", cache), num_workers * num_local
+    settings = config(batch_size=24, rotation=30.0)
+    whole = train_batches(split, settings, epoch=1)
+    shares = [Share(worker * num_local, num_local, total) for worker in range(num_workers)]
+    parts = [train_batches(split, settings, epoch=1, share=share) for share in shares]
+    assert {len(part) for part in parts} == {len(whole) * num_local}
+    for step, batch in enumerate(whole):
+        rows = [row for part in parts for row in part[step * num_local : (step + 1) * num_local]]
+        joined = {key: np.concatenate([row[key] for row in rows]) for key in batch}
+        assert_equal_batches([joined], [batch])
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_shares_of_an_evaluation_are_the_batches_in_the_order_of_the_records(numbered, cache):
+    split = open_split(numbered, "validation", cache)
+    whole = read(input_pipeline.eval_batches(split, 6))
+    parts = [read(input_pipeline.eval_batches(split, 6, share=Share(worker, 1, 2))) for worker in range(2)]
+    for batch, *rows in zip(whole, *parts):
+        assert_equal_batches([{key: np.concatenate([row[key] for row in rows]) for key in batch}], [batch])
 
 
 def test_evaluation_has_the_order_of_the_records_in_both_modes(numbered):
     orders = []
     for cache in ("memory", "none"):
         split = open_split(numbered, "train", cache)
-        batches = read(input_pipeline.make_eval_batches(split, 8))
-        orders.append([identity for batch in batches for identity in identities(batch)])
+        orders.append(all_identities(read(input_pipeline.eval_batches(split, 8))))
     assert orders[0] == orders[1]
-    stored = input_pipeline.read_jpegs(split, [0, 5])
+    stored = read_jpegs(split, [0, 5])
     assert [stored[i][0].split("/")[1] for i in (0, 5)] == [f"{orders[0][0]}.png", f"{orders[0][5]}.png"]
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_pictures_on_the_devices_are_those_of_memory_in_the_same_order(numbered, num_replicas, logical_cpus):
+    devices = logical_cpus(num_replicas)
+    settings = config(batch_size=8)
+    at_hand, placed = (open_split(numbered, "train", cache, devices) for cache in ("memory", "device"))
+    assert placed.images is None
+    expected = train_batches(at_hand, settings, epoch=2, engine="device")
+    found = Batches(
+        placed,
+        devices.strategy,
+        lambda share: input_pipeline.train_batches(placed, settings, engine="device", epoch=2, share=share),
+    )
+    for batch, wanted in zip(found, expected, strict=True):
+        local = {key: devices.strategy.experimental_local_results(value) for key, value in batch.items()}
+        assert len(local["index"]) == num_replicas
+        pictures = [tf.gather(*pair).numpy() for pair in zip(local["pixels"], local["index"])]
+        assert np.array_equal(np.concatenate(pictures), wanted["image"])
+        for key in ("label", "weight"):
+            assert np.array_equal(np.concatenate([part.numpy() for part in local[key]]), wanted[key])
+
+
+def test_the_hosts_engine_gives_what_opencv_makes_of_the_drawn_transforms(face_records):
+    settings, seed = config(batch_size=4, seed=7), [7, 5, 1]
+    settings = settings.model_copy(update={"augment": AugmentConfig()})
+    memory, streamed = (open_split(face_records, "train", cache) for cache in ("memory", "none"))
+    plain = train_batches(memory, config(batch_size=4, seed=7), epoch=5)
+    num = len(plain) * 4
+    drawn = draw_transforms(settings.augment, np.random.default_rng(seed), num=num, size=32)
+    expected = augment_host.augment_batch(np.concatenate([batch["image"] for batch in plain]), range(num), drawn)
+    found = train_batches(memory, settings, epoch=5)
+    assert np.array_equal(np.concatenate([batch["image"] for batch in found]), expected)
+    assert len(train_batches(streamed, settings, epoch=5)) == len(found)
 
 
 @settings(max_examples=25, deadline=None)
@@ -100,20 +199,78 @@ def test_evaluation_has_the_order_of_the_records_in_both_modes(numbered):
 def test_any_size_of_set_and_batch_counts_every_example_once(num_examples, batch_size, epoch):
     images = np.arange(num_examples, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     split = Split(num_examples, 2, "jpeg", (), images, np.zeros(num_examples, np.int32))
-    batches = read(input_pipeline.make_train_batches(split, config(batch_size), epoch=epoch))
+    batches = train_batches(split, config(batch_size), epoch=epoch)
     counted = np.concatenate([batch["image"][batch["weight"] > 0][:, 0, 0, 0] for batch in batches])
     assert sorted(counted.tolist()) == list(range(num_examples))
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 12), st.integers(0, 2))
+def test_any_division_into_shards_counts_every_example_once(counts, batch_size, first_step):
+    with tempfile.TemporaryDirectory() as folder:
+        shards = write_raw_shards(Path(folder), counts)
+        split = Split(sum(counts), 2, "raw", shards)
+        batches = train_batches(split, config(batch_size), epoch=1)
+        counted = np.concatenate([batch["image"][batch["weight"] > 0][:, 0, 0, 0] for batch in batches])
+        assert sorted(counted.tolist()) == list(range(sum(counts)))
+        assert_equal_batches(
+            train_batches(split, config(batch_size), epoch=1, first_step=first_step), batches[first_step:]
+        )
+
+
+def write_raw_shards(folder, counts) -> tuple[tuple[str, int], ...]:
+    """Shards of so many pictures of 2x2 pixels, whose value counts them."""
+    values, shards = itertools.count(), []
+    for index, count in enumerate(counts):
+        path = folder / f"{index}.tfrecord"
+        pictures = [bytes([next(values)] * 12) for _ in range(count)]
+        fields = [{records.IMAGE: picture, records.LABEL: 0} for picture in pictures]
+        records.write_shard(path, [records.encode_example(field) for field in fields])
+        shards.append((str(path), count))
+    return tuple(shards)
+
+
+def test_streaming_mixes_what_lies_together(tmp_path):
+    """Pictures of one shard, in one order there, come far from each other and in another order in every epoch."""
+    split = Split(160, 2, "raw", write_raw_shards(tmp_path, [20] * 8))
+    first, second = (
+        np.concatenate([batch["image"][:, 0, 0, 0] for batch in train_batches(split, config(16), epoch=epoch)])
+        for epoch in (0, 1)
+    )
+    for order in (first, second):
+        assert len(set(order[:16] // 20)) == 8
+        assert np.abs(np.diff(order.astype(int)) == 1).mean() < 0.1
+    assert np.abs(first.astype(int) - second).mean() > 20
+
+
+def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
+    devices, data = logical_cpus(1), manifest.load(numbered)
+    chosen = input_pipeline.plan_inputs(config(), data, devices, splits=("train", "validation"))
+    assert (chosen.cache, chosen.engine) == ("memory", "host")
+    assert chosen.notes[0].startswith("pictures kept in memory: 0.1 MB decoded, ")
+    asked = config().model_copy(update={"data": DataConfig(cache="device")})
+    assert input_pipeline.plan_inputs(asked, data, devices, splits=("train",)).engine == "device"
+
+
+def test_the_hosts_engine_is_refused_for_pictures_on_the_device(numbered, logical_cpus):
+    asked = Config(data=DataConfig(cache="device"), augment=AugmentConfig(engine="host"))
+    with pytest.raises(ConfigError, match=r"augment\.engine is host, but data.cache is device"):
+        input_pipeline.plan_inputs(asked, manifest.load(numbered), logical_cpus(1), splits=("train",))
+
+
+def read_jpegs(split, positions):
+    return reader.read_jpegs(split.paths, split.encoding, split.image_size, positions)
+
+
 def test_pictures_reach_the_batch_as_they_were_drawn(face_records):
     split = open_split(face_records, "validation", "memory")
-    stored = input_pipeline.read_jpegs(split, range(split.num_examples))
+    stored = read_jpegs(split, range(split.num_examples))
     for index, (name, _) in stored.items():
         number, happy = int(name[-6:-4]), name.startswith("happy")
         drawn = draw_face(number + (0 if happy else 1000), happy=happy)
         small = drawn.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
-        assert np.abs(split.images.numpy()[index] - small).mean() < 6
-        assert split.labels.numpy()[index] == (0 if happy else 1)
+        assert np.abs(split.images[index] - small).mean() < 6
+        assert split.labels[index] == (0 if happy else 1)
 
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])
@@ -123,8 +280,8 @@ def test_lossless_records_reach_the_batch_to_the_pixel(faces, tmp_path, encoding
     done = run_command("build_records", "--images", faces, "--records", tmp_path / "records", *flags)
     assert done.returncode == 0, done.stderr
     split = open_split(tmp_path / "records", "validation", cache)
-    named = input_pipeline.read_jpegs(split, range(split.num_examples))
-    for index, batch in enumerate(read(input_pipeline.make_eval_batches(split, 1))):
+    named = read_jpegs(split, range(split.num_examples))
+    for index, batch in enumerate(read(input_pipeline.eval_batches(split, 1))):
         name, jpeg = named[index]
         label, number = name.split("/")[0], int(name[-6:-4])
         drawn = draw_face(1000 * (label == "sad") + number, happy=label == "happy")

@@ -1,0 +1,121 @@
+"""Which example comes when: arithmetic of seed, epoch, batch size and share, without a pixel.
+
+A global batch is the `batch_size` examples of one step, over all replicas of all workers. What is in it follows from
+the seed, the epoch and the step, and not from how many share it: replica r of R has the r-th R-th of its positions.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_MOST_STREAMS = 8  # shards read at a time
+
+
+@dataclass(frozen=True)
+class Share:
+    """The replicas of a global batch that one process feeds: `count` of `total`, from replica `first` on."""
+
+    first: int = 0
+    count: int = 1
+    total: int = 1
+
+    def bounds(self, batch_size: int) -> tuple[int, int]:
+        """Returns the first position of the share in a global batch, and the one after its last."""
+        each = batch_size // self.total
+        return self.first * each, (self.first + self.count) * each
+
+    def take(self, table: np.ndarray) -> np.ndarray:
+        """Returns the share of a table [steps, batch_size, …], a row for each replica: [steps * count, each, …]."""
+        start, stop = self.bounds(table.shape[1])
+        return table[:, start:stop].reshape(-1, table.shape[1] // self.total, *table.shape[2:])
+
+
+def count_steps(num_examples: int, batch_size: int) -> int:
+    """Steps an epoch has, the last one included whose batch is filled up."""
+    return -(-num_examples // batch_size)
+
+
+def draw_permutation(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of the examples in an epoch: int64 [num_examples], every one of all orders as likely."""
+    return np.random.default_rng([seed, epoch]).permutation(num_examples)
+
+
+def lay_out(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Deals an order into batches; the last one is filled up with the first examples again, which weigh nothing.
+
+    Returns:
+      indices: int64 [steps, batch_size], the examples.
+      weights: float32 [steps, batch_size], 1/n for the n examples of a step that count, so that a sum is their mean.
+    """
+    num_steps = count_steps(len(order), batch_size)
+    positions = np.arange(num_steps * batch_size).reshape(num_steps, batch_size)
+    return order[positions % len(order)], _weigh(positions < len(order))
+
+
+def _weigh(counts: np.ndarray) -> np.ndarray:
+    return (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A run of records, read in sequence and shuffled within a window: `num_examples` after `skip` of these files."""
+
+    files: tuple[str, ...]
+    skip: int
+    num_examples: int
+    seed: int
+
+
+def draw_streams(
+    shards: Sequence[tuple[str, int]], batch_size: int, *, seed: int, epoch: int
+) -> tuple[list[Stream], np.ndarray]:
+    """Divides shards in a drawn order into streams, each of which gives the same number of examples to every batch.
+
+    So a worker that feeds a part of each batch reads its streams and not those of others, and no stream ends before
+    another, whatever the shards hold: the streams' lengths differ by one example at most.
+
+    Args:
+      shards: files with the number of examples in each.
+      batch_size: examples of a global batch. The number of streams divides it.
+      seed: of the run.
+      epoch: of the run.
+
+    Returns:
+      streams: stream s gives each batch its positions from s * batch_size / len(streams) on. After its last example it
+        begins anew, with examples that weigh nothing.
+      weights: float32 [steps, batch_size], as of `lay_out`.
+    """
+    random = np.random.default_rng([seed, epoch])
+    drawn = [shards[index] for index in random.permutation(len(shards))]
+    counts = np.array([count for _, count in drawn])
+    total = int(counts.sum())
+    most = min(_MOST_STREAMS, len(shards), total)
+    num_streams = next(count for count in range(most, 0, -1) if batch_size % count == 0)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    streams = []
+    for index in range(num_streams):
+        begin, end = total * index // num_streams, total * (index + 1) // num_streams
+        first, last = np.searchsorted(starts, [begin, end - 1], side="right") - 1
+        files = tuple(file for file, _ in drawn[first : last + 1])
+        streams.append(Stream(files, begin - int(starts[first]), end - begin, int(random.integers(2**31))))
+    each = batch_size // num_streams
+    num_steps = count_steps(total, batch_size)
+    positions = np.arange(num_steps)[:, None] * each + np.arange(batch_size) % each
+    lengths = np.repeat([stream.num_examples for stream in streams], each)
+    return streams, _weigh(positions < lengths)
+
+
+def streams_of(share: Share, num_streams: int, batch_size: int) -> list[tuple[int, int, int]]:
+    """Returns what a share reads of each step: tuples of a stream, its first position in the stream's part, the last+1.
+
+    Where a share ends within a stream's part of the batch, two workers read that stream, and each drops what is not its
+    own.
+    """
+    each = batch_size // num_streams
+    start, stop = share.bounds(batch_size)
+    return [
+        (stream, max(start - stream * each, 0), min(stop - stream * each, each))
+        for stream in range(start // each, math.ceil(stop / each))
+    ]

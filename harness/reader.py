@@ -1,0 +1,98 @@
+"""Reads shards: serialized examples in sequence or in streams, their fields, and the pixels of stored forms.
+
+Which example comes when is the matter of order.py, and what is done with the pixels that of input_pipeline.py.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+
+from harness import manifest, records, remote, stored
+from harness.errors import DataError
+from harness.manifest import Manifest
+from harness.order import Stream
+from harness.remote import Folder, RemotePath
+
+_STORAGE_ERRORS = (
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnauthenticatedError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+_REMOTE_READ_BYTES = 8 << 20  # from s3:// at a time: every read is a round trip, whatever its size
+_SHUFFLE_WINDOW = 512  # serialized examples of each stream, about 30 kB each
+_FIELDS = {records.IMAGE: tf.io.FixedLenFeature([], tf.string), records.LABEL: tf.io.FixedLenFeature([], tf.int64)}
+
+
+@contextmanager
+def damage_named(data: Manifest, folder: Folder) -> Iterator[None]:
+    """Turns TensorFlow's error about a damaged record into one that names the shard, and the storage's into a sentence.
+
+    Raises:
+      DataError: a record could not be read.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        manifest.verify(data, folder)
+        raise DataError(f"a record in {folder} cannot be read: {error.message}") from None
+    except _STORAGE_ERRORS as error:
+        if not isinstance(folder, RemotePath):
+            raise
+        raise remote.explain(folder, error) from None
+
+
+def read_records(paths: Sequence[str]) -> tf.data.Dataset:
+    """Returns the serialized examples of shards, one after another."""
+    is_remote = isinstance(remote.parse(paths[0]), RemotePath)
+    return tf.data.TFRecordDataset(list(paths), buffer_size=_REMOTE_READ_BYTES if is_remote else None)
+
+
+def read_stream(stream: Stream) -> tf.data.Dataset:
+    """Returns the serialized examples of a stream, shuffled within a window; the same ones in every pass."""
+    in_sequence = read_records(stream.files).skip(stream.skip).take(stream.num_examples)
+    return in_sequence.shuffle(_SHUFFLE_WINDOW, seed=stream.seed, reshuffle_each_iteration=False)
+
+
+@tf.autograph.experimental.do_not_convert
+def parse_batch(serialized: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    """Returns the stored forms, string [batch], and labels, int32 [batch], of serialized examples, string [batch]."""
+    fields = tf.io.parse_example(serialized, _FIELDS)
+    return {"stored": fields[records.IMAGE], "label": tf.cast(fields[records.LABEL], tf.int32)}
+
+
+def decode_batch(forms: Sequence[bytes], encoding: str, size: int) -> np.ndarray:
+    """Returns the pixels of stored forms: uint8 [len(forms), size, size, 3]. Threads may do so side by side."""
+    pixels = np.empty((len(forms), size, size, 3), np.uint8)
+    for content, out in zip(forms, pixels):
+        stored.decode_into(content, encoding, out)
+    return pixels
+
+
+def read_pictures(paths: Sequence[str], encoding: str, size: int, num: int) -> np.ndarray:
+    """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
+    fields = [parse_batch(serialized) for serialized in read_records(paths).take(num).batch(num)]
+    return decode_batch(fields[0]["stored"].numpy(), encoding, size)
+
+
+def read_jpegs(
+    paths: Sequence[str], encoding: str, size: int, positions: Sequence[int]
+) -> dict[int, tuple[str, bytes]]:
+    """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
+    fields = {key: tf.io.FixedLenFeature([], tf.string) for key in (records.FILENAME, records.IMAGE)}
+    wanted, found = set(positions), {}
+    for index, serialized in enumerate(read_records(paths)):
+        if index in wanted:
+            example = tf.io.parse_single_example(serialized, fields)
+            content = example[records.IMAGE].numpy()
+            if encoding != "jpeg":
+                content = stored.encode_jpeg(stored.decode(content, encoding, size), 95)
+            found[index] = example[records.FILENAME].numpy().decode(), content
+    return found
