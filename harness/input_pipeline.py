@@ -131,7 +131,7 @@ def open_split(
 
 def _load(split: Split, name: str) -> Split:
     """Decodes all pictures of a split into one array."""
-    images = _empty_aligned((split.num_examples, split.image_size, split.image_size, 3))
+    images = reader.new_pixels(split.num_examples, split.image_size)
     labels = np.empty(split.num_examples, np.int32)
     decode = functools.partial(reader.decode_batch, encoding=split.encoding, size=split.image_size)
 
@@ -157,14 +157,6 @@ def _load(split: Split, name: str) -> Split:
             bar.update(stop - start)
             start = stop
     return replace(split, images=images, labels=labels)
-
-
-def _empty_aligned(shape: tuple[int, ...], alignment: int = 64) -> np.ndarray:
-    """New memory of uint8 that TensorFlow can use as it lies."""
-    size = int(np.prod(shape))
-    buffer = np.empty(size + alignment, np.uint8)
-    start = -buffer.ctypes.data % alignment
-    return buffer[start : start + size].reshape(shape)
 
 
 class Batches:
@@ -224,7 +216,9 @@ def eval_batches(split: Split, batch_size: int, *, share: Share = _EVERYTHING) -
         return _finish(split, _slice(_look_up(split, indices) | {"weight": weights}, 0, share), None, "host")
     start, stop = share.bounds(batch_size)
     records = reader.read_records(split.paths).repeat().take(weights.size).batch(batch_size, drop_remainder=True)
-    serialized = _part(records.map(lambda batch: batch[start:stop]), batch_size, share)
+    if stop - start < batch_size:
+        records = records.map(functools.partial(_cut, start=start, stop=stop))
+    serialized = _part(records, batch_size, share)
     return _finish(split, _slice({"weight": weights}, 0, share), serialized, "host")
 
 
@@ -241,25 +235,18 @@ def _read_streams(
 ) -> tf.data.Dataset:
     """The serialized examples of each replica's batch; of the steps that are left out nothing is decoded."""
     each = batch_size // len(streams)
-    parts = []
-    for index, start, stop in order.streams_of(share, len(streams), batch_size):
-        examples = reader.read_stream(streams[index]).repeat().take(num_steps * each).skip(first_step * each)
-        blocks = examples.batch(each, drop_remainder=True)
-        if stop - start < each:
-            blocks = blocks.map(functools.partial(_cut, start=start, stop=stop))
-        parts.append(blocks.prefetch(_PREFETCHED))
-    joined = parts[0] if len(parts) == 1 else tf.data.Dataset.zip(tuple(parts)).map(_join)
+    first, last = order.streams_of(share, len(streams), batch_size)
+    blocks = reader.read_streams(streams[first:last], each, first=first_step * each, stop=num_steps * each)
+    joined = blocks.batch(each * (last - first), drop_remainder=True)
+    start, stop = (bound - first * each for bound in share.bounds(batch_size))
+    if stop - start < each * (last - first):
+        joined = joined.map(functools.partial(_cut, start=start, stop=stop))
     return _part(joined, batch_size, share)
 
 
 @tf.autograph.experimental.do_not_convert
-def _cut(block: tf.Tensor, *, start: int, stop: int) -> tf.Tensor:
-    return block[start:stop]
-
-
-@tf.autograph.experimental.do_not_convert
-def _join(*parts: tf.Tensor) -> tf.Tensor:
-    return tf.concat(parts, axis=0)
+def _cut(batch: tf.Tensor, *, start: int, stop: int) -> tf.Tensor:
+    return batch[start:stop]
 
 
 def _part(serialized: tf.data.Dataset, batch_size: int, share: Share) -> tf.data.Dataset:
@@ -300,12 +287,13 @@ def _make_pictures(split: Split, applied: tuple[str, ...], row: Batch, serialize
 def _draw_batch(split: Split, applied: tuple[str, ...], source: np.ndarray, *values: np.ndarray) -> np.ndarray:
     """The pixels of a batch: `source` are indices into memory, or stored forms."""
     drawn = dict(zip(applied, values))
-    if split.images is not None:
-        if not drawn:
-            return np.take(split.images, source, axis=0)
-        return augment_host.augment_batch(split.images, source, drawn)
-    pixels = reader.decode_batch(source, split.encoding, split.image_size)
-    return augment_host.augment_batch(pixels, range(len(pixels)), drawn) if drawn else pixels
+    out = reader.new_pixels(len(source), split.image_size)
+    if split.images is None:
+        pixels = reader.decode_batch(source, split.encoding, split.image_size)
+        return augment_host.augment_batch(pixels, range(len(pixels)), drawn, out=out) if drawn else pixels
+    if drawn:
+        return augment_host.augment_batch(split.images, source, drawn, out=out)
+    return np.take(split.images, source, axis=0, out=out, mode="clip")  # other modes copy twice
 
 
 def _map(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

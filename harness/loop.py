@@ -26,6 +26,7 @@ from harness import (
     plots,
     reader,
     report,
+    showing,
     steps,
     tracking,
 )
@@ -42,6 +43,7 @@ from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
 _NUM_MISTAKES = 12  # shown in the report
+_NUM_SHOWN = 16  # training pictures shown before and after augmentation
 _PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
@@ -84,6 +86,9 @@ def train_and_evaluate(
         validation = Batches(validation_split, devices.strategy, lambda share: make(share=share))
         run = _Run(config, workdir, devices, data, trainee, checkpoints, inputs, validation, should_stop)
         with tracking.open_tracker(workdir) as tracker:
+            if config.augment.enabled and not progress.step:
+                tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
+                tracker.write_picture("train", 0, "augmented inputs", tiled)
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
                 run.finish_epoch(progress, tracker, images_per_s)

@@ -144,3 +144,21 @@ def _set_edge_front(model: keras.Model) -> None:
     biases = np.zeros(_NUM_DIRECTIONS + 1, np.float32)
     biases[-1] = _WEAK_EDGE
     model.get_layer("edges").set_weights([kernels, biases])
+
+
+def count_flops(model: keras.Model) -> tuple[int, int]:
+    """Returns the floating-point operations a picture takes: to answer, and in a training step.
+
+    Counted are convolutions and dense layers, two operations for a multiplication and an addition. A training step
+    adds the gradients of their trainable kernels, and those of their inputs after the first trainable layer.
+    """
+    answer = training = 0
+    is_below_trained = False
+    for layer in model.layers:
+        kernels = [weight for weight in layer.weights if "kernel" in weight.name]
+        flops = 2 * sum(math.prod(kernel.shape) for kernel in kernels) * math.prod(layer.output.shape[1:-1])
+        is_trained = any(kernel.trainable for kernel in kernels)
+        answer += flops
+        training += flops * (1 + is_trained + is_below_trained)
+        is_below_trained |= is_trained
+    return answer, training

@@ -4,7 +4,6 @@ A global batch is the `batch_size` examples of one step, over all replicas of al
 the seed, the epoch and the step, and not from how many share it: replica r of R has the r-th R-th of its positions.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,15 +106,12 @@ def draw_streams(
     return streams, _weigh(positions < lengths)
 
 
-def streams_of(share: Share, num_streams: int, batch_size: int) -> list[tuple[int, int, int]]:
-    """Returns what a share reads of each step: tuples of a stream, its first position in the stream's part, the last+1.
+def streams_of(share: Share, num_streams: int, batch_size: int) -> tuple[int, int]:
+    """Returns the streams that a share reads: the first, and the one after the last.
 
-    Where a share ends within a stream's part of the batch, two workers read that stream, and each drops what is not its
-    own.
+    Where a share begins or ends within a stream's part of the batch, two workers read that stream, and each drops what
+    is not its own.
     """
     each = batch_size // num_streams
     start, stop = share.bounds(batch_size)
-    return [
-        (stream, max(start - stream * each, 0), min(stop - stream * each, each))
-        for stream in range(start // each, math.ceil(stop / each))
-    ]
+    return start // each, -(-stop // each)

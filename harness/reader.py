@@ -27,6 +27,7 @@ _STORAGE_ERRORS = (
     tf.errors.UnknownError,
 )
 _REMOTE_READ_BYTES = 8 << 20  # from s3:// at a time: every read is a round trip, whatever its size
+_ALIGNMENT = 64  # bytes; tensors begin at whole cache lines
 _SHUFFLE_WINDOW = 512  # serialized examples of each stream, about 30 kB each
 _FIELDS = {records.IMAGE: tf.io.FixedLenFeature([], tf.string), records.LABEL: tf.io.FixedLenFeature([], tf.int64)}
 
@@ -51,14 +52,38 @@ def damage_named(data: Manifest, folder: Folder) -> Iterator[None]:
 
 def read_records(paths: Sequence[str]) -> tf.data.Dataset:
     """Returns the serialized examples of shards, one after another."""
-    is_remote = isinstance(remote.parse(paths[0]), RemotePath)
-    return tf.data.TFRecordDataset(list(paths), buffer_size=_REMOTE_READ_BYTES if is_remote else None)
+    return tf.data.TFRecordDataset(list(paths), buffer_size=_buffer_bytes(paths))
 
 
-def read_stream(stream: Stream) -> tf.data.Dataset:
-    """Returns the serialized examples of a stream, shuffled within a window; the same ones in every pass."""
-    in_sequence = read_records(stream.files).skip(stream.skip).take(stream.num_examples)
-    return in_sequence.shuffle(_SHUFFLE_WINDOW, seed=stream.seed, reshuffle_each_iteration=False)
+def _buffer_bytes(paths: Sequence[str]) -> int | None:
+    return _REMOTE_READ_BYTES if isinstance(remote.parse(paths[0]), RemotePath) else None
+
+
+def read_streams(streams: Sequence[Stream], block_length: int, *, first: int, stop: int) -> tf.data.Dataset:
+    """Returns serialized examples of each stream in turn, in blocks of so many; of each those from `first` to `stop`.
+
+    Each stream is shuffled within a window, and begins anew in the same order after its last example.
+    """
+    most = max(len(stream.files) for stream in streams)
+    table = {
+        "files": [[*stream.files, *[""] * (most - len(stream.files))] for stream in streams],
+        "num_files": [len(stream.files) for stream in streams],
+        "skip": np.array([stream.skip for stream in streams], np.int64),
+        "num_examples": np.array([stream.num_examples for stream in streams], np.int64),
+        "seed": np.array([stream.seed for stream in streams], np.int64),
+    }
+    buffer_size = _buffer_bytes(streams[0].files)
+
+    @tf.autograph.experimental.do_not_convert
+    def read(row: Mapping[str, tf.Tensor]) -> tf.data.Dataset:
+        files = tf.data.TFRecordDataset(row["files"][: row["num_files"]], buffer_size=buffer_size)
+        examples = files.skip(row["skip"]).take(row["num_examples"])
+        shuffled = examples.shuffle(_SHUFFLE_WINDOW, seed=row["seed"], reshuffle_each_iteration=False)
+        return shuffled.repeat().take(stop).skip(first)
+
+    return tf.data.Dataset.from_tensor_slices(table).interleave(
+        read, cycle_length=len(streams), block_length=block_length, num_parallel_calls=len(streams), deterministic=True
+    )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -68,9 +93,17 @@ def parse_batch(serialized: tf.Tensor) -> Mapping[str, tf.Tensor]:
     return {"stored": fields[records.IMAGE], "label": tf.cast(fields[records.LABEL], tf.int32)}
 
 
+def new_pixels(num: int, size: int) -> np.ndarray:
+    """Returns new memory for pixels, uint8 [num, size, size, 3], that TensorFlow takes over without a copy."""
+    num_bytes = num * size * size * 3
+    buffer = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[start : start + num_bytes].reshape(num, size, size, 3)
+
+
 def decode_batch(forms: Sequence[bytes], encoding: str, size: int) -> np.ndarray:
     """Returns the pixels of stored forms: uint8 [len(forms), size, size, 3]. Threads may do so side by side."""
-    pixels = np.empty((len(forms), size, size, 3), np.uint8)
+    pixels = new_pixels(len(forms), size)
     for content, out in zip(forms, pixels):
         stored.decode_into(content, encoding, out)
     return pixels

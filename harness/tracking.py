@@ -1,8 +1,9 @@
-"""TensorBoard event files of one run: scalars for each split, and its hyperparameters."""
+"""TensorBoard event files of one run: scalars and pictures for each split, and its hyperparameters."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
@@ -13,7 +14,7 @@ SPLITS = ("train", "validation")
 
 
 class Tracker:
-    """Writes scalars to the run folder's `train` and `validation`."""
+    """Writes scalars and pictures to the run folder's `train` and `validation`."""
 
     def __init__(self, workdir: Workdir) -> None:
         self._writers = {split: tf.summary.create_file_writer(str(workdir.events(split))) for split in SPLITS}
@@ -23,6 +24,12 @@ class Tracker:
         with self._writers[split].as_default():
             for tag, value in scalars.items():
                 tf.summary.scalar(tag, value, step=step)
+        self._writers[split].flush()
+
+    def write_picture(self, split: str, step: int, tag: str, pixels: np.ndarray) -> None:
+        """Writes one picture, uint8 [H, W, 3]."""
+        with self._writers[split].as_default():
+            tf.summary.image(tag, pixels[None], step=step)
         self._writers[split].flush()
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = tuple(
     set(names.split())
     for names in (
-        "errors quiet",
+        "errors quiet verdict",
         "alignment containers files fingerprints measures memory order page remote shortcuts tables",
         "near_copies records",
         "config findings grouping manifest split workdir",
@@ -17,10 +17,11 @@ FLOORS = tuple(
         "transforms workers",
         "data_report export plots reader report sources steps",
         "cleaner input_pipeline shards thumbnails",
-        "loop plan",
+        "plan showing",
+        "loop throughput",
         "outcome survey",
         "builder",
-        "build_records evaluate predict train tune",
+        "bench build_records evaluate predict train tune",
     )
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -99,3 +99,21 @@ def test_the_residual_network_sees_shape_and_no_colour(tmp_path):
     model.save(tmp_path / "model.h5")
     reread = keras.models.load_model(tmp_path / "model.h5", compile=False)
     np.testing.assert_allclose(reread(grey), model(grey), atol=1e-6)
+
+
+def test_the_arithmetic_of_the_cnn_is_counted():
+    """By hand: 3x3x3x16 at 254x254, 3x3x16x32 at 125x125, 3x3x32x16 at 60x60, 14400x256, 256x1; two for each."""
+    answer = 2 * (432 * 254**2 + 4608 * 125**2 + 4608 * 60**2 + 14400 * 256 + 256)
+    first = 2 * 432 * 254**2  # has no gradient to hand down
+    assert models.count_flops(build()) == (
+        answer,
+        3 * answer - first,
+    )
+
+
+def test_kernels_that_are_not_trained_are_counted_once():
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, trainable=False), keras.layers.Dense(2)]
+    )
+    frozen, trained = 2 * 27 * 4 * 36, 2 * 4 * 2 * 36
+    assert models.count_flops(model) == (frozen + trained, frozen + 2 * trained)

@@ -92,20 +92,20 @@ def test_eight_equal_shards_are_eight_streams():
     assert weights.shape == (5, 16)
 
 
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))
-def test_workers_read_disjoint_parts_of_the_streams(num_streams, width, num_workers):
-    batch_size = num_streams * width * num_workers
-    parts = [order.streams_of(Share(worker, 1, num_workers), num_streams, batch_size) for worker in range(num_workers)]
-    each = batch_size // num_streams
-    read = [stream * each + place for part in parts for stream, start, stop in part for place in range(start, stop)]
-    assert read == list(range(batch_size))
-
-
-def test_two_workers_read_half_of_the_streams_each():
-    assert order.streams_of(Share(0, 1, 2), 8, 16) == [(stream, 0, 2) for stream in range(4)]
-    assert order.streams_of(Share(1, 1, 2), 8, 16) == [(stream, 0, 2) for stream in range(4, 8)]
+def test_workers_read_streams_of_their_own_where_those_divide():
+    assert [order.streams_of(Share(worker, 1, 2), 8, 16) for worker in range(2)] == [(0, 4), (4, 8)]
+    assert [order.streams_of(Share(worker, 2, 8), 8, 16) for worker in (0, 2, 4, 6)] == [(0, 2), (2, 4), (4, 6), (6, 8)]
 
 
 def test_a_stream_between_two_workers_is_read_by_both():
-    assert order.streams_of(Share(0, 1, 2), 3, 6) == [(0, 0, 2), (1, 0, 1)]
-    assert order.streams_of(Share(1, 1, 2), 3, 6) == [(1, 1, 2), (2, 0, 2)]
+    assert [order.streams_of(Share(worker, 1, 2), 3, 6) for worker in range(2)] == [(0, 2), (1, 3)]
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))
+def test_the_streams_of_a_share_cover_its_part_of_the_batch_and_no_more(num_streams, width, num_workers):
+    batch_size = num_streams * width * num_workers
+    each = batch_size // num_streams
+    for worker in range(num_workers):
+        start, stop = Share(worker, 1, num_workers).bounds(batch_size)
+        first, last = order.streams_of(Share(worker, 1, num_workers), num_streams, batch_size)
+        assert first * each <= start < (first + 1) * each and (last - 1) * each < stop <= last * each

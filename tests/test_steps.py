@@ -1,13 +1,16 @@
 """The training step: what it does to pictures and loss that a batch asks for."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import draw_face
 
-from harness import augment_device, manifest, steps
-from harness.config import AugmentConfig, Config, ModelConfig
+from harness import augment_device, input_pipeline, manifest, steps
+from harness.config import AugmentConfig, Config, ModelConfig, TrainConfig
 from harness.distribute import Devices
+from harness.input_pipeline import Batches
 from harness.transforms import draw_transforms
 
 WITHOUT_DROPOUT = ModelConfig(widths=(4, 8, 4), dense_units=16, dropout=0.0, dense_dropout=0.0)
@@ -56,3 +59,23 @@ def test_pictures_with_transforms_are_augmented_in_the_step(trainee, batch):
     own, others = nats[range(3), [0, 1, 1]], nats[range(3), [1, 0, 0]]
     loss = trainee.train_step({**batch, **{name: tf.constant(values) for name, values in drawn.items()}}).numpy()[0]
     assert loss == pytest.approx((mix[:3] * own + (1 - mix[:3]) * others).sum(), rel=1e-4)
+
+
+def test_pictures_on_the_device_are_looked_up_there(trainee, batch):
+    kept = {"pixels": batch["image"][::-1], "index": tf.constant([3, 2, 1, 0], tf.int64)}
+    elsewhere = {name: value for name, value in batch.items() if name != "image"}
+    assert np.array_equal(chances(trainee, {**elsewhere, **kept}), chances(trainee, batch))
+
+
+@pytest.mark.parametrize("cache", ["memory", "none", "device"])
+def test_steps_are_traced_once_however_many_epochs(face_records, cache):
+    data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32", ())
+    config = Config(model=WITHOUT_DROPOUT, train=TrainConfig(batch_size=5))
+    trainee = steps.make_trainee(config, devices, data)
+    split = input_pipeline.open_split(data, face_records, "train", cache=cache, devices=devices)
+    engine = "device" if cache == "device" else "host"
+    for epoch, first_step in ((0, 0), (1, 0), (2, 1)):
+        make = partial(input_pipeline.train_batches, split, config, engine=engine, epoch=epoch, first_step=first_step)
+        for batch in Batches(split, devices.strategy, lambda share, make=make: make(share=share)):
+            trainee.train_step(batch)
+    assert trainee.train_step.experimental_get_tracing_count() == 1

@@ -203,13 +203,14 @@ def test_a_stopped_run_ends_as_if_it_had_never_stopped(face_records, whole_run, 
 
 
 @pytest.mark.slow
-def test_a_killed_run_that_streams_goes_on_and_ends_the_same(face_records, tmp_path):
+@pytest.mark.parametrize("cache", ["none", "device"])
+def test_a_killed_run_goes_on_and_ends_the_same_wherever_pictures_are_kept(face_records, tmp_path, cache):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert train(face_records, whole, *STOPPABLE, "--data.cache", "none").returncode == 0
-    process = start_training(face_records, killed, "--data.cache", "none")
+    assert train(face_records, whole, *STOPPABLE, "--data.cache", cache).returncode == 0
+    process = start_training(face_records, killed, "--data.cache", cache)
     process.kill()
     process.wait()
-    done = train(face_records, killed, *STOPPABLE, "--data.cache", "none")
+    done = train(face_records, killed, *STOPPABLE, "--data.cache", cache)
     assert done.returncode == 0 and "going on at epoch" in done.stderr
     assert_same_state(final_state(killed), final_state(whole))
 
@@ -315,10 +316,12 @@ def test_tensorboard_shows_the_run(smoke_run):
     )
     try:
         tags = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/scalars/tags", "smoke/validation", timeout_s=60)
+        shown = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/images/tags", "smoke/train", timeout_s=60)
     finally:
         server.terminate()
         server.wait(timeout=20)
     assert set(tags["smoke/train"]) == {"loss", "accuracy", "lr", "images_per_s"}
+    assert set(shown["smoke/train"]) == {"augmented inputs"}
     assert set(tags["smoke/validation"]) >= {"loss", "accuracy"}
 
 

@@ -1,0 +1,99 @@
+"""python -m harness.bench: how fast a training is on this machine, why, and what to change."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import cli, files, manifest
+from harness.config import Config
+from harness.errors import ExitCode
+from harness.tables import format_table
+
+log = logging.getLogger("harness")
+DESCRIPTION = """\
+Measures a training on this machine for half a minute: the input alone, the steps alone, both together. Says which of
+the two is slow, and what a changed setting would gain, tried on the spot. Takes the flags of a training; writes nothing
+but the files that are asked for.
+
+  python -m harness.bench --config configs/emotion_cnn.yaml
+  python -m harness.bench --data.cache none --plot bench.png       with a picture of the rates
+  python -m harness.bench --show-augmentation augmented.png        what training pictures look like
+"""
+_SHOWN = 16  # pictures of --show-augmentation
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    sections = ("data", "augment", "model", "optim", "train", "runtime")
+    parser = cli.make_parser("bench", DESCRIPTION, sections=sections, seed="train.seed")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the rates as bars, a PNG")
+    parser.add_argument(
+        "--show-augmentation", type=Path, metavar="FILE", help="write pictures before and after augmentation, a PNG"
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="least time for one measurement (default: 3)")
+    arguments = parser.parse_args(argv)
+    config, _ = cli.read_config(arguments)
+    cli.start_logging(quiet=arguments.quiet)
+    folder = config.data.records_folder
+    data = manifest.load(folder)
+    data.shard_paths(folder, "train")
+    cli.import_tensorflow()
+    from harness import distribute, input_pipeline, reader, showing, throughput
+    from harness.throughput import Subject
+
+    devices = distribute.make_devices(config)
+    inputs = input_pipeline.plan_inputs(config, data, devices, splits=("train", "validation"))
+    for note in (*devices.notes, *inputs.notes):
+        log.info("%s", note)
+    with reader.damage_named(data, folder):
+        split = input_pipeline.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
+        if arguments.show_augmentation:
+            files.write_bytes(arguments.show_augmentation, showing.draw_augmentation(split, config, inputs, _SHOWN))
+            print(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")
+            return ExitCode.DONE
+        found = throughput.measure(Subject(config, data, devices, split, inputs, arguments.seconds))
+    if arguments.plot:
+        from harness import plots
+
+        files.write_bytes(arguments.plot, plots.draw_rates(found.rates, title=_title(config, found)))
+    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(config, found))
+    return ExitCode.DONE
+
+
+def _title(config: Config, found) -> str:
+    return f"{config.model.name} on {' '.join(found.devices)}, {found.precision}, batch {config.train.batch_size}"
+
+
+def describe(config: Config, found) -> str:
+    """Returns the figures and the verdict as text for a person."""
+    rates = found.rates
+    rows = [["", "images/s", "CPU ms an image"]]
+    for name, rate in (("input alone", rates.input), ("steps alone", rates.compute), ("both", rates.overlapped)):
+        rows.append([name, f"{rate.images_per_s:,.0f}", f"{rate.cpu_ms:.2f}"])
+    device = "" if found.peak_device_bytes is None else f", {found.peak_device_bytes / 1e9:.1f} GB on the GPU"
+    reached = rates.overlapped.images_per_s * found.training_flops
+    kept = {"device": "kept on the device", "memory": "kept in memory", "none": "streamed from the records"}[
+        found.cache
+    ]
+    augmented = f", augmented on the {found.engine}" if config.augment.enabled else ""
+    return "\n".join(
+        [
+            f"{_title(config, found)}; pictures {kept}{augmented}",
+            "",
+            format_table(rows),
+            "",
+            f"waiting for input: {rates.wait_share:.1%} of the time",
+            f"memory: {found.peak_memory_bytes / 1e9:.1f} GB at most{device}",
+            f"arithmetic: {found.training_flops / 1e6:,.0f} MFLOP an image; {reached / found.peak_flops:.0%} of the "
+            f"{found.peak_flops / 1e9:,.0f} GFLOP/s that large matrix products reach here",
+            "",
+            *found.verdict,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

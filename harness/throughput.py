@@ -1,0 +1,210 @@
+"""Measures how fast a training is and its parts are: input alone, steps alone, both, and what the device can do."""
+
+import itertools
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import tensorflow as tf
+
+from harness import input_pipeline, models, steps
+from harness.config import Config
+from harness.distribute import Devices
+from harness.errors import HarnessError
+from harness.input_pipeline import Batch, Batches, Inputs, Split
+from harness.manifest import Manifest
+from harness.verdict import Rate, Rates, Trial, judge
+
+log = logging.getLogger("harness")
+_WARM_UP = 2  # batches and steps that are left out: the first are traced, and find empty buffers
+_MIN_BLOCKS = 2
+_BLOCK = 4  # steps between two looks at the clock; a GPU is not waited for after every one
+_MATRIX_SIDE = 2048
+_MATRIX_PRODUCTS = 4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, and for how long at least."""
+
+    config: Config
+    data: Manifest
+    devices: Devices
+    split: Split
+    inputs: Inputs
+    seconds: float
+
+    def with_settings(self, **settings: object) -> "Subject":
+        """Returns the subject with other settings of sections, such as train={"batch_size": 32}."""
+        sections = {name: getattr(self.config, name).model_copy(update=values) for name, values in settings.items()}
+        return replace(self, config=self.config.model_copy(update=sections))
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """All that was measured of a training, what it was measured with, and the verdict."""
+
+    devices: tuple[str, ...]
+    precision: str
+    cache: str
+    engine: str
+    rates: Rates
+    answer_flops: int
+    training_flops: int
+    peak_flops: float  # a second
+    peak_memory_bytes: int
+    peak_device_bytes: int | None
+    input_trials: tuple[Trial, ...]
+    compute_trials: tuple[Trial, ...]
+    verdict: tuple[str, ...]
+
+
+def measure(subject: Subject) -> Throughput:
+    """Measures a training as it is set, and then what changed settings would gain on the side that is slow."""
+    log.info("measuring the input")
+    taken = measure_input(subject)
+    log.info("measuring the steps")
+    computed, trainee = measure_compute(subject)
+    log.info("measuring both")
+    overlapped, wait_share = measure_overlapped(subject, trainee)
+    rates = Rates(taken, computed, overlapped, wait_share)
+    peak_memory, peak_device = _peak_memory_bytes(), _peak_device_bytes(subject.devices)
+    input_trials = tuple(_try_inputs(subject)) if rates.is_input_bound else ()
+    compute_trials = () if rates.is_input_bound else tuple(_try_computes(subject))
+    answer_flops, training_flops = models.count_flops(trainee.model)
+    return Throughput(
+        devices=subject.devices.names,
+        precision=subject.devices.precision,
+        cache=subject.inputs.cache,
+        engine=subject.inputs.engine,
+        rates=rates,
+        answer_flops=answer_flops,
+        training_flops=training_flops,
+        peak_flops=measure_peak_flops(subject.devices),
+        peak_memory_bytes=peak_memory,
+        peak_device_bytes=peak_device,
+        input_trials=input_trials,
+        compute_trials=compute_trials,
+        verdict=judge(rates, inputs=input_trials, computes=compute_trials),
+    )
+
+
+def measure_input(subject: Subject) -> Rate:
+    """Returns the rate at which batches come when nothing uses them."""
+    batches = _endless_batches(subject)
+    return _time(lambda: next(batches)["weight"], subject)
+
+
+def measure_compute(subject: Subject) -> tuple[Rate, steps.Trainee]:
+    """Returns the rate of steps that get the same batch again and again, and what was trained."""
+    trainee = steps.make_trainee(subject.config, subject.devices, subject.data)
+    batch = next(_endless_batches(subject))
+    return _time(lambda: trainee.train_step(batch), subject), trainee
+
+
+def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, float]:
+    """Returns the rate of training as it is, and the share of the time that it waited for batches."""
+    batches, waits_s = _endless_batches(subject), []
+
+    def step() -> tf.Tensor:
+        started = time.perf_counter()
+        batch = next(batches)
+        waits_s.append(time.perf_counter() - started)
+        return trainee.train_step(batch)
+
+    rate = _time(step, subject)
+    waits_s = waits_s[_WARM_UP:]
+    return rate, sum(waits_s) * rate.images_per_s / (len(waits_s) * subject.config.train.batch_size)
+
+
+def _endless_batches(subject: Subject) -> Iterator[Batch]:
+    """The batches of one epoch after another."""
+    split = subject.split
+    for epoch in itertools.count():
+        make = partial(input_pipeline.train_batches, split, subject.config, engine=subject.inputs.engine, epoch=epoch)
+        yield from Batches(split, subject.devices.strategy, lambda share, make=make: make(share=share))
+
+
+def _time(work: Callable[[], object], subject: Subject) -> Rate:
+    """The rate of what handles a batch, and hands out a tensor that is there once the work is done."""
+
+    def finish(promise: object) -> None:
+        for part in subject.devices.strategy.experimental_local_results(promise):
+            part.numpy()
+
+    for _ in range(_WARM_UP):
+        finish(work())
+    started, cpu_started, num_blocks = time.perf_counter(), time.process_time(), 0
+    while num_blocks < _MIN_BLOCKS or time.perf_counter() - started < subject.seconds:
+        for _ in range(_BLOCK):
+            promise = work()
+        finish(promise)
+        num_blocks += 1
+    num_images = num_blocks * _BLOCK * subject.config.train.batch_size
+    return Rate(num_images / (time.perf_counter() - started), 1000 * (time.process_time() - cpu_started) / num_images)
+
+
+def _try_inputs(subject: Subject) -> Iterator[Trial]:
+    """Keeps the pictures elsewhere, as far as they fit."""
+    for cache in ("memory", "device"):
+        if cache == subject.inputs.cache or (cache == "device" and not subject.devices.is_gpu):
+            continue
+        changed = subject.with_settings(data={"cache": cache})
+        config, data, devices = changed.config, changed.data, changed.devices
+        try:
+            inputs = input_pipeline.plan_inputs(config, data, devices, splits=("train", "validation"))
+        except HarnessError as error:
+            log.info("not tried: %s", error)
+            continue
+        log.info("trying --data.cache %s", cache)
+        split = input_pipeline.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
+        rate = measure_input(replace(changed, inputs=inputs, split=split))
+        yield Trial(f"--data.cache {cache}", rate.images_per_s)
+
+
+def _try_computes(subject: Subject) -> Iterator[Trial]:
+    """Computes with fewer bits, and with more pictures a step."""
+    trials = {}
+    if subject.devices.precision == "float32":
+        devices = replace(subject.devices, precision="mixed_bfloat16")
+        trials["--train.precision mixed_bfloat16"] = replace(subject, devices=devices)
+    batch_size = 2 * subject.config.train.batch_size
+    if batch_size <= subject.split.num_examples:
+        trials[f"--train.batch_size {batch_size}"] = subject.with_settings(train={"batch_size": batch_size})
+    for flag, changed in trials.items():
+        log.info("trying %s", flag)
+        yield Trial(flag, measure_compute(changed)[0].images_per_s)
+
+
+def measure_peak_flops(devices: Devices) -> float:
+    """Returns the floating-point operations a second that large matrix products reach on all devices together."""
+    dtype = {"float32": tf.float32, "mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}[devices.precision]
+    with tf.device(devices.names[0]):
+        matrix = tf.cast(tf.random.stateless_uniform([_MATRIX_SIDE, _MATRIX_SIDE], (0, 0)) / _MATRIX_SIDE, dtype)
+
+        @tf.function
+        def multiply(product: tf.Tensor) -> tf.Tensor:
+            for _ in range(_MATRIX_PRODUCTS):
+                product = product @ matrix
+            return product
+
+        multiply(matrix).numpy()
+        best_s = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            multiply(matrix).numpy()
+            best_s = min(best_s, time.perf_counter() - started)
+    num_devices = devices.num_replicas if devices.is_gpu else 1  # logical CPUs share the same cores
+    return num_devices * _MATRIX_PRODUCTS * 2 * _MATRIX_SIDE**3 / best_s
+
+
+def _peak_memory_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _peak_device_bytes(devices: Devices) -> int | None:
+    """The most memory TensorFlow has had at once on the first GPU; None on CPUs."""
+    return tf.config.experimental.get_memory_info(devices.names[0][1:].upper())["peak"] if devices.is_gpu else None
