@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     from harness.throughput import Subject
 
     devices = distribute.make_devices(config)
-    inputs = input_pipeline.plan_inputs(config, data, devices, splits=("train", "validation"))
+    inputs = input_pipeline.plan_inputs(config, data, devices)
     for note in (*devices.notes, *inputs.notes):
         log.info("%s", note)
     with reader.damage_named(data, folder):

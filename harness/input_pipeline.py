@@ -26,13 +26,14 @@ from tqdm import tqdm
 from harness import augment_host, memory, order, reader, transforms
 from harness.config import Config
 from harness.distribute import Devices
-from harness.errors import ConfigError
+from harness.errors import ConfigError, MemoryLimitError
 from harness.manifest import Manifest
 from harness.order import Share
 from harness.remote import Folder
 
 log = logging.getLogger("harness")
 Batch = Mapping[str, tf.Tensor]
+KEPT_SPLITS = ("train", "validation")
 _EVERYTHING = Share()
 _APPLIED_ON_HOST = ("warp", "colour", "erase", "mix")
 _PREFETCHED = 2  # batches ready beside those that are being made
@@ -47,6 +48,10 @@ class Inputs:
     cache: memory.Mode
     engine: str  # "host" or "device"
     notes: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, object]:
+        """Returns what is in force as plain values."""
+        return {"cache": self.cache, "engine": self.engine}
 
 
 @dataclass(frozen=True)
@@ -71,35 +76,58 @@ class Split:
         return order.count_steps(self.num_examples, batch_size)
 
 
-def plan_inputs(config: Config, data: Manifest, devices: Devices, *, splits: tuple[str, ...]) -> Inputs:
+def plan_inputs(
+    config: Config, data: Manifest, devices: Devices, *, earlier: Mapping[str, object] | None = None
+) -> Inputs:
     """Decides from measured sizes and free memory where pictures are kept, and which engine augments them.
+
+    Args:
+      config: its sections `data` and `augment` are used.
+      data: the records; the training and the validation split are kept together.
+      devices: where to train.
+      earlier: what `describe` returned when the run was started, if it goes on: where that was decided here, it is
+        decided alike, since streamed pictures come in another order, and another engine rounds otherwise.
 
     Raises:
       ConfigError: the host's engine is asked for with pictures that never leave the device.
       MemoryLimitError: the pictures shall be kept where they do not fit.
     """
+    earlier = earlier or {}
+    cache, engine = config.data.cache, config.augment.engine
+    if engine == "host" and cache == "device":
+        raise ConfigError(
+            "augment.engine is host, but data.cache is device: pictures that are kept on the device are augmented "
+            "there. Use --data.cache memory, or --augment.engine auto."
+        )
+    notes = []
+    if cache == "auto" and "cache" in earlier:
+        try:
+            placement = _place(str(earlier["cache"]), data, devices)
+        except MemoryLimitError as error:
+            notes.append(f"the run goes on, but not to the same bits: {error}")
+            placement = _place("auto", data, devices)
+    else:
+        placement = _place(cache, data, devices)
+    mode = placement.mode
+    if engine == "auto":
+        engine = earlier.get("engine") or ("device" if devices.is_gpu or mode == "device" else "host")
+    if engine == "host" and mode == "device":
+        mode = "memory"
+    cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
+    return Inputs(mode, str(engine), (*notes, placement.reason))
+
+
+def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:
     free = memory.measure_free()
-    placement = memory.place(
-        config.data.cache,
-        need_bytes=sum(data.splits[name].num_examples for name in splits) * data.image_size**2 * 3,
+    return memory.place(
+        asked,
+        need_bytes=sum(data.splits[name].num_examples for name in KEPT_SPLITS) * data.image_size**2 * 3,
         free_bytes=free.num_bytes,
         device_free_bytes=devices.free_bytes(),
         has_gpu=devices.is_gpu,
         num_replicas=devices.num_replicas,
         limit=free.limit,
     )
-    mode, engine = placement.mode, config.augment.engine
-    if engine == "host" and mode == "device":
-        if config.data.cache == "device":
-            raise ConfigError(
-                "augment.engine is host, but data.cache is device: pictures that are kept on the device are augmented "
-                "there. Use --data.cache memory, or --augment.engine auto."
-            )
-        mode = "memory"
-    cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
-    if engine == "auto":
-        engine = "device" if devices.is_gpu or mode == "device" else "host"
-    return Inputs(mode, engine, (placement.reason,))
 
 
 def open_split(

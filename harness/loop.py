@@ -48,7 +48,12 @@ _PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
 def train_and_evaluate(
-    config: Config, workdir: Workdir, devices: Devices, *, should_stop: Callable[[], str | None] = lambda: None
+    config: Config,
+    workdir: Workdir,
+    devices: Devices,
+    inputs: Inputs,
+    *,
+    should_stop: Callable[[], str | None] = lambda: None,
 ) -> Metrics:
     """Trains from the latest checkpoint, or from scratch, to the last epoch or early stopping, and writes all results.
 
@@ -56,6 +61,7 @@ def train_and_evaluate(
       config: the resolved config.
       workdir: the run folder; the caller has checked that it belongs to this config and data.
       devices: where to train.
+      inputs: where pictures are kept, and which engine augments them.
       should_stop: asked after every step; a reason ends the run after a save.
 
     Returns:
@@ -68,13 +74,10 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    inputs = input_pipeline.plan_inputs(config, data, devices, splits=("train", "validation"))
-    for note in inputs.notes:
-        log.info("%s", note)
     with reader.damage_named(data, folder):
         train_split, validation_split = (
             input_pipeline.open_split(data, folder, name, cache=inputs.cache, devices=devices)
-            for name in ("train", "validation")
+            for name in input_pipeline.KEPT_SPLITS
         )
         trainee = steps.make_trainee(config, devices, data)
         checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))

@@ -79,6 +79,14 @@ def claim(workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping
         ) from None
 
 
+def read_in_force(workdir: Workdir) -> dict[str, object]:
+    """Returns what `claim` was told is in force when the run was started; nothing if it was not."""
+    try:
+        return dict(json.loads(workdir.environment.read_text(encoding="utf-8"))["in_force"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def load_config(workdir: Workdir) -> Config:
     """Returns the config a run was started with.
 

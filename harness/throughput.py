@@ -155,7 +155,7 @@ def _try_inputs(subject: Subject) -> Iterator[Trial]:
         changed = subject.with_settings(data={"cache": cache})
         config, data, devices = changed.config, changed.data, changed.devices
         try:
-            inputs = input_pipeline.plan_inputs(config, data, devices, splits=("train", "validation"))
+            inputs = input_pipeline.plan_inputs(config, data, devices)
         except HarnessError as error:
             log.info("not tried: %s", error)
             continue

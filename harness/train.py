@@ -50,18 +50,19 @@ def _train(config: Config, should_stop: Callable[[], str | None]) -> int:
         _report(workdir)
         return ExitCode.DONE
     cli.import_tensorflow()
-    from harness import distribute, loop
+    from harness import distribute, input_pipeline, loop
 
     devices = distribute.make_devices(config)
-    run_folder.claim(workdir, config, data, in_force=devices.describe())
-    _announce(config, data, devices)
-    loop.train_and_evaluate(config, workdir, devices, should_stop=should_stop)
+    inputs = input_pipeline.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
+    run_folder.claim(workdir, config, data, in_force=devices.describe() | inputs.describe())
+    _announce(config, data, devices, inputs)
+    loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
     _report(workdir)
     return ExitCode.DONE
 
 
-def _announce(config: Config, data: manifest.Manifest, devices) -> None:
-    for note in devices.notes:
+def _announce(config: Config, data: manifest.Manifest, devices, inputs) -> None:
+    for note in (*devices.notes, *inputs.notes):
         log.info("%s", note)
     log.info(
         "%s on %s, %s, batch %d: %d pictures to train on, %d to validate, %s; run folder %s",

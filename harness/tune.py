@@ -106,7 +106,7 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     import keras
     import keras_tuner
 
-    from harness import distribute, loop
+    from harness import distribute, input_pipeline, loop
 
     devices = distribute.make_devices(config)
     for note in devices.notes:
@@ -131,9 +131,10 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             workdir = Workdir(config.tune.folder / "trials" / trial.trial_id)
             log.info("trial %s: %s", trial.trial_id, _show(trial.hyperparameters.values))
             run_folder.check(workdir, trial_config, data)
-            run_folder.claim(workdir, trial_config, data, in_force=devices.describe())
+            inputs = input_pipeline.plan_inputs(trial_config, data, devices, earlier=run_folder.read_in_force(workdir))
+            run_folder.claim(workdir, trial_config, data, in_force=devices.describe() | inputs.describe())
             keras.backend.clear_session()
-            found = loop.train_and_evaluate(trial_config, workdir, devices, should_stop=should_stop)
+            found = loop.train_and_evaluate(trial_config, workdir, devices, inputs, should_stop=should_stop)
             if not math.isfinite(found.loss):
                 raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")
             return {"val_loss": found.loss, "val_accuracy": found.accuracy}

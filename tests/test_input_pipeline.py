@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from harness import augment_host, input_pipeline, manifest, reader, records
 from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
 from harness.distribute import Devices
-from harness.errors import ConfigError
+from harness.errors import ConfigError, MemoryLimitError
 from harness.input_pipeline import Batches, Split
 from harness.order import Share
 from harness.transforms import draw_transforms
@@ -218,12 +219,13 @@ def test_any_division_into_shards_counts_every_example_once(counts, batch_size, 
         )
 
 
-def write_raw_shards(folder, counts) -> tuple[tuple[str, int], ...]:
-    """Shards of so many pictures of 2x2 pixels, whose value counts them."""
+def write_raw_shards(folder, counts, damaged=()) -> tuple[tuple[str, int], ...]:
+    """Shards of so many pictures of 2x2 pixels, whose value counts them; damaged ones lack most of their bytes."""
     values, shards = itertools.count(), []
     for index, count in enumerate(counts):
         path = folder / f"{index}.tfrecord"
-        pictures = [bytes([next(values)] * 12) for _ in range(count)]
+        numbers = list(itertools.islice(values, count))
+        pictures = [bytes([number]) * (1 if number in damaged else 12) for number in numbers]
         fields = [{records.IMAGE: picture, records.LABEL: 0} for picture in pictures]
         records.write_shard(path, [records.encode_example(field) for field in fields])
         shards.append((str(path), count))
@@ -245,17 +247,43 @@ def test_streaming_mixes_what_lies_together(tmp_path):
 
 def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = input_pipeline.plan_inputs(config(), data, devices, splits=("train", "validation"))
+    chosen = input_pipeline.plan_inputs(config(), data, devices)
     assert (chosen.cache, chosen.engine) == ("memory", "host")
     assert chosen.notes[0].startswith("pictures kept in memory: 0.1 MB decoded, ")
     asked = config().model_copy(update={"data": DataConfig(cache="device")})
-    assert input_pipeline.plan_inputs(asked, data, devices, splits=("train",)).engine == "device"
+    assert input_pipeline.plan_inputs(asked, data, devices).engine == "device"
 
 
 def test_the_hosts_engine_is_refused_for_pictures_on_the_device(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="device"), augment=AugmentConfig(engine="host"))
     with pytest.raises(ConfigError, match=r"augment\.engine is host, but data.cache is device"):
-        input_pipeline.plan_inputs(asked, manifest.load(numbered), logical_cpus(1), splits=("train",))
+        input_pipeline.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
+
+
+def test_a_run_that_goes_on_keeps_its_pictures_where_they_were(numbered, logical_cpus):
+    devices, data = logical_cpus(1), manifest.load(numbered)
+    chosen = input_pipeline.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
+    assert (chosen.cache, chosen.engine) == ("none", "device")
+    too_large = replace(data, image_size=10_000_000)
+    chosen = input_pipeline.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
+    assert chosen.cache == "none" and chosen.notes[0].startswith("the run goes on, but not to the same bits: ")
+
+
+def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical_cpus):
+    asked = Config(data=DataConfig(cache="memory"))
+    with pytest.raises(MemoryLimitError, match=r"take 11100000\.0 GB in memory, with .* free"):
+        input_pipeline.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
+
+
+def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
+    counts = [10, 10]
+    split = Split(20, 2, "raw", write_raw_shards(tmp_path, counts))
+    whole = train_batches(split, config(4), epoch=2)
+    left_out = {int(value) for batch in whole[:3] for value in batch["image"][:, 0, 0, 0]}
+    write_raw_shards(tmp_path, counts, damaged=left_out)
+    assert_equal_batches(train_batches(split, config(4), epoch=2, first_step=3), whole[3:])
+    with pytest.raises(tf.errors.OpError):
+        train_batches(split, config(4), epoch=2)
 
 
 def read_jpegs(split, positions):

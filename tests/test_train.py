@@ -79,6 +79,7 @@ def test_the_environment_says_what_was_asked_and_what_is_in_force(smoke_run):
     found = json.loads((smoke_run / "environment.json").read_text())
     assert found["asked"] == {"gpus": "all", "precision": "auto", "cache": "auto"}
     assert found["in_force"]["precision"] == "float32" and found["in_force"]["devices"] == ["/cpu:0"]
+    assert (found["in_force"]["cache"], found["in_force"]["engine"]) == ("memory", "host")
     assert found["in_force"]["notes"] == ["no GPU found: training on the CPU"]
 
 
