@@ -11,6 +11,7 @@ to copy a picture into a batch, to decode it, to warp it and map its colours.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -133,18 +134,18 @@ def ours(cache: str, *, augmented: bool, engine: str = "host") -> Callable[[Samp
     def run(sample: Sample) -> Iterator[int]:
         import tensorflow as tf
 
-        from harness import augment_device, input_pipeline, manifest
+        from harness import augment_device, input_pipeline, manifest, pictures
         from harness.config import AugmentConfig, Config, TrainConfig
 
         config = Config(train=TrainConfig(batch_size=BATCH), augment=AugmentConfig(enabled=augmented))
         data = manifest.load(sample.records)
-        split = input_pipeline.open_split(data, sample.records, "train", cache=cache)
+        split = pictures.open_split(data, sample.records, "train", cache=cache)
         apply = tf.function(lambda batch: augment_device.augment_batch(batch["image"], batch))
-        for epoch in range(sample.epochs + 1):
-            batches = input_pipeline.train_batches(split, config, engine=engine, epoch=epoch)
-            if augmented and engine == "device":
-                batches = ({"image": apply(batch)} for batch in batches)
-            _count(batches)
+        batches = iter(input_pipeline.train_batches(split, config, engine=engine, epoch=0))
+        if augmented and engine == "device":
+            batches = ({"image": apply(batch)} for batch in batches)
+        for _ in range(sample.epochs + 1):
+            _count(itertools.islice(batches, split.num_batches(BATCH)))
             yield split.num_examples
 
     return run
@@ -230,6 +231,19 @@ def bare_copy(sample: Sample) -> Iterator[int]:
     yield from _bare(sample, lambda pictures, rows: np.take(pictures, rows, axis=0))
 
 
+def bare_gather(sample: Sample) -> Iterator[int]:
+    """The same by TensorFlow's gather in a tf.data pipeline."""
+    import simplejpeg
+    import tensorflow as tf
+
+    pictures = tf.constant(np.stack([simplejpeg.decode_jpeg(content) for content in _load_files(sample)]))
+    for epoch in range(sample.epochs + 1):
+        rows = np.random.default_rng(epoch).permutation(len(pictures))
+        dataset = tf.data.Dataset.from_tensor_slices(rows).batch(BATCH)
+        dataset = dataset.map(lambda rows: (tf.gather(pictures, rows),), num_parallel_calls=tf.data.AUTOTUNE)
+        yield _count(dataset.prefetch(tf.data.AUTOTUNE))
+
+
 def bare_warp(sample: Sample) -> Iterator[int]:
     """One warp and one map of the colours by OpenCV."""
     import cv2
@@ -286,6 +300,7 @@ def bare_tensorflow_decode(sample: Sample) -> Iterator[int]:
 
 WAYS: dict[str, Callable[[Sample], Iterator[int]]] = {
     "bare copy": bare_copy,
+    "bare gather, TensorFlow's": bare_gather,
     "memory": ours("memory", augmented=False),
     "bare decode": bare_decode,
     "bare decode, TensorFlow's": bare_tensorflow_decode,

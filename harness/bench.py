@@ -41,15 +41,15 @@ def main(argv: Sequence[str]) -> int:
     data = manifest.load(folder)
     data.shard_paths(folder, "train")
     cli.import_tensorflow()
-    from harness import distribute, input_pipeline, reader, showing, throughput
+    from harness import distribute, pictures, reader, showing, throughput
     from harness.throughput import Subject
 
     devices = distribute.make_devices(config)
-    inputs = input_pipeline.plan_inputs(config, data, devices)
+    inputs = pictures.plan_inputs(config, data, devices)
     for note in (*devices.notes, *inputs.notes):
         log.info("%s", note)
     with reader.damage_named(data, folder):
-        split = input_pipeline.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
+        split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:
             files.write_bytes(arguments.show_augmentation, showing.draw_augmentation(split, config, inputs, _SHOWN))
             print(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")

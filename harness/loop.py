@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +23,7 @@ from harness import (
     manifest,
     metrics,
     models,
+    pictures,
     plots,
     reader,
     report,
@@ -34,9 +35,10 @@ from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config, TrainConfig
 from harness.distribute import Devices
 from harness.errors import ConfigError, InterruptedRun
-from harness.input_pipeline import Batch, Batches, Inputs, Split
+from harness.input_pipeline import Batches
 from harness.manifest import Manifest
 from harness.metrics import Metrics
+from harness.pictures import Inputs, Split
 from harness.report import Mistake
 from harness.steps import Trainee
 from harness.workdir import Workdir
@@ -76,8 +78,8 @@ def train_and_evaluate(
     data = manifest.load(folder)
     with reader.damage_named(data, folder):
         train_split, validation_split = (
-            input_pipeline.open_split(data, folder, name, cache=inputs.cache, devices=devices)
-            for name in input_pipeline.KEPT_SPLITS
+            pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices)
+            for name in pictures.KEPT_SPLITS
         )
         trainee = steps.make_trainee(config, devices, data)
         checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
@@ -85,9 +87,18 @@ def train_and_evaluate(
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
         workdir.interrupted.unlink(missing_ok=True)
-        make = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
-        validation = Batches(validation_split, devices.strategy, lambda share: make(share=share))
-        run = _Run(config, workdir, devices, data, trainee, checkpoints, inputs, validation, should_stop)
+        make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
+        make_training = partial(
+            input_pipeline.train_batches,
+            train_split,
+            config,
+            engine=inputs.engine,
+            epoch=progress.epoch,
+            first_step=progress.step_in_epoch,
+        )
+        training = Batches(train_split, devices.strategy, make_training)
+        validation = Batches(validation_split, devices.strategy, make_validation)
+        run = _Run(config, workdir, devices, data, trainee, checkpoints, training, validation, should_stop)
         with tracking.open_tracker(workdir) as tracker:
             if config.augment.enabled and not progress.step:
                 tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
@@ -113,35 +124,22 @@ class _Run:
     data: Manifest
     trainee: Trainee
     checkpoints: Checkpoints
-    inputs: Inputs
-    validation: Iterable[Batch]
+    training: Batches
+    validation: Batches
     should_stop: Callable[[], str | None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
-        started, num_left = (
-            time.perf_counter(),
-            split.num_examples - progress.step_in_epoch * self.config.train.batch_size,
-        )
-        make = partial(
-            input_pipeline.train_batches,
-            split,
-            self.config,
-            engine=self.inputs.engine,
-            epoch=progress.epoch,
-            first_step=progress.step_in_epoch,
-        )
-        batches = Batches(split, self.devices.strategy, lambda share: make(share=share))
+        batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
+        started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
         sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
         with self._bar(split, progress) as bar:
-            for batch in batches:
+            for batch in self.training.take(num_steps - progress.step_in_epoch):
                 sums += self.trainee.train_step(batch)
                 progress.step += 1
                 progress.step_in_epoch += 1
-                bar.update(min(self.config.train.batch_size, split.num_examples - bar.n))
-                if (reason := self.should_stop()) and progress.step_in_epoch < split.num_batches(
-                    self.config.train.batch_size
-                ):
+                bar.update(min(batch_size, split.num_examples - bar.n))
+                if (reason := self.should_stop()) and progress.step_in_epoch < num_steps:
                     progress.sums = tuple(sums.numpy().tolist())
                     self._interrupt(progress, reason)
         progress.sums = tuple(sums.numpy().tolist())
@@ -224,7 +222,8 @@ class _Run:
 
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""
-        rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation])
+        num_batches = -(-self.data.splits["validation"].num_examples // self.config.train.batch_size)
+        rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation.take(num_batches)])
         rows = rows[rows[:, -1] > 0]
         return rows[:, -2].astype(int), rows[:, :-2]
 

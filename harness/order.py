@@ -67,6 +67,12 @@ class Stream:
     seed: int
 
 
+def count_streams(shards: Sequence[tuple[str, int]], batch_size: int) -> int:
+    """Returns how many streams of shards are read at a time: the most that share each batch evenly."""
+    most = min(_MOST_STREAMS, len(shards), sum(count for _, count in shards))
+    return next(count for count in range(most, 0, -1) if batch_size % count == 0)
+
+
 def draw_streams(
     shards: Sequence[tuple[str, int]], batch_size: int, *, seed: int, epoch: int
 ) -> tuple[list[Stream], np.ndarray]:
@@ -90,8 +96,7 @@ def draw_streams(
     drawn = [shards[index] for index in random.permutation(len(shards))]
     counts = np.array([count for _, count in drawn])
     total = int(counts.sum())
-    most = min(_MOST_STREAMS, len(shards), total)
-    num_streams = next(count for count in range(most, 0, -1) if batch_size % count == 0)
+    num_streams = count_streams(shards, batch_size)
     starts = np.concatenate([[0], np.cumsum(counts)])
     streams = []
     for index in range(num_streams):

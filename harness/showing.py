@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from harness import augment_device, input_pipeline, plots
 from harness.config import AugmentConfig, Config
-from harness.input_pipeline import Inputs, Split
+from harness.pictures import Inputs, Split
 
 
 def pair_up(split: Split, config: Config, inputs: Inputs, num: int) -> tuple[np.ndarray, np.ndarray]:

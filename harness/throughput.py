@@ -1,6 +1,5 @@
 """Measures how fast a training is and its parts are: input alone, steps alone, both, and what the device can do."""
 
-import itertools
 import logging
 import resource
 import time
@@ -10,12 +9,13 @@ from functools import partial
 
 import tensorflow as tf
 
-from harness import input_pipeline, models, steps
+from harness import input_pipeline, models, pictures, steps
 from harness.config import Config
 from harness.distribute import Devices
 from harness.errors import HarnessError
-from harness.input_pipeline import Batch, Batches, Inputs, Split
+from harness.input_pipeline import Batches
 from harness.manifest import Manifest
+from harness.pictures import Inputs, Split
 from harness.verdict import Rate, Rates, Trial, judge
 
 log = logging.getLogger("harness")
@@ -94,20 +94,20 @@ def measure(subject: Subject) -> Throughput:
 
 def measure_input(subject: Subject) -> Rate:
     """Returns the rate at which batches come when nothing uses them."""
-    batches = _endless_batches(subject)
+    batches = _make_batches(subject)
     return _time(lambda: next(batches)["weight"], subject)
 
 
 def measure_compute(subject: Subject) -> tuple[Rate, steps.Trainee]:
     """Returns the rate of steps that get the same batch again and again, and what was trained."""
     trainee = steps.make_trainee(subject.config, subject.devices, subject.data)
-    batch = next(_endless_batches(subject))
+    batch = next(_make_batches(subject))
     return _time(lambda: trainee.train_step(batch), subject), trainee
 
 
 def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, float]:
     """Returns the rate of training as it is, and the share of the time that it waited for batches."""
-    batches, waits_s = _endless_batches(subject), []
+    batches, waits_s = _make_batches(subject), []
 
     def step() -> tf.Tensor:
         started = time.perf_counter()
@@ -120,12 +120,9 @@ def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, 
     return rate, sum(waits_s) * rate.images_per_s / (len(waits_s) * subject.config.train.batch_size)
 
 
-def _endless_batches(subject: Subject) -> Iterator[Batch]:
-    """The batches of one epoch after another."""
-    split = subject.split
-    for epoch in itertools.count():
-        make = partial(input_pipeline.train_batches, split, subject.config, engine=subject.inputs.engine, epoch=epoch)
-        yield from Batches(split, subject.devices.strategy, lambda share, make=make: make(share=share))
+def _make_batches(subject: Subject) -> Batches:
+    make = partial(input_pipeline.train_batches, subject.split, subject.config, engine=subject.inputs.engine, epoch=0)
+    return Batches(subject.split, subject.devices.strategy, make)
 
 
 def _time(work: Callable[[], object], subject: Subject) -> Rate:
@@ -155,12 +152,12 @@ def _try_inputs(subject: Subject) -> Iterator[Trial]:
         changed = subject.with_settings(data={"cache": cache})
         config, data, devices = changed.config, changed.data, changed.devices
         try:
-            inputs = input_pipeline.plan_inputs(config, data, devices)
+            inputs = pictures.plan_inputs(config, data, devices)
         except HarnessError as error:
             log.info("not tried: %s", error)
             continue
         log.info("trying --data.cache %s", cache)
-        split = input_pipeline.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
+        split = pictures.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
         rate = measure_input(replace(changed, inputs=inputs, split=split))
         yield Trial(f"--data.cache {cache}", rate.images_per_s)
 

@@ -50,10 +50,10 @@ def _train(config: Config, should_stop: Callable[[], str | None]) -> int:
         _report(workdir)
         return ExitCode.DONE
     cli.import_tensorflow()
-    from harness import distribute, input_pipeline, loop
+    from harness import distribute, loop, pictures
 
     devices = distribute.make_devices(config)
-    inputs = input_pipeline.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
+    inputs = pictures.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
     run_folder.claim(workdir, config, data, in_force=devices.describe() | inputs.describe())
     _announce(config, data, devices, inputs)
     loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)

@@ -106,7 +106,7 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     import keras
     import keras_tuner
 
-    from harness import distribute, input_pipeline, loop
+    from harness import distribute, loop, pictures
 
     devices = distribute.make_devices(config)
     for note in devices.notes:
@@ -131,7 +131,7 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             workdir = Workdir(config.tune.folder / "trials" / trial.trial_id)
             log.info("trial %s: %s", trial.trial_id, _show(trial.hyperparameters.values))
             run_folder.check(workdir, trial_config, data)
-            inputs = input_pipeline.plan_inputs(trial_config, data, devices, earlier=run_folder.read_in_force(workdir))
+            inputs = pictures.plan_inputs(trial_config, data, devices, earlier=run_folder.read_in_force(workdir))
             run_folder.claim(workdir, trial_config, data, in_force=devices.describe() | inputs.describe())
             keras.backend.clear_session()
             found = loop.train_and_evaluate(trial_config, workdir, devices, inputs, should_stop=should_stop)

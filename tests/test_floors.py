@@ -16,7 +16,8 @@ FLOORS = tuple(
         "duplicates images metrics models optim rejects run_folder spool stored tfds_metadata tracking "
         "transforms workers",
         "data_report export plots reader report sources steps",
-        "cleaner input_pipeline shards thumbnails",
+        "cleaner pictures shards thumbnails",
+        "input_pipeline",
         "plan showing",
         "loop throughput",
         "outcome survey",

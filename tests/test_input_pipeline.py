@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from conftest import draw_face, run_command, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import augment_host, input_pipeline, manifest, reader, records
+from harness import augment_host, input_pipeline, manifest, pictures, reader, records
 from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
 from harness.distribute import Devices
 from harness.errors import ConfigError, MemoryLimitError
-from harness.input_pipeline import Batches, Split
+from harness.input_pipeline import Batches
 from harness.order import Share
+from harness.pictures import Split
 from harness.transforms import draw_transforms
 
 # While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
@@ -52,7 +54,7 @@ def logical_cpus():
 
 
 def open_split(records, split, cache, devices=None) -> Split:
-    return input_pipeline.open_split(manifest.load(records), records, split, cache=cache, devices=devices)
+    return pictures.open_split(manifest.load(records), records, split, cache=cache, devices=devices)
 
 
 def config(batch_size=8, seed=0, **strengths) -> Config:
@@ -60,9 +62,18 @@ def config(batch_size=8, seed=0, **strengths) -> Config:
     return Config(train=TrainConfig(batch_size=batch_size, seed=seed), augment=augment)
 
 
-def train_batches(split, config, *, epoch=0, **options) -> list[dict]:
-    options = {"engine": "host", **options}
-    return read(input_pipeline.train_batches(split, config, epoch=epoch, **options))
+def train_batches(split, config, *, epoch=0, first_step=0, share=None, num_epochs=1, engine="host") -> list[dict]:
+    """The batches to the end of an epoch, or of several."""
+    share = share or Share()
+    made = input_pipeline.train_batches(split, config, engine=engine, epoch=epoch, first_step=first_step, share=share)
+    num_steps = num_epochs * split.num_batches(config.train.batch_size) - first_step
+    return read(made.take(num_steps * share.count))
+
+
+def eval_batches(split, batch_size, share=None) -> list[dict]:
+    share = share or Share()
+    made = input_pipeline.eval_batches(split, batch_size, share=share)
+    return read(made.take(split.num_batches(batch_size) * share.count))
 
 
 def read(dataset) -> list[dict]:
@@ -92,7 +103,7 @@ def test_every_example_comes_once_an_epoch_in_full_batches(numbered, cache, batc
         opened = open_split(numbered, split, cache)
         for batches in (
             train_batches(opened, config(batch_size)),
-            read(input_pipeline.eval_batches(opened, batch_size)),
+            eval_batches(opened, batch_size),
         ):
             assert len(batches) == opened.num_batches(batch_size) == -(-opened.num_examples // batch_size)
             seen = all_identities(batches)
@@ -113,6 +124,13 @@ def test_an_epoch_can_start_at_any_step(numbered, cache, engine, keys):
     assert set(whole[0]) == {"image", "label", "weight", *keys}
     for step in range(len(whole)):
         assert_equal_batches(train_batches(split, settings, epoch=3, engine=engine, first_step=step), whole[step:])
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_epochs_follow_each_other_in_one_dataset(numbered, cache):
+    split, settings = open_split(numbered, "train", cache), config(rotation=20.0)
+    apart = train_batches(split, settings, epoch=4, first_step=2) + train_batches(split, settings, epoch=5)
+    assert_equal_batches(train_batches(split, settings, epoch=4, first_step=2, num_epochs=2), apart)
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
@@ -145,8 +163,8 @@ def test_all_shares_together_are_the_global_batches(numbered, cache, num_workers
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_shares_of_an_evaluation_are_the_batches_in_the_order_of_the_records(numbered, cache):
     split = open_split(numbered, "validation", cache)
-    whole = read(input_pipeline.eval_batches(split, 6))
-    parts = [read(input_pipeline.eval_batches(split, 6, share=Share(worker, 1, 2))) for worker in range(2)]
+    whole = eval_batches(split, 6)
+    parts = [eval_batches(split, 6, Share(worker, 1, 2)) for worker in range(2)]
     for batch, *rows in zip(whole, *parts):
         assert_equal_batches([{key: np.concatenate([row[key] for row in rows]) for key in batch}], [batch])
 
@@ -155,7 +173,7 @@ def test_evaluation_has_the_order_of_the_records_in_both_modes(numbered):
     orders = []
     for cache in ("memory", "none"):
         split = open_split(numbered, "train", cache)
-        orders.append(all_identities(read(input_pipeline.eval_batches(split, 8))))
+        orders.append(all_identities(eval_batches(split, 8)))
     assert orders[0] == orders[1]
     stored = read_jpegs(split, [0, 5])
     assert [stored[i][0].split("/")[1] for i in (0, 5)] == [f"{orders[0][0]}.png", f"{orders[0][5]}.png"]
@@ -168,12 +186,8 @@ def test_pictures_on_the_devices_are_those_of_memory_in_the_same_order(numbered,
     at_hand, placed = (open_split(numbered, "train", cache, devices) for cache in ("memory", "device"))
     assert placed.images is None
     expected = train_batches(at_hand, settings, epoch=2, engine="device")
-    found = Batches(
-        placed,
-        devices.strategy,
-        lambda share: input_pipeline.train_batches(placed, settings, engine="device", epoch=2, share=share),
-    )
-    for batch, wanted in zip(found, expected, strict=True):
+    make = partial(input_pipeline.train_batches, placed, settings, engine="device", epoch=2)
+    for batch, wanted in zip(Batches(placed, devices.strategy, make).take(len(expected)), expected, strict=True):
         local = {key: devices.strategy.experimental_local_results(value) for key, value in batch.items()}
         assert len(local["index"]) == num_replicas
         pictures = [tf.gather(*pair).numpy() for pair in zip(local["pixels"], local["index"])]
@@ -247,32 +261,32 @@ def test_streaming_mixes_what_lies_together(tmp_path):
 
 def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = input_pipeline.plan_inputs(config(), data, devices)
+    chosen = pictures.plan_inputs(config(), data, devices)
     assert (chosen.cache, chosen.engine) == ("memory", "host")
     assert chosen.notes[0].startswith("pictures kept in memory: 0.1 MB decoded, ")
     asked = config().model_copy(update={"data": DataConfig(cache="device")})
-    assert input_pipeline.plan_inputs(asked, data, devices).engine == "device"
+    assert pictures.plan_inputs(asked, data, devices).engine == "device"
 
 
 def test_the_hosts_engine_is_refused_for_pictures_on_the_device(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="device"), augment=AugmentConfig(engine="host"))
     with pytest.raises(ConfigError, match=r"augment\.engine is host, but data.cache is device"):
-        input_pipeline.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
+        pictures.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
 
 
 def test_a_run_that_goes_on_keeps_its_pictures_where_they_were(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = input_pipeline.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
+    chosen = pictures.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
     assert (chosen.cache, chosen.engine) == ("none", "device")
     too_large = replace(data, image_size=10_000_000)
-    chosen = input_pipeline.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
+    chosen = pictures.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
     assert chosen.cache == "none" and chosen.notes[0].startswith("the run goes on, but not to the same bits: ")
 
 
 def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="memory"))
     with pytest.raises(MemoryLimitError, match=r"take 11100000\.0 GB in memory, with .* free"):
-        input_pipeline.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
+        pictures.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
 
 
 def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
@@ -309,7 +323,7 @@ def test_lossless_records_reach_the_batch_to_the_pixel(faces, tmp_path, encoding
     assert done.returncode == 0, done.stderr
     split = open_split(tmp_path / "records", "validation", cache)
     named = read_jpegs(split, range(split.num_examples))
-    for index, batch in enumerate(read(input_pipeline.eval_batches(split, 1))):
+    for index, batch in enumerate(eval_batches(split, 1)):
         name, jpeg = named[index]
         label, number = name.split("/")[0], int(name[-6:-4])
         drawn = draw_face(1000 * (label == "sad") + number, happy=label == "happy")

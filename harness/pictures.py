@@ -1,0 +1,167 @@
+"""The pictures of a split: where they are kept, decoded or not, and which engine will augment them."""
+
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from harness import memory, order, reader
+from harness.config import Config
+from harness.distribute import Devices
+from harness.errors import ConfigError, MemoryLimitError
+from harness.manifest import Manifest
+from harness.remote import Folder
+
+log = logging.getLogger("harness")
+KEPT_SPLITS = ("train", "validation")
+_LOADED_AT_ONCE = 64  # pictures decoded by one call while a split is loaded
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How pictures reach the devices: where they are kept, and which engine augments them."""
+
+    cache: memory.Mode
+    engine: str  # "host" or "device"
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, object]:
+        """Returns what is in force as plain values."""
+        return {"cache": self.cache, "engine": self.engine}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: streamed from its shards, in memory, or on every device."""
+
+    num_examples: int
+    image_size: int
+    encoding: str
+    shards: tuple[tuple[str, int], ...]  # path, examples
+    images: np.ndarray | None = None  # uint8 [n, size, size, 3]
+    labels: np.ndarray | None = None  # int32 [n]
+    resident: Mapping[str, tf.Tensor] = field(default_factory=dict)  # what lies on every device
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The shards in order."""
+        return tuple(path for path, _ in self.shards)
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches an epoch has, the filled-up one included."""
+        return order.count_steps(self.num_examples, batch_size)
+
+
+def plan_inputs(
+    config: Config, data: Manifest, devices: Devices, *, earlier: Mapping[str, object] | None = None
+) -> Inputs:
+    """Decides from measured sizes and free memory where pictures are kept, and which engine augments them.
+
+    Args:
+      config: its sections `data` and `augment` are used.
+      data: the records; the training and the validation split are kept together.
+      devices: where to train.
+      earlier: what `describe` returned when the run was started, if it goes on: where that was decided here, it is
+        decided alike, since streamed pictures come in another order, and another engine rounds otherwise.
+
+    Raises:
+      ConfigError: the host's engine is asked for with pictures that never leave the device.
+      MemoryLimitError: the pictures shall be kept where they do not fit.
+    """
+    earlier = earlier or {}
+    cache, engine = config.data.cache, config.augment.engine
+    if engine == "host" and cache == "device":
+        raise ConfigError(
+            "augment.engine is host, but data.cache is device: pictures that are kept on the device are augmented "
+            "there. Use --data.cache memory, or --augment.engine auto."
+        )
+    notes = []
+    if cache == "auto" and "cache" in earlier:
+        try:
+            placement = _place(str(earlier["cache"]), data, devices)
+        except MemoryLimitError as error:
+            notes.append(f"the run goes on, but not to the same bits: {error}")
+            placement = _place("auto", data, devices)
+    else:
+        placement = _place(cache, data, devices)
+    mode = placement.mode
+    if engine == "auto":
+        engine = earlier.get("engine") or ("device" if devices.is_gpu or mode == "device" else "host")
+    if engine == "host" and mode == "device":
+        mode = "memory"
+    cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
+    return Inputs(mode, str(engine), (*notes, placement.reason))
+
+
+def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:
+    free = memory.measure_free()
+    return memory.place(
+        asked,
+        need_bytes=sum(data.splits[name].num_examples for name in KEPT_SPLITS) * data.image_size**2 * 3,
+        free_bytes=free.num_bytes,
+        device_free_bytes=devices.free_bytes(),
+        has_gpu=devices.is_gpu,
+        num_replicas=devices.num_replicas,
+        limit=free.limit,
+    )
+
+
+def open_split(
+    data: Manifest, folder: Folder, name: str, *, cache: memory.Mode, devices: Devices | None = None
+) -> Split:
+    """Opens a split, and decodes it if it is to be kept in memory or on the devices, which are then needed.
+
+    Raises:
+      DataError: there is no such split.
+    """
+    info = data.splits[name]
+    paths = [str(path) for path in data.shard_paths(folder, name)]
+    shards = tuple((path, shard.num_examples) for path, shard in zip(paths, info.shards))
+    split = Split(info.num_examples, data.image_size, data.encoding, shards)
+    if cache == "none":
+        return split
+    split = _load(split, name)
+    if cache == "memory":
+        return split
+    pixels = tf.experimental.dlpack.from_dlpack(split.images.__dlpack__())  # one copy less than tf.constant makes
+
+    def place(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        with tf.device(devices.names[context.replica_id_in_sync_group % len(devices.names)]):
+            return tf.identity(pixels)
+
+    resident = {"pixels": devices.strategy.experimental_distribute_values_from_function(place)}
+    return replace(split, images=None, resident=resident)
+
+
+def _load(split: Split, name: str) -> Split:
+    """Decodes all pictures of a split into one array."""
+    images = reader.new_pixels(split.num_examples, split.image_size)
+    labels = np.empty(split.num_examples, np.int32)
+    decode = functools.partial(reader.decode_batch, encoding=split.encoding, size=split.image_size)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(serialized: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        fields = reader.parse_batch(serialized)
+        return {"image": tf.numpy_function(decode, [fields["stored"]], tf.uint8), "label": fields["label"]}
+
+    batches = reader.map_in_threads(reader.read_records(split.paths).batch(_LOADED_AT_ONCE), load)
+    start = 0
+    with tqdm(
+        total=split.num_examples,
+        desc=f"decoding {name}",
+        unit=" images",
+        leave=False,
+        delay=2,
+        disable=None if log.isEnabledFor(logging.INFO) else True,
+    ) as bar:
+        for batch in batches.as_numpy_iterator():
+            stop = start + len(batch["label"])
+            images[start:stop], labels[start:stop] = batch["image"], batch["label"]
+            bar.update(stop - start)
+            start = stop
+    return replace(split, images=images, labels=labels)
