@@ -228,9 +228,9 @@ def test_any_division_into_shards_counts_every_example_once(counts, batch_size, 
         batches = train_batches(split, config(batch_size), epoch=1)
         counted = np.concatenate([batch["image"][batch["weight"] > 0][:, 0, 0, 0] for batch in batches])
         assert sorted(counted.tolist()) == list(range(sum(counts)))
-        assert_equal_batches(
-            train_batches(split, config(batch_size), epoch=1, first_step=first_step), batches[first_step:]
-        )
+        first_step = min(first_step, len(batches))
+        rest = train_batches(split, config(batch_size), epoch=1, first_step=first_step)
+        assert_equal_batches(rest, batches[first_step:])
 
 
 def write_raw_shards(folder, counts, damaged=()) -> tuple[tuple[str, int], ...]:
