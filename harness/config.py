@@ -7,7 +7,16 @@ Config is settings.py.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 
 from harness import files, remote
 from harness.remote import RemotePath
@@ -144,12 +153,22 @@ class ModelConfig(_Section):
 class OptimConfig(_Section):
     """The loss and how it is minimised."""
 
-    name: Literal["adam", "adamw"] = Field("adam", description="optimizer")
+    name: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate after the warm-up")
     warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay a step (adamw)")
+    momentum: Rate = Field(0.9, description="share of the step before that is taken again (sgd)")
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="decoupled weight decay a step, times the learning rate (adamw, sgd)"
+    )
     label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _check_weight_decay(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("name") == "adam":
+            raise ValueError("it should be 0 with optim.name adam; adamw and sgd decay weights")
+        return value
 
 
 class TrainConfig(_Section):

@@ -57,10 +57,17 @@ def make_learning_rate(config: OptimConfig, *, steps_per_epoch: int, epochs: int
 
 
 def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: str) -> keras.Optimizer:
-    """Returns the optimizer; in mixed_float16 its loss is scaled dynamically, so that small gradients survive."""
-    if config.name == "adamw":
+    """Returns the optimizer; in mixed_float16 its loss is scaled dynamically, so that small gradients survive.
+
+    Biases and the scales and shifts of normalisation do not decay.
+    """
+    if config.name == "sgd":
+        optimizer = keras.optimizers.SGD(
+            learning_rate, momentum=config.momentum, weight_decay=config.weight_decay or None
+        )
+    elif config.name == "adamw":
         optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=config.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     else:
         optimizer = keras.optimizers.Adam(learning_rate)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -54,3 +55,40 @@ def test_float16_alone_scales_the_loss():
     plain = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_bfloat16")
     scaled = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_float16")
     assert (type(plain).__name__, type(scaled).__name__) == ("Adam", "LossScaleOptimizer")
+
+
+def apply_once(config, gradients, *, precision="float32", steps=1):
+    """A kernel [2] of ones and a bias [1] of one after so many steps of these gradients at a rate of 0.1."""
+    layer = keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones")
+    layer.build((None, 2))
+    optimizer = optim.make_optimizer(config, lambda step=None: tf.constant(0.1), precision=precision)
+    optimizer.build(layer.trainable_variables)
+    for _ in range(steps):
+        scaled = [optimizer.scale_loss(tf.constant(gradient)) for gradient in gradients]
+        optimizer.apply(scaled, layer.trainable_variables)
+    return [weight.ravel().tolist() for weight in layer.get_weights()]
+
+
+def test_momentum_takes_the_last_step_again():
+    config = OptimConfig(name="sgd", momentum=0.5)
+    kernel, bias = apply_once(config, ([[1.0], [2.0]], [4.0]), steps=2)  # steps of 1 and 1.5 times the gradient
+    assert kernel == pytest.approx([0.75, 0.5]) and bias == pytest.approx([0.0])
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_weights_decay_and_biases_do_not(name, precision):
+    config = OptimConfig(name=name, weight_decay=0.5)
+    kernel, bias = apply_once(config, ([[0.0], [0.0]], [0.0]), precision=precision)
+    assert kernel == pytest.approx([0.95, 0.95]) and bias == [1.0]
+
+
+def test_normalisation_does_not_decay():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 2))
+    optimizer = optim.make_optimizer(
+        OptimConfig(name="adamw", weight_decay=0.5), lambda: tf.constant(0.1), precision="float32"
+    )
+    optimizer.build(layer.trainable_variables)
+    optimizer.apply([tf.zeros(2), tf.zeros(2)], layer.trainable_variables)
+    assert layer.gamma.numpy().tolist() == [1.0, 1.0]

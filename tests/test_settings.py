@@ -57,6 +57,10 @@ def test_text_that_looks_like_a_number_stays_text():
         ("optim:\n  learning_rate: .nan\n", "optim.learning_rate is nan: it should be a finite number"),
         ("model:\n  name: resnet\n", "model.name is 'resnet': it should be 'emotion_cnn'"),
         ("model:\n  widths: [4, x]\n", "model.widths is [4, 'x'] (at 1): it should be a valid integer"),
+        (
+            "optim:\n  weight_decay: 0.1\n",
+            "my.yaml:2: optim.weight_decay is 0.1: it should be 0 with optim.name adam; adamw and sgd decay weights",
+        ),
         ("train: 5\n", "my.yaml:1: expected settings under 'train:', found a single value"),
         ("train:\n  epochs: [1\n", "this is not valid YAML"),
         ("train:\n  run: !!python/object/apply:os.system [ls]\n", "this is not valid YAML"),

@@ -89,6 +89,10 @@ def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
         ({"model.dropout": {"min": 0.1, "max": 1.5}}, "model.dropout is 1.5: it should be less than 1"),
         ({"model.dropout": {"min": 0.5}}, "model.dropout needs either values, or a min below a max"),
         ({"model.dropout": {"mim": 0.5}}, "tune.space"),
+        (
+            {"optim.name": {"values": ["sgd", "adam"]}, "optim.weight_decay": {"min": 1e-3, "max": 0.1}},
+            "optim.weight_decay is 0.001: it should be 0 with optim.name adam",
+        ),
     ],
 )
 def test_a_wrong_space_is_refused_before_the_first_trial(search, tmp_path, space, expected):
