@@ -155,8 +155,14 @@ class OptimConfig(_Section):
 
     name: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate after the warm-up")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "constant", description="learning rate after the warm-up; plateau: falls when the validation loss does not"
+    )
     warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
+    plateau_epochs: int = Field(
+        5, ge=1, description="epochs without a lower validation loss before the learning rate falls (plateau)"
+    )
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the learning rate is multiplied by then (plateau)")
     momentum: Rate = Field(0.9, description="share of the step before that is taken again (sgd)")
     weight_decay: float = Field(
         0.0, ge=0, le=1, description="decoupled weight decay a step, times the learning rate (adamw, sgd)"

@@ -103,6 +103,8 @@ class _Run:
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
+        if self.trainee.learning_rate.follow([row["val_loss"] for row in progress.history]):
+            log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
         started, num_left = (
             time.perf_counter(),
             split.num_examples - progress.step_in_epoch * self.config.train.batch_size,
@@ -156,7 +158,7 @@ class _Run:
             "accuracy": correct / num_examples,
             "val_loss": found.loss,
             "val_accuracy": found.accuracy,
-            "lr": float(self.trainee.learning_rate(tf.constant(progress.step - 1))),
+            "lr": self.trainee.learning_rate.last_of(progress.epoch),
             "images_per_s": images_per_s,
         }
         progress.history.append(row)

@@ -1,6 +1,7 @@
 """The loss, the learning rate and the optimizer."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -35,25 +36,57 @@ def probabilities(logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.softmax(logits)
 
 
-class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise from zero, then a constant or half a cosine down to zero (Loshchilov and Hutter, 2017)."""
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate as a function of the step.
 
-    def __init__(self, config: OptimConfig, steps_per_epoch: int, epochs: int) -> None:
-        self.config, self.total_steps = config, steps_per_epoch * epochs
+    A linear rise from zero, then a constant, half a cosine down to zero (Loshchilov and Hutter, 2017), or a fall
+    whenever the validation loss has not fallen for a while. Must be made under the strategy.
+    """
+
+    def __init__(self, config: OptimConfig, *, steps_per_epoch: int, epochs: int) -> None:
+        self.config, self.steps_per_epoch, self.total_steps = config, steps_per_epoch, steps_per_epoch * epochs
         self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+        self._plateau_scale = tf.Variable(1.0, trainable=False) if config.schedule == "plateau" else None
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the rate of a step, float32, counted from 0."""
         step = tf.cast(step, tf.float32)
         rise = tf.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps)) if self.warmup_steps else 1.0
         if self.config.schedule == "constant":
             return self.config.learning_rate * rise * tf.ones_like(step)
+        if self._plateau_scale is not None:
+            return self.config.learning_rate * rise * self._plateau_scale
         done = tf.clip_by_value((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps), 0.0, 1.0)
         return self.config.learning_rate * rise * 0.5 * (1.0 + tf.cos(3.14159265 * done))
 
+    def last_of(self, epoch: int) -> float:
+        """Returns the rate of the last step of an epoch, counted from 1."""
+        return float(self(tf.constant(epoch * self.steps_per_epoch - 1)))
 
-def make_learning_rate(config: OptimConfig, *, steps_per_epoch: int, epochs: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the learning rate as a function of the step."""
-    return _Schedule(config, steps_per_epoch, epochs)
+    def follow(self, losses: Sequence[float]) -> bool:
+        """Sets the rate by the validation losses of all epochs so far; returns whether it has changed.
+
+        It needs no state of its own in a checkpoint, which holds the losses.
+        """
+        if self._plateau_scale is None:
+            return False
+        before, scale = float(self._plateau_scale), scale_at_plateaus(losses, self.config)
+        self._plateau_scale.assign(scale)
+        return before != float(self._plateau_scale)
+
+
+def scale_at_plateaus(losses: Sequence[float], config: OptimConfig) -> float:
+    """Returns what the learning rate is multiplied by after epochs of these validation losses.
+
+    Epochs of the warm-up do not count. After a fall the loss has the whole patience again.
+    """
+    scale, lowest, num_waited = 1.0, math.inf, 0
+    for loss in losses[math.ceil(config.warmup_epochs) :]:
+        num_waited = 0 if loss < lowest else num_waited + 1
+        lowest = min(lowest, loss)
+        if num_waited == config.plateau_epochs:
+            scale, num_waited = scale * config.plateau_factor, 0
+    return scale
 
 
 def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: str) -> keras.Optimizer:

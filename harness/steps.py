@@ -22,7 +22,7 @@ class Trainee:
 
     model: keras.Model
     optimizer: keras.Optimizer
-    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    learning_rate: optim.LearningRate
     train_step: TrainStep
     predict_step: PredictStep
 
@@ -30,8 +30,8 @@ class Trainee:
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     """Builds model, optimizer and steps under the strategy."""
     steps_per_epoch = -(-data.splits["train"].num_examples // config.train.batch_size)
-    learning_rate = optim.make_learning_rate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
     with devices.strategy.scope():
+        learning_rate = optim.LearningRate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
         model = models.build_model(
             config.model,
             num_classes=len(data.class_names),

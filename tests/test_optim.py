@@ -11,7 +11,7 @@ from harness.config import OptimConfig
 
 
 def rates(steps, **settings):
-    schedule = optim.make_learning_rate(OptimConfig(**settings), steps_per_epoch=10, epochs=10)
+    schedule = optim.LearningRate(OptimConfig(**settings), steps_per_epoch=10, epochs=10)
     return [float(schedule(tf.constant(step))) for step in steps]
 
 
@@ -26,6 +26,34 @@ def test_a_warm_up_rises_in_a_line():
 def test_a_cosine_falls_to_zero_after_the_warm_up():
     found = rates([19, 20, 60, 100], learning_rate=1.0, schedule="cosine", warmup_epochs=2.0)
     assert found == pytest.approx([1.0, 1.0, 0.5, 0.0], abs=1e-6)
+
+
+def test_a_plateau_lowers_the_rate_and_gives_it_time_again():
+    losses = [9.0, 8.0, 8.0, 8.5, 7.9, 7.9, 7.9, 7.9, 7.9]
+    config = OptimConfig(schedule="plateau", plateau_epochs=2, plateau_factor=0.1)
+    found = [optim.scale_at_plateaus(losses[:num], config) for num in range(10)]
+    assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_the_warm_up_is_no_plateau():
+    config = OptimConfig(schedule="plateau", plateau_epochs=1, plateau_factor=0.5, warmup_epochs=1.5)
+    assert [optim.scale_at_plateaus([1.0, 2.0, 3.0, 3.0][:num], config) for num in range(5)] == [1, 1, 1, 1, 0.5]
+
+
+def test_the_optimizer_takes_the_lowered_rate():
+    config = OptimConfig(
+        name="sgd", momentum=0.0, learning_rate=1.0, schedule="plateau", plateau_epochs=1, warmup_epochs=0.2
+    )
+    rate = optim.LearningRate(config, steps_per_epoch=10, epochs=10)
+    variable = tf.Variable(0.0)
+    optimizer = optim.make_optimizer(config, rate, precision="float32")
+    optimizer.build([variable])
+    optimizer.apply([tf.constant(1.0)], [variable])
+    assert not rate.follow([5.0, 4.0])
+    assert rate.follow([5.0, 4.0, 4.0])
+    optimizer.apply([tf.constant(1.0)], [variable])
+    assert variable.numpy() == -0.5 - 0.5  # half of the warm-up, then half of the whole rate
+    assert rate.last_of(3) == 0.5
 
 
 def test_the_sigmoid_loss_is_binary_cross_entropy():
