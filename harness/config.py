@@ -167,6 +167,9 @@ class OptimConfig(_Section):
     weight_decay: float = Field(
         0.0, ge=0, le=1, description="decoupled weight decay a step, times the learning rate (adamw, sgd)"
     )
+    clip_norm: float = Field(
+        0.0, ge=0, description="largest norm of the gradient of a step, all weights together; 0: not clipped"
+    )
     label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
 
     @field_validator("weight_decay")

@@ -9,6 +9,7 @@ import tensorflow as tf
 from harness import augment, models, optim
 from harness.config import Config
 from harness.distribute import Devices
+from harness.gradients import Updater
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
@@ -41,12 +42,17 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         )
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
-    train_step = _make_train_step(model, optimizer, devices.strategy, config)
+        updater = Updater(optimizer, config.optim)
+    train_step = _make_train_step(model, optimizer, updater, devices.strategy, config)
     return Trainee(model, optimizer, learning_rate, train_step, _make_predict_step(model, devices.strategy))
 
 
 def _make_train_step(
-    model: keras.Model, optimizer: keras.Optimizer, strategy: tf.distribute.Strategy, config: Config
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+    updater: Updater,
+    strategy: tf.distribute.Strategy,
+    config: Config,
 ) -> TrainStep:
     """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples."""
     logits_model = models.logits_of(model)
@@ -61,8 +67,7 @@ def _make_train_step(
             losses = loss_of(batch["label"], logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
+        updater.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)

@@ -11,7 +11,7 @@ FLOORS = (
     {"config", "findings", "grouping", "manifest", "split", "workdir"},
     {"data_facts", "settings"},
     {"augment", "build_folder", "checkpoint", "cli", "data_gallery", "data_plots", "distribute", "duplicates"}
-    | {"images", "metrics", "models", "optim", "rejects", "run_folder", "spool", "stored", "tfds_metadata"}
+    | {"gradients", "images", "metrics", "models", "optim", "rejects", "run_folder", "spool", "stored", "tfds_metadata"}
     | {"tracking", "workers"},
     {"data_report", "export", "input_pipeline", "plots", "report", "sources", "steps"},
     {"cleaner", "loop", "shards", "thumbnails"},
