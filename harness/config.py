@@ -170,6 +170,9 @@ class OptimConfig(_Section):
     clip_norm: float = Field(
         0.0, ge=0, description="largest norm of the gradient of a step, all weights together; 0: not clipped"
     )
+    accumulate_steps: int = Field(
+        1, ge=1, le=4096, description="batches whose gradients make one step of the optimizer; 1: every batch is a step"
+    )
     label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
 
     @field_validator("weight_decay")

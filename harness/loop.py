@@ -68,7 +68,8 @@ def train_and_evaluate(
         train_split = input_pipeline.open_split(data, folder, "train", cache=config.data.cache)
         validation_split = input_pipeline.open_split(data, folder, "validation", cache=config.data.cache)
         trainee = steps.make_trainee(config, devices, data)
-        checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
+        seed_states = models.seed_states(trainee.model)
+        checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, seed_states, trainee.updater.sums)
         progress = checkpoints.restore() or Progress()
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
@@ -115,7 +116,7 @@ class _Run:
         sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
         with self._bar(split, progress) as bar:
             for batch in self.devices.strategy.experimental_distribute_dataset(dataset):
-                sums += self.trainee.train_step(batch)
+                sums += self.trainee.train_step(batch, progress.step_in_epoch)
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(self.config.train.batch_size, split.num_examples - bar.n))

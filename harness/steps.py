@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from harness import augment, models, optim
+from harness import augment, gradients, models, optim
 from harness.config import Config
 from harness.distribute import Devices
 from harness.gradients import Updater
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
-TrainStep = Callable[[Batch], tf.Tensor]
+TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
 PredictStep = Callable[[Batch], tf.Tensor]
 
 
@@ -23,6 +23,7 @@ class Trainee:
 
     model: keras.Model
     optimizer: keras.Optimizer
+    updater: Updater
     learning_rate: optim.LearningRate
     train_step: TrainStep
     predict_step: PredictStep
@@ -30,7 +31,8 @@ class Trainee:
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     """Builds model, optimizer and steps under the strategy."""
-    steps_per_epoch = -(-data.splits["train"].num_examples // config.train.batch_size)
+    num_examples = data.splits["train"].num_examples
+    steps_per_epoch = -(-num_examples // (config.train.batch_size * config.optim.accumulate_steps))
     with devices.strategy.scope():
         learning_rate = optim.LearningRate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
         model = models.build_model(
@@ -42,9 +44,20 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         )
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
-        updater = Updater(optimizer, config.optim)
-    train_step = _make_train_step(model, optimizer, updater, devices.strategy, config)
-    return Trainee(model, optimizer, learning_rate, train_step, _make_predict_step(model, devices.strategy))
+        updater = Updater(optimizer, model.trainable_variables, config.optim)
+    train_on_turn = _make_train_step(model, optimizer, updater, devices.strategy, config)
+
+    def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
+        turn = gradients.find_turn(
+            step_in_epoch,
+            num_examples=num_examples,
+            batch_size=config.train.batch_size,
+            accumulate_steps=config.optim.accumulate_steps,
+        )
+        return train_on_turn(batch, tf.constant(turn.share), turn.is_last)
+
+    predict_step = _make_predict_step(model, devices.strategy)
+    return Trainee(model, optimizer, updater, learning_rate, train_step, predict_step)
 
 
 def _make_train_step(
@@ -53,12 +66,12 @@ def _make_train_step(
     updater: Updater,
     strategy: tf.distribute.Strategy,
     config: Config,
-) -> TrainStep:
+) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
     """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples."""
     logits_model = models.logits_of(model)
     loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
 
-    def replica_step(batch: Batch) -> tf.Tensor:
+    def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         images = tf.cast(batch["image"], tf.float32)
         if config.augment.enabled:
             images = augment.apply_transforms(batch["image"], batch["warp"], batch["colour"])
@@ -67,7 +80,7 @@ def _make_train_step(
             losses = loss_of(batch["label"], logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
-        updater.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
@@ -75,8 +88,9 @@ def _make_train_step(
         return tf.cast(sums, tf.float64)
 
     @tf.function
-    def train_step(batch: Batch) -> tf.Tensor:
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica_step, args=(batch,)), axis=None)
+    def train_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        sums = strategy.run(replica_step, args=(batch, share, is_last))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     return train_step
 

@@ -1,0 +1,82 @@
+"""The training loop called directly: what it learns, and that it goes on from any batch."""
+
+import pytest
+import tensorflow as tf
+from conftest import SMOKE
+
+from harness import loop, manifest, run_folder, settings
+from harness.distribute import Devices
+from harness.errors import InterruptedRun
+from harness.settings import Setting
+from harness.workdir import Workdir
+
+
+def train(records, folder, *, stop_after=None, precision="float32", **given):
+    """Trains on one CPU; returns the run's figures without timings, and its checkpoint's variables.
+
+    Args:
+      records: the records folder.
+      folder: the run folder.
+      stop_after: batches after which the loop is asked to stop; the run then goes on in a second call.
+      precision: of the layers.
+      given: settings, with two underscores for the point.
+    """
+    stated = {name.replace("__", "."): Setting(value, "test") for name, value in given.items()}
+    stated |= {"data.records": Setting(str(records), "test"), "model.first_kernels": Setting("random", "test")}
+    config = settings.make_config({**settings.read_file(SMOKE), **stated})
+    workdir, data = Workdir(folder), manifest.load(records)
+    run_folder.claim(workdir, config, data, in_force={})
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision, ())
+    if stop_after:
+        reasons = iter([None] * (stop_after - 1) + ["the test"])
+        with pytest.raises(InterruptedRun):
+            loop.train_and_evaluate(config, workdir, devices, should_stop=lambda: next(reasons))
+    loop.train_and_evaluate(config, workdir, devices)
+    rows = [line.rsplit(",", 1)[0] for line in workdir.metrics_csv.read_text().splitlines()]
+    reader = tf.train.load_checkpoint(str(workdir.checkpoints))
+    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
+    others = ("progress", "save_counter")  # the progress holds timings, and a stop is one save more
+    return rows, {name: reader.get_tensor(name).tolist() for name in names if not name.startswith(others)}
+
+
+def losses(rows):
+    table = [row.split(",") for row in rows]
+    return [[float(row[table[0].index(name)]) for row in table[1:]] for name in ("loss", "val_loss")]
+
+
+@pytest.mark.slow
+def test_accumulated_batches_learn_what_a_large_one_does(face_records, tmp_path):
+    still = {"model__dropout": 0.0, "model__dense_dropout": 0.0, "augment__enabled": False, "optim__warmup_epochs": 2.0}
+    large, _ = train(face_records, tmp_path / "large", train__batch_size=6, **still)
+    small, _ = train(face_records, tmp_path / "small", train__batch_size=2, optim__accumulate_steps=3, **still)
+    assert losses(small) == [pytest.approx(values, rel=1e-5) for values in losses(large)]
+    assert [row.split(",")[-1] for row in small] == [row.split(",")[-1] for row in large]  # the learning rate
+
+
+EVERYTHING = {
+    "train__batch_size": 4,
+    "train__epochs": 4,
+    "optim__learning_rate": 1.0,
+    "optim__name": "sgd",
+    "optim__weight_decay": 1e-3,
+    "optim__schedule": "plateau",
+    "optim__plateau_epochs": 1,
+    "optim__clip_norm": 0.5,
+    "optim__accumulate_steps": 3,
+}
+
+
+@pytest.fixture(scope="module", params=["float32", "mixed_float16"])
+def whole_run(request, face_records, tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    return request.param, train(face_records, run, precision=request.param, **EVERYTHING)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_after", [2, 9, 18])
+def test_a_run_goes_on_from_any_batch(face_records, whole_run, tmp_path, stop_after):
+    precision, whole = whole_run
+    stopped = train(face_records, tmp_path / "run", precision=precision, stop_after=stop_after, **EVERYTHING)
+    assert stopped == whole
+    rates = [row.split(",")[-1] for row in whole[0][1:]]
+    assert len(set(rates)) > 1  # a plateau was met
