@@ -36,6 +36,8 @@ class Checkpoints:
         model: keras.Model,
         optimizer: keras.Optimizer,
         seed_states: list,
+        *,
+        kept_model: keras.Model,
         gradient_sums: Sequence[tf.Variable] = (),
     ) -> None:
         # As text in a variable the progress is saved and restored in one piece with the weights.
@@ -46,9 +48,10 @@ class Checkpoints:
             seeds=_by_index(seed_states),
             progress=self._progress,
             **({"gradient_sums": _by_index(gradient_sums)} if gradient_sums else {}),
+            **({"average": kept_model} if kept_model is not model else {}),
         )
         self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
-        self._weights = tf.train.Checkpoint(model=model)
+        self._weights = tf.train.Checkpoint(model=kept_model)
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
 
     def save(self, progress: Progress) -> None:

@@ -173,6 +173,9 @@ class OptimConfig(_Section):
     accumulate_steps: int = Field(
         1, ge=1, le=4096, description="batches whose gradients make one step of the optimizer; 1: every batch is a step"
     )
+    ema: Rate = Field(
+        0.0, description="share an average of the weights keeps at each step; the average is kept, not the last; 0: off"
+    )
     label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
 
     @field_validator("weight_decay")

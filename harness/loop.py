@@ -69,7 +69,14 @@ def train_and_evaluate(
         validation_split = input_pipeline.open_split(data, folder, "validation", cache=config.data.cache)
         trainee = steps.make_trainee(config, devices, data)
         seed_states = models.seed_states(trainee.model)
-        checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, seed_states, trainee.updater.sums)
+        checkpoints = Checkpoints(
+            workdir,
+            trainee.model,
+            trainee.optimizer,
+            seed_states,
+            kept_model=trainee.kept_model,
+            gradient_sums=trainee.updater.sums,
+        )
         progress = checkpoints.restore() or Progress()
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
@@ -217,7 +224,7 @@ class _Run:
             "split": "validation",
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,
-            "num_parameters": self.trainee.model.count_params(),
+            "num_parameters": self.trainee.kept_model.count_params(),
             "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
             "export_difference": self._export(split),
         }
@@ -245,7 +252,7 @@ class _Run:
     def _export(self, split: Split) -> float:
         probe = next(iter(input_pipeline.make_eval_batches(split, min(_PROBE_PICTURES, split.num_examples))))["image"]
         difference = export.export_model(
-            self.trainee.model,
+            self.trainee.kept_model,
             self.config,
             self.workdir,
             class_names=self.data.class_names,

@@ -104,3 +104,23 @@ def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: s
         optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def average_weights(
+    average: keras.Model, model: keras.Model, strategy: tf.distribute.Strategy, *, decay: float, num_steps: tf.Tensor
+) -> None:
+    """Moves the weights of `average` towards those of `model`, which has taken so many steps, on all replicas.
+
+    The first steps count more, so that a short run does not keep its initial weights (as in TensorFlow's
+    ExponentialMovingAverage). The statistics of batch normalisation are averaged too: those of other weights would not
+    fit. Keras' `use_ema` does neither, and lends the average by overwriting the weights that are in training.
+    """
+    num_steps = tf.cast(num_steps, tf.float32)
+    rate = 1.0 - tf.minimum(decay, (1.0 + num_steps) / (10.0 + num_steps))
+
+    def move(variable: tf.Variable, target: tf.Variable) -> None:
+        variable.assign_add(rate * (target - variable))
+
+    for variable, target in zip(average.weights, model.weights):
+        if variable.dtype == "float32":  # Keras' Normalization counts in integers
+            strategy.extended.update(variable.value, move, args=(target.value,))

@@ -19,9 +19,13 @@ PredictStep = Callable[[Batch], tf.Tensor]
 
 @dataclass(frozen=True)
 class Trainee:
-    """The model in training with everything that changes it."""
+    """The model in training with everything that changes it.
+
+    `kept_model` is what is measured, kept and exported: the model itself, or one with an average of its weights.
+    """
 
     model: keras.Model
+    kept_model: keras.Model
     optimizer: keras.Optimizer
     updater: Updater
     learning_rate: optim.LearningRate
@@ -35,17 +39,18 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     steps_per_epoch = -(-num_examples // (config.train.batch_size * config.optim.accumulate_steps))
     with devices.strategy.scope():
         learning_rate = optim.LearningRate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
-        model = models.build_model(
-            config.model,
-            num_classes=len(data.class_names),
-            image_size=data.image_size,
-            seed=config.train.seed,
-            precision=devices.precision,
-        )
+        model = _build_model(config, devices, data)
+        kept_model = _build_model(config, devices, data) if config.optim.ema else model
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
         updater = Updater(optimizer, model.trainable_variables, config.optim)
     train_on_turn = _make_train_step(model, optimizer, updater, devices.strategy, config)
+
+    @tf.function
+    def average() -> None:
+        optim.average_weights(
+            kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
+        )
 
     def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
         turn = gradients.find_turn(
@@ -54,10 +59,23 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
             batch_size=config.train.batch_size,
             accumulate_steps=config.optim.accumulate_steps,
         )
-        return train_on_turn(batch, tf.constant(turn.share), turn.is_last)
+        sums = train_on_turn(batch, tf.constant(turn.share), turn.is_last)
+        if config.optim.ema and turn.is_last:
+            average()
+        return sums
 
-    predict_step = _make_predict_step(model, devices.strategy)
-    return Trainee(model, optimizer, updater, learning_rate, train_step, predict_step)
+    predict_step = _make_predict_step(kept_model, devices.strategy)
+    return Trainee(model, kept_model, optimizer, updater, learning_rate, train_step, predict_step)
+
+
+def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Model:
+    return models.build_model(
+        config.model,
+        num_classes=len(data.class_names),
+        image_size=data.image_size,
+        seed=config.train.seed,
+        precision=devices.precision,
+    )
 
 
 def _make_train_step(

@@ -1,5 +1,6 @@
 """The training loop called directly: what it learns, and that it goes on from any batch."""
 
+import keras
 import pytest
 import tensorflow as tf
 from conftest import SMOKE
@@ -63,6 +64,7 @@ EVERYTHING = {
     "optim__plateau_epochs": 1,
     "optim__clip_norm": 0.5,
     "optim__accumulate_steps": 3,
+    "optim__ema": 0.9,
 }
 
 
@@ -80,3 +82,10 @@ def test_a_run_goes_on_from_any_batch(face_records, whole_run, tmp_path, stop_af
     assert stopped == whole
     rates = [row.split(",")[-1] for row in whole[0][1:]]
     assert len(set(rates)) > 1  # a plateau was met
+
+
+def test_the_average_is_what_is_measured_kept_and_exported(face_records, tmp_path):
+    still = {"optim__ema": 0.9, "train__epochs": 1, "train__batch_size": 20, "optim__learning_rate": 0.1}
+    _, variables = train(face_records, tmp_path, **still)
+    exported = keras.models.load_model(tmp_path / "export" / "model.keras").get_layer("conv1").kernel.numpy().tolist()
+    assert [name.split("/")[0] for name, value in variables.items() if value == exported] == ["average"]

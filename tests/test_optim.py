@@ -120,3 +120,15 @@ def test_normalisation_does_not_decay():
     optimizer.build(layer.trainable_variables)
     optimizer.apply([tf.zeros(2), tf.zeros(2)], layer.trainable_variables)
     assert layer.gamma.numpy().tolist() == [1.0, 1.0]
+
+
+def test_an_average_follows_the_weights_faster_at_first():
+    def make(value):
+        layer = keras.layers.BatchNormalization(moving_mean_initializer=keras.initializers.Constant(value))
+        return keras.Sequential([keras.Input((1,)), layer])
+
+    average, model = make(0.0), make(1.0)
+    mean = average.layers[0].moving_mean
+    for num_steps, expected in ((1, 9 / 11), (1000, 9 / 11 + 0.5 * 2 / 11)):  # keeps 2/11, then a half
+        optim.average_weights(average, model, tf.distribute.get_strategy(), decay=0.5, num_steps=tf.constant(num_steps))
+        assert mean.numpy() == pytest.approx([expected])

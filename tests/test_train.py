@@ -217,8 +217,8 @@ def test_a_killed_run_that_streams_goes_on_and_ends_the_same(face_records, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [(), ("--optim.clip_norm", "0.1"), ("--optim.accumulate_steps", "3")],
-    ids=["plain", "clipped", "accumulated"],
+    [(), ("--optim.clip_norm", "0.1"), ("--optim.accumulate_steps", "3", "--optim.ema", "0.9")],
+    ids=["plain", "clipped", "accumulated and averaged"],
 )
 def test_two_replicas_learn_what_one_does(face_records, tmp_path, options):
     flags = ("--model.dropout", "0", "--model.dense_dropout", "0", "--batch-size", "6", "--train.patience", "0")
