@@ -200,6 +200,9 @@ class TrainConfig(_Section):
         ge=0,
         description="epochs without a lower validation loss before stopping, from min_epochs on; 0: never stop",
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="weight of each class in the training loss; balanced: pictures / (classes * its pictures)"
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="arithmetic of the layers; auto: what the GPU is fast in, float32 on CPUs"
     )

@@ -51,6 +51,10 @@ class Updater:
                 for variable in variables
             ]
 
+    def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+        """Returns the loss whose gradient `apply` takes: float16 needs it scaled."""
+        return self._optimizer.scale_loss(loss)
+
     def apply(self, gradients: list[tf.Tensor], share: tf.Tensor, *, is_last: bool) -> None:
         """Takes a step along one replica's part of the gradient, or adds it to what waits; all replicas call it."""
         if not self._clip_norm and not self.sums:

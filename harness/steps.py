@@ -44,7 +44,12 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
         updater = Updater(optimizer, model.trainable_variables, config.optim)
-    train_on_turn = _make_train_step(model, optimizer, updater, devices.strategy, config)
+    loss_of = optim.make_loss(
+        num_outputs=models.logits_of(model).output.shape[1],
+        label_smoothing=config.optim.label_smoothing,
+        class_weights=_weigh_classes(config, data),
+    )
+    train_on_turn = _make_train_step(model, loss_of, updater, devices.strategy, config)
 
     @tf.function
     def average() -> None:
@@ -68,6 +73,13 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     return Trainee(model, kept_model, optimizer, updater, learning_rate, train_step, predict_step)
 
 
+def _weigh_classes(config: Config, data: Manifest) -> tuple[float, ...] | None:
+    if config.train.class_weights == "none":
+        return None
+    counts = data.splits["train"].class_counts
+    return optim.balance_classes([counts[name] for name in data.class_names])
+
+
 def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Model:
     return models.build_model(
         config.model,
@@ -80,14 +92,13 @@ def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Mode
 
 def _make_train_step(
     model: keras.Model,
-    optimizer: keras.Optimizer,
+    loss_of: optim.Loss,
     updater: Updater,
     strategy: tf.distribute.Strategy,
     config: Config,
 ) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
     """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples."""
     logits_model = models.logits_of(model)
-    loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
 
     def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         images = tf.cast(batch["image"], tf.float32)
@@ -97,7 +108,7 @@ def _make_train_step(
             logits = logits_model(images, training=True)
             losses = loss_of(batch["label"], logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
-            loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
+            loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
         updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)

@@ -1,5 +1,8 @@
 """The training loop called directly: what it learns, and that it goes on from any batch."""
 
+import dataclasses
+import shutil
+
 import keras
 import pytest
 import tensorflow as tf
@@ -89,3 +92,20 @@ def test_the_average_is_what_is_measured_kept_and_exported(face_records, tmp_pat
     _, variables = train(face_records, tmp_path, **still)
     exported = keras.models.load_model(tmp_path / "export" / "model.keras").get_layer("conv1").kernel.numpy().tolist()
     assert [name.split("/")[0] for name, value in variables.items() if value == exported] == ["average"]
+
+
+def test_balanced_classes_change_the_training_loss_and_not_the_validation_loss(face_records, tmp_path):
+    still = {"model__dropout": 0.0, "model__dense_dropout": 0.0, "augment__enabled": False}
+    still |= {
+        "train__epochs": 1,
+        "train__batch_size": 20,
+        "optim__learning_rate": 1e-9,
+    }  # the initial weights are measured
+    data = manifest.load(face_records)
+    split = dataclasses.replace(data.splits["train"], class_counts={"happy": 5, "sad": 15})
+    records = shutil.copytree(face_records, tmp_path / "records")
+    manifest.save(dataclasses.replace(data, splits={**data.splits, "train": split}), records)
+    (plain,), (validation,) = losses(train(face_records, tmp_path / "plain", **still)[0])
+    (weighted,), (again,) = losses(train(records, tmp_path / "run", train__class_weights="balanced", **still)[0])
+    assert again == validation and weighted != plain
+    assert 2 / 3 * plain < weighted < 2 * plain

@@ -73,6 +73,13 @@ def test_smoothing_spreads_the_label():
     assert found == pytest.approx(0.9 * math.log1p(math.exp(-3)) + 0.1 * math.log1p(math.exp(3)))
 
 
+def test_balanced_classes_weigh_the_same():
+    assert optim.balance_classes([30, 10, 0, 20]) == pytest.approx([0.5, 1.5, 0.0, 0.75])
+    loss = optim.make_loss(num_outputs=1, label_smoothing=0.0, class_weights=[0.5, 2.0])
+    found = loss(tf.constant([0, 1]), tf.constant([[0.0], [0.0]])).numpy()
+    assert found == pytest.approx([0.5 * math.log(2), 2 * math.log(2)])
+
+
 def test_probabilities_of_one_logit_are_those_of_two_classes():
     assert optim.probabilities(tf.constant([[0.0]])).numpy().tolist() == [[0.5, 0.5]]
     assert optim.probabilities(tf.constant([[math.log(3)]])).numpy()[0] == pytest.approx([0.25, 0.75])
