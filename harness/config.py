@@ -155,6 +155,9 @@ class OptimConfig(_Section):
 
     name: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
+    scale_with_batch: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="how the learning rate grows with the pictures a step; it is then the one for 16 pictures"
+    )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant", description="learning rate after the warm-up; plateau: falls when the validation loss does not"
     )

@@ -9,6 +9,7 @@ import tensorflow as tf
 from harness.config import OptimConfig
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+_BASE_BATCH = 16  # what optim.learning_rate is for when it is scaled; the default of train.batch_size
 
 
 def make_loss(*, num_outputs: int, label_smoothing: float, class_weights: Sequence[float] | None = None) -> Loss:
@@ -54,7 +55,8 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     whenever the validation loss has not fallen for a while. Must be made under the strategy.
     """
 
-    def __init__(self, config: OptimConfig, *, steps_per_epoch: int, epochs: int) -> None:
+    def __init__(self, config: OptimConfig, *, batch_size: int, steps_per_epoch: int, epochs: int) -> None:
+        self.peak = scale_learning_rate(config, batch_size)
         self.config, self.steps_per_epoch, self.total_steps = config, steps_per_epoch, steps_per_epoch * epochs
         self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
         self._plateau_scale = tf.Variable(1.0, trainable=False) if config.schedule == "plateau" else None
@@ -64,11 +66,11 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         step = tf.cast(step, tf.float32)
         rise = tf.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps)) if self.warmup_steps else 1.0
         if self.config.schedule == "constant":
-            return self.config.learning_rate * rise * tf.ones_like(step)
+            return self.peak * rise * tf.ones_like(step)
         if self._plateau_scale is not None:
-            return self.config.learning_rate * rise * self._plateau_scale
+            return self.peak * rise * self._plateau_scale
         done = tf.clip_by_value((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps), 0.0, 1.0)
-        return self.config.learning_rate * rise * 0.5 * (1.0 + tf.cos(3.14159265 * done))
+        return self.peak * rise * 0.5 * (1.0 + tf.cos(3.14159265 * done))
 
     def last_of(self, epoch: int) -> float:
         """Returns the rate of the last step of an epoch, counted from 1."""
@@ -84,6 +86,16 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         before, scale = float(self._plateau_scale), scale_at_plateaus(losses, self.config)
         self._plateau_scale.assign(scale)
         return before != float(self._plateau_scale)
+
+
+def scale_learning_rate(config: OptimConfig, batch_size: int) -> float:
+    """Returns the peak learning rate for steps of so many pictures.
+
+    `linear` is the rule of Goyal et al., "Accurate, large minibatch SGD", 2017; `sqrt` that of Krizhevsky, "One weird
+    trick", 2014, which Malladi et al., 2022, derive for Adam.
+    """
+    growth = batch_size / _BASE_BATCH
+    return config.learning_rate * {"none": 1.0, "linear": growth, "sqrt": math.sqrt(growth)}[config.scale_with_batch]
 
 
 def scale_at_plateaus(losses: Sequence[float], config: OptimConfig) -> float:

@@ -36,9 +36,14 @@ class Trainee:
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     """Builds model, optimizer and steps under the strategy."""
     num_examples = data.splits["train"].num_examples
-    steps_per_epoch = -(-num_examples // (config.train.batch_size * config.optim.accumulate_steps))
+    batch_size = config.train.batch_size * config.optim.accumulate_steps  # of a step of the optimizer
     with devices.strategy.scope():
-        learning_rate = optim.LearningRate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
+        learning_rate = optim.LearningRate(
+            config.optim,
+            batch_size=batch_size,
+            steps_per_epoch=-(-num_examples // batch_size),
+            epochs=config.train.epochs,
+        )
         model = _build_model(config, devices, data)
         kept_model = _build_model(config, devices, data) if config.optim.ema else model
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)

@@ -11,12 +11,20 @@ from harness.config import OptimConfig
 
 
 def rates(steps, **settings):
-    schedule = optim.LearningRate(OptimConfig(**settings), steps_per_epoch=10, epochs=10)
+    schedule = optim.LearningRate(OptimConfig(**settings), batch_size=16, steps_per_epoch=10, epochs=10)
     return [float(schedule(tf.constant(step))) for step in steps]
 
 
 def test_a_constant_rate_is_constant():
     assert rates([0, 50, 99], learning_rate=0.5) == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_the_rate_is_for_16_pictures_and_grows_with_the_batch(rule, expected):
+    config = OptimConfig(learning_rate=0.1, scale_with_batch=rule)
+    rate = optim.LearningRate(config, batch_size=64, steps_per_epoch=10, epochs=10)
+    assert rate.last_of(1) == pytest.approx(expected)
+    assert optim.scale_learning_rate(config, 16) == 0.1
 
 
 def test_a_warm_up_rises_in_a_line():
@@ -44,7 +52,7 @@ def test_the_optimizer_takes_the_lowered_rate():
     config = OptimConfig(
         name="sgd", momentum=0.0, learning_rate=1.0, schedule="plateau", plateau_epochs=1, warmup_epochs=0.2
     )
-    rate = optim.LearningRate(config, steps_per_epoch=10, epochs=10)
+    rate = optim.LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
     variable = tf.Variable(0.0)
     optimizer = optim.make_optimizer(config, rate, precision="float32")
     optimizer.build([variable])
