@@ -45,7 +45,12 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
             epochs=config.train.epochs,
         )
         model = _build_model(config, devices, data)
-        kept_model = _build_model(config, devices, data) if config.optim.ema else model
+        if config.model.weights is not None:
+            models.load_backbone(model, config.model.weights)
+        kept_model = model
+        if config.optim.ema:
+            kept_model = _build_model(config, devices, data)
+            kept_model.set_weights(model.get_weights())
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
         updater = Updater(optimizer, model.trainable_variables, config.optim)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = (
-    {"errors", "quiet"},
+    {"backbones", "errors", "quiet"},
     {"alignment", "containers", "files", "fingerprints", "measures", "memory", "page", "remote", "shortcuts", "tables"},
     {"near_copies", "records"},
     {"config", "findings", "grouping", "manifest", "split", "workdir"},

@@ -109,3 +109,10 @@ def test_balanced_classes_change_the_training_loss_and_not_the_validation_loss(f
     (weighted,), (again,) = losses(train(records, tmp_path / "run", train__class_weights="balanced", **still)[0])
     assert again == validation and weighted != plain
     assert 2 / 3 * plain < weighted < 2 * plain
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_goes_on_from_any_batch(face_records, tmp_path):
+    network = {"model__name": "EfficientNetB0", "train__epochs": 1, "train__batch_size": 8}  # has dropout inside
+    whole = train(face_records, tmp_path / "whole", **network)
+    assert train(face_records, tmp_path / "stopped", stop_after=2, **network) == whole

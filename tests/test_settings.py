@@ -55,7 +55,11 @@ def test_text_that_looks_like_a_number_stays_text():
         ("train:\n  epochs: 1\n  epochs: 2\n", "my.yaml:3: train.epochs is stated twice, first at"),
         ("augment:\n  flip: 1.5\n", "augment.flip is 1.5: it should be less than or equal to 1"),
         ("optim:\n  learning_rate: .nan\n", "optim.learning_rate is nan: it should be a finite number"),
-        ("model:\n  name: resnet\n", "model.name is 'resnet': it should be 'emotion_cnn'"),
+        ("model:\n  name: resnet\n", "model.name is 'resnet': it should be emotion_cnn, residual_cnn or a net"),
+        ("model:\n  name: mobilenet_v3_small\n", "keras.applications; the nearest is MobileNetV3Small."),
+        ("model:\n  weights: w.h5\n", "model.weights is 'w.h5': it should be null with model.name emotion_cnn"),
+        ("model:\n  name: VGG16\n  weights: w.pkl\n", "it should be a .weights.h5, .h5 or .keras file"),
+        ("model:\n  freeze_backbone: true\n", "it should be false without model.weights"),
         ("model:\n  widths: [4, x]\n", "model.widths is [4, 'x'] (at 1): it should be a valid integer"),
         (
             "optim:\n  weight_decay: 0.1\n",

@@ -285,6 +285,39 @@ def test_three_classes_get_a_softmax(faces, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_network_of_keras_trains_from_a_file_of_weights(face_records, faces, tmp_path):
+    network = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
+    network.save_weights(tmp_path / "start.weights.h5")
+    flags = (
+        "--model.name",
+        "MobileNetV3Small",
+        "--model.freeze_backbone",
+        "true",
+        "--epochs",
+        "2",
+        "--optim.ema",
+        "0.5",
+    )
+    run = tmp_path / "run"
+    done = train(face_records, run, *flags, "--model.weights", tmp_path / "start.weights.h5")
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    assert sorted(path.name for path in (run / "export").iterdir()) == ["model.keras", "signature.json"]
+    model = keras.models.load_model(run / "export" / "model.keras", safe_mode=True)
+    inside = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    assert all(np.array_equal(a, b) for a, b in zip(inside.get_weights(), network.get_weights(), strict=True))
+    trained, done = json.loads((run / "metrics.json").read_text()), run_command("evaluate", run, "--json")
+    assert json.loads(done.stdout)["loss"] == pytest.approx(trained["loss"], rel=1e-4)
+    done = run_command("predict", run, faces / "happy", "--json")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 12
+
+
+def test_weights_that_are_not_there_are_named_before_the_run_starts(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--model.name", "VGG16", "--model.weights", "missing.h5")
+    assert done.returncode == 2 and "model.weights is missing.h5, which is no file" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_the_cnn_learns_faces(face_records, tmp_path):
     flags = ("--epochs", "60", "--optim.learning_rate", "3e-3", "--model.dense_dropout", "0", "--train.patience", "0")
     assert train(face_records, tmp_path / "run", *flags, "--model.widths", "[8, 8]").returncode == 0
