@@ -154,6 +154,7 @@ class ModelConfig(_Section):
         False, description="keep model.weights as they are and train the output layer alone (keras.applications)"
     )
     widths: Widths = Field((16, 32, 16), description="filters of each convolution, or of each stage")
+    pooling: Literal["max", "average"] = Field("max", description="pooling after each convolution (emotion_cnn)")
     first_kernels: Literal["edges", "random"] = Field(
         "edges", description="what the first convolution of emotion_cnn starts from: oriented edges, or random"
     )

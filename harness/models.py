@@ -184,12 +184,13 @@ def _defaults_set(precision: str, seed: int) -> Iterator[None]:
 
 def _emotion_cnn(x, config: ModelConfig, seeds: itertools.count, precision: str):
     """Convolution, pooling, dropout, three times; then one dense layer that still knows where things are."""
+    pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[config.pooling]
     for index, width in enumerate(config.widths):
         kernel = keras.initializers.GlorotUniform(next(seeds))
         x = keras.layers.Conv2D(
             width, 3, activation="relu", kernel_initializer=kernel, dtype=precision, name=f"conv{index + 1}"
         )(x)
-        x = keras.layers.MaxPooling2D(2, dtype=precision, name=f"pool{index + 1}")(x)
+        x = pool(2, dtype=precision, name=f"pool{index + 1}")(x)
         x = keras.layers.Dropout(config.dropout, seed=next(seeds), dtype=precision, name=f"dropout{index + 1}")(x)
     x = keras.layers.Flatten(dtype=precision, name="flatten")(x)
     kernel = keras.initializers.GlorotUniform(next(seeds))

@@ -106,6 +106,11 @@ def test_the_residual_network_sees_shape_and_no_colour(tmp_path):
     np.testing.assert_allclose(reread(grey), model(grey), atol=1e-6)
 
 
+def test_average_pooling_is_an_option():
+    model = build(image_size=32, pooling="average")
+    assert [type(model.get_layer(f"pool{index}")).__name__ for index in (1, 2, 3)] == ["AveragePooling2D"] * 3
+
+
 def test_the_table_names_every_network_of_keras():
     assert set(backbones.PIXELS) == {name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)}
 
