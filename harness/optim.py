@@ -125,7 +125,8 @@ def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: s
         optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=config.weight_decay)
     else:
         optimizer = keras.optimizers.Adam(learning_rate)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if config.name != "adam":
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
