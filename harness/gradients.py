@@ -32,7 +32,8 @@ class Updater:
 
     Keras' own ways do not hold under a strategy: `global_clipnorm` clips what each replica has before the sum, so that
     two replicas would learn something else than one, and `gradient_accumulation_steps` puts a merge_call into a
-    conditional, which MirroredStrategy refuses; it also goes on across the end of an epoch.
+    conditional, which MirroredStrategy refuses; it also goes on across the end of an epoch. LossScaleOptimizer asks the
+    first replica alone whether its gradients are finite, so it must be given the sum of all.
 
     Attributes:
       sums: of the gradients so far, one a variable; empty if every batch is a step.
@@ -57,10 +58,11 @@ class Updater:
 
     def apply(self, gradients: list[tf.Tensor], share: tf.Tensor, *, is_last: bool) -> None:
         """Takes a step along one replica's part of the gradient, or adds it to what waits; all replicas call it."""
-        if not self._clip_norm and not self.sums:
+        replicas = tf.distribute.get_replica_context()
+        is_scaled = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
+        if not self._clip_norm and not self.sums and not (is_scaled and replicas.num_replicas_in_sync > 1):
             self._optimizer.apply(gradients, self._variables)
             return
-        replicas = tf.distribute.get_replica_context()
         gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.sums:
             gradients = [waiting + share * gradient for waiting, gradient in zip(self.sums, gradients)]

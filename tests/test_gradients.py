@@ -1,8 +1,12 @@
 """What becomes of a gradient before the optimizer takes its step, against values worked out by hand."""
 
+import subprocess
+import sys
+
 import keras
 import pytest
 import tensorflow as tf
+from conftest import command_environment
 
 from harness import optim
 from harness.config import OptimConfig
@@ -58,3 +62,43 @@ def test_what_is_clipped_is_the_accumulated_gradient():
     updater.apply([tf.constant([6.0, 0.0])], tf.constant(0.5), is_last=False)
     updater.apply([tf.constant([0.0, 8.0])], tf.constant(0.5), is_last=True)
     assert variable.numpy() == pytest.approx([-0.6, -0.8])
+
+
+OVERFLOW = """
+import keras, tensorflow as tf
+from harness import optim
+from harness.config import OptimConfig
+from harness.gradients import Updater
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+config = OptimConfig(name="sgd", momentum=0.0)
+for overflowing in (0, 1):
+    with strategy.scope():
+        variable = keras.Variable([1.0, 1.0])
+        optimizer = optim.make_optimizer(config, lambda: tf.constant(1.0), precision="mixed_float16")
+        optimizer.build([variable])
+        updater = Updater(optimizer, [variable], config)
+
+    def replica_step():
+        index = tf.distribute.get_replica_context().replica_id_in_sync_group
+        gradient = tf.where(index == overflowing, [float("inf"), 1.0], [1.0, 1.0])
+        updater.apply([gradient], tf.constant(1.0), is_last=True)
+
+    tf.function(lambda: strategy.run(replica_step))()
+    print(variable.numpy().tolist(), optimizer.dynamic_scale.numpy())
+"""
+
+
+@pytest.mark.slow
+def test_a_gradient_that_overflows_on_any_replica_is_no_step():
+    done = subprocess.run(
+        [sys.executable, "-c", OVERFLOW],
+        env=command_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["[1.0, 1.0] 16384.0"] * 2, done.stderr
