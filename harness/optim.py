@@ -83,9 +83,9 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         """
         if self._plateau_scale is None:
             return False
-        before, scale = float(self._plateau_scale), scale_at_plateaus(losses, self.config)
-        self._plateau_scale.assign(scale)
-        return before != float(self._plateau_scale)
+        before = self._plateau_scale.numpy()
+        self._plateau_scale.assign(scale_at_plateaus(losses, self.config))
+        return bool(self._plateau_scale.numpy() != before)
 
 
 def scale_learning_rate(config: OptimConfig, batch_size: int) -> float:

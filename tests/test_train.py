@@ -215,6 +215,34 @@ def test_a_killed_run_that_streams_goes_on_and_ends_the_same(face_records, tmp_p
 
 
 @pytest.mark.slow
+def test_a_killed_run_of_two_replicas_with_every_option_goes_on_and_ends_the_same(face_records, tmp_path):
+    options = {
+        "train.precision": "mixed_float16",
+        "runtime.logical_cpus": 2,
+        "optim.name": "adamw",
+        "optim.learning_rate": 0.3,  # so high that the validation loss rises
+        "optim.weight_decay": 0.01,
+        "optim.schedule": "plateau",
+        "optim.plateau_epochs": 1,
+        "optim.scale_with_batch": "sqrt",
+        "optim.clip_norm": 0.5,
+        "optim.accumulate_steps": 3,
+        "optim.ema": 0.9,
+        "train.class_weights": "balanced",
+    }
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(face_records, whole, *STOPPABLE, *flags).returncode == 0
+    process = start_training(face_records, killed, *flags)
+    process.kill()
+    process.wait()
+    done = train(face_records, killed, *STOPPABLE, *flags)
+    assert done.returncode == 0 and "going on at epoch" in done.stderr
+    assert_same_state(final_state(killed), final_state(whole))
+    assert len({row["lr"] for row in read_history(whole)}) > 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [(), ("--optim.clip_norm", "0.1"), ("--optim.accumulate_steps", "3", "--optim.ema", "0.9")],

@@ -58,6 +58,23 @@ def test_a_search_ends_in_a_config_that_trains(search, tmp_path, algorithm):
 
 
 @pytest.mark.slow
+def test_networks_optimizers_and_schedules_can_be_searched(search, tmp_path):
+    tree = yaml.safe_load(search.read_text())
+    tree["model"] = {"name": "MobileNetV3Small"}
+    tree["optim"] = {"ema": 0.5}
+    tree["train"]["epochs"] = 1
+    tree["tune"]["space"] = {
+        "model.name": {"values": ["MobileNetV3Small", "residual_cnn"]},
+        "optim.name": {"values": ["adam", "sgd"]},
+        "optim.schedule": {"values": ["cosine", "plateau"]},
+    }
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "tune" / "trials").glob("*/report.html"))) == 2
+
+
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
     flags = ("--config", search, "--train.epochs", "12", "--train.patience", "0")
     process = subprocess.Popen(
