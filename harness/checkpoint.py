@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import keras
@@ -29,14 +30,28 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before."""
 
-    def __init__(self, workdir: Workdir, model: keras.Model, optimizer: keras.Optimizer, seed_states: list) -> None:
+    def __init__(
+        self,
+        workdir: Workdir,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        seed_states: list,
+        *,
+        kept_model: keras.Model,
+        gradient_sums: Sequence[tf.Variable] = (),
+    ) -> None:
         # As text in a variable the progress is saved and restored in one piece with the weights.
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
         self._everything = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, seeds=_by_index(seed_states), progress=self._progress
+            model=model,
+            optimizer=optimizer,
+            seeds=_by_index(seed_states),
+            progress=self._progress,
+            **({"gradient_sums": _by_index(gradient_sums)} if gradient_sums else {}),
+            **({"average": kept_model} if kept_model is not model else {}),
         )
         self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
-        self._weights = tf.train.Checkpoint(model=model)
+        self._weights = tf.train.Checkpoint(model=kept_model)
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
 
     def save(self, progress: Progress) -> None:
@@ -74,7 +89,7 @@ class Checkpoints:
         _restore(self._weights, self._best.latest_checkpoint)
 
 
-def _by_index(values: list) -> dict[str, object]:
+def _by_index(values: Sequence) -> dict[str, object]:
     """A checkpoint's keys are text."""
     return {str(index): value for index, value in enumerate(values)}
 

@@ -4,18 +4,28 @@ Every setting a user can change is a field here, with its description, and nowhe
 Config is settings.py.
 """
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 
-from harness import files, remote
+from harness import backbones, files, remote
 from harness.remote import RemotePath
 
 
 def _check_local(value: object) -> object:
     if isinstance(value, RemotePath) or (isinstance(value, str) and "://" in value):
-        raise ValueError("it should be a local folder; pictures and records may lie on s3://")
+        raise ValueError("it should be a local path; pictures and records may lie on s3://")
     return value
 
 
@@ -28,13 +38,16 @@ def _parse_folder(value: object) -> remote.Folder:
 
 
 # A YAML file and a flag hold text and lists: paths and tuples are made from those, everything else keeps its own type.
-FolderPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_local)]
+LocalPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_local)]
 AnyFolder = Annotated[Path | RemotePath, PlainValidator(_parse_folder), PlainSerializer(str, when_used="json")]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1, max_length=6)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+NETWORKS = ("emotion_cnn", "residual_cnn")  # of our own
 
 
 class _Section(BaseModel):
@@ -148,8 +161,20 @@ class AugmentConfig(_Section):
 class ModelConfig(_Section):
     """The network."""
 
-    name: Literal["emotion_cnn", "residual_cnn"] = Field("emotion_cnn", description="which network")
+    name: str = Field(
+        "emotion_cnn",
+        description="emotion_cnn, residual_cnn, or a network of keras.applications, such as MobileNetV3Small",
+    )
+    weights: LocalPath | None = Field(
+        None,
+        description="weights that a network of keras.applications starts from, as made with include_top=False: a "
+        ".weights.h5, .h5 or .keras file; null: random",
+    )
+    freeze_backbone: bool = Field(
+        False, description="keep model.weights as they are and train the output layer alone (keras.applications)"
+    )
     widths: Widths = Field((16, 32, 16), description="filters of each convolution, or of each stage")
+    pooling: Literal["max", "average"] = Field("max", description="pooling after each convolution (emotion_cnn)")
     first_kernels: Literal["edges", "random"] = Field(
         "edges", description="what the first convolution of emotion_cnn starts from: oriented edges, or random"
     )
@@ -160,22 +185,77 @@ class ModelConfig(_Section):
         "auto", description="output layer; auto: sigmoid for two classes, softmax for more"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        names = {name.lower(): name for name in (*NETWORKS, *backbones.PIXELS)}
+        if value in names.values():
+            return value
+        nearest = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"it should be {', '.join(NETWORKS)} or a network of keras.applications; the nearest is {names[nearest]}"
+        )
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and value.suffix not in (".h5", ".keras"):
+            raise ValueError("it should be a .weights.h5, .h5 or .keras file")
+        if value is not None and info.data.get("name") not in backbones.PIXELS:
+            raise ValueError(f"it should be null with model.name {info.data.get('name')}, which is always trained anew")
+        return value
+
+    @field_validator("freeze_backbone")
+    @classmethod
+    def _check_freeze(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("weights") is None:
+            raise ValueError("it should be false without model.weights, or random features would never be trained")
+        return value
+
 
 class OptimConfig(_Section):
     """The loss and how it is minimised."""
 
-    name: Literal["adam", "adamw"] = Field("adam", description="optimizer")
+    name: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate after the warm-up")
+    scale_with_batch: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="how the learning rate grows with the pictures a step; it is then the one for 16 pictures"
+    )
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "constant", description="learning rate after the warm-up; plateau: falls when the validation loss does not"
+    )
     warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay a step (adamw)")
+    plateau_epochs: int = Field(
+        5, ge=1, description="epochs without a lower validation loss before the learning rate falls (plateau)"
+    )
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the learning rate is multiplied by then (plateau)")
+    momentum: Rate = Field(0.9, description="share of the step before that is taken again (sgd)")
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="decoupled weight decay a step, times the learning rate (adamw, sgd)"
+    )
+    clip_norm: float = Field(
+        0.0, ge=0, description="largest norm of the gradient of a step, all weights together; 0: not clipped"
+    )
+    accumulate_steps: int = Field(
+        1, ge=1, le=4096, description="batches whose gradients make one step of the optimizer; 1: every batch is a step"
+    )
+    ema: Rate = Field(
+        0.0, description="share an average of the weights keeps at each step; the average is kept, not the last; 0: off"
+    )
     label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _check_weight_decay(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("name") == "adam":
+            raise ValueError("it should be 0 with optim.name adam; adamw and sgd decay weights")
+        return value
 
 
 class TrainConfig(_Section):
     """The run."""
 
-    run: FolderPath | None = Field(None, description="run folder; null: runs/ and the name of the config file")
+    run: LocalPath | None = Field(None, description="run folder; null: runs/ and the name of the config file")
     epochs: int = Field(30, ge=1, description="passes over the training split at most")
     batch_size: int = Field(16, ge=1, description="pictures a step, over all replicas together")
     min_epochs: int = Field(
@@ -185,6 +265,9 @@ class TrainConfig(_Section):
         10,
         ge=0,
         description="epochs without a lower validation loss before stopping, from min_epochs on; 0: never stop",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="weight of each class in the training loss; balanced: pictures / (classes * its pictures)"
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="arithmetic of the layers; auto: what the GPU is fast in, float32 on CPUs"
@@ -223,7 +306,7 @@ class Range(_Section):
 class TuneConfig(_Section):
     """The search for better settings."""
 
-    folder: FolderPath = Field(Path("runs/tune"), description="folder of the search; every trial is a run folder in it")
+    folder: LocalPath = Field(Path("runs/tune"), description="folder of the search; every trial is a run folder in it")
     algorithm: Literal["random", "hyperband", "bayesian"] = Field("random", description="how settings are proposed")
     trials: int = Field(10, ge=1, description="trials at most (random, bayesian)")
     max_epochs: int = Field(10, ge=2, description="epochs of the longest trials (hyperband)")

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from harness import files, models
+from harness import backbones, files, models
 from harness.config import Config
 from harness.errors import CheckpointError
 from harness.workdir import Workdir
@@ -33,6 +33,8 @@ def export_model(
 ) -> float:
     """Writes model.keras, the HDF5 file and signature.json; returns the largest difference seen on reading them back.
 
+    Networks that HDF5 cannot hold get no such file.
+
     Args:
       model: the trained model with its best weights.
       config: its section `model` is used.
@@ -52,7 +54,7 @@ def export_model(
     pictures = probe.astype(np.float32)
     trained = np.asarray(model(pictures, training=False))
     difference = 0.0
-    for path in (workdir.keras_model, workdir.h5_model):
+    for path in (workdir.keras_model, *([workdir.h5_model] if backbones.fits_hdf5(config.model.name) else [])):
         _save(plain, path)
         reread = np.asarray(_load(path)(pictures, training=False))
         difference = max(difference, float(np.abs(reread - trained).max()))

@@ -82,7 +82,15 @@ def train_and_evaluate(
             for name in pictures.KEPT_SPLITS
         )
         trainee = steps.make_trainee(config, devices, data)
-        checkpoints = Checkpoints(workdir, trainee.model, trainee.optimizer, models.seed_states(trainee.model))
+        seed_states = models.seed_states(trainee.model)
+        checkpoints = Checkpoints(
+            workdir,
+            trainee.model,
+            trainee.optimizer,
+            seed_states,
+            kept_model=trainee.kept_model,
+            gradient_sums=trainee.updater.sums,
+        )
         progress = checkpoints.restore() or Progress()
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
@@ -130,12 +138,14 @@ class _Run:
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
+        if self.trainee.learning_rate.follow([row["val_loss"] for row in progress.history]):
+            log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
         started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
         sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
         with self._bar(split, progress) as bar:
             for batch in self.training.take(num_steps - progress.step_in_epoch):
-                sums += self.trainee.train_step(batch)
+                sums += self.trainee.train_step(batch, progress.step_in_epoch)
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
@@ -176,7 +186,7 @@ class _Run:
             "accuracy": correct / num_examples,
             "val_loss": found.loss,
             "val_accuracy": found.accuracy,
-            "lr": float(self.trainee.learning_rate(tf.constant(progress.step - 1))),
+            "lr": self.trainee.learning_rate.last_of(progress.epoch),
             "images_per_s": images_per_s,
         }
         progress.history.append(row)
@@ -235,7 +245,7 @@ class _Run:
             "split": "validation",
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,
-            "num_parameters": self.trainee.model.count_params(),
+            "num_parameters": self.trainee.kept_model.count_params(),
             "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
             "export_difference": self._export(split),
         }
@@ -263,7 +273,7 @@ class _Run:
     def _export(self, split: Split) -> float:
         probe = reader.read_pictures(split.paths, split.encoding, split.image_size, _PROBE_PICTURES)
         difference = export.export_model(
-            self.trainee.model,
+            self.trainee.kept_model,
             self.config,
             self.workdir,
             class_names=self.data.class_names,

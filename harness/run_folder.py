@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from harness import __version__, files, settings
 from harness.config import Config
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, ConfigError
 from harness.manifest import Manifest
 from harness.workdir import Workdir
 
@@ -20,7 +20,11 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
 
     Raises:
       CheckpointError: the folder holds another run, or something that is no run.
+      ConfigError: the weights to start from are missing.
     """
+    weights = config.model.weights
+    if weights is not None and not weights.is_file() and not workdir.metrics.is_file():
+        raise ConfigError(f"model.weights is {weights}, which is no file. Give a file of weights, or leave it out.")
     if not workdir.root.exists() or (workdir.root.is_dir() and not _foreign_files(workdir)):
         return
     if not workdir.config.is_file() or not workdir.environment.is_file():

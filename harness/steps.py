@@ -6,56 +6,123 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from harness import augment_device, models, optim
+from harness import augment_device, gradients, models, optim
 from harness.config import Config
 from harness.distribute import Devices
+from harness.gradients import Updater
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
-TrainStep = Callable[[Batch], tf.Tensor]
+TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
 PredictStep = Callable[[Batch], tf.Tensor]
 
 
 @dataclass(frozen=True)
 class Trainee:
-    """The model in training with everything that changes it."""
+    """The model in training with everything that changes it.
+
+    `kept_model` is what is measured, kept and exported: the model itself, or one with an average of its weights.
+    """
 
     model: keras.Model
+    kept_model: keras.Model
     optimizer: keras.Optimizer
-    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    updater: Updater
+    learning_rate: optim.LearningRate
     train_step: TrainStep
     predict_step: PredictStep
+    count_traces: Callable[[], int]  # of the compiled training step
 
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     """Builds model, optimizer and steps under the strategy."""
-    steps_per_epoch = -(-data.splits["train"].num_examples // config.train.batch_size)
-    learning_rate = optim.make_learning_rate(config.optim, steps_per_epoch=steps_per_epoch, epochs=config.train.epochs)
+    num_examples = data.splits["train"].num_examples
+    batch_size = config.train.batch_size * config.optim.accumulate_steps  # of a step of the optimizer
     with devices.strategy.scope():
-        model = models.build_model(
-            config.model,
-            num_classes=len(data.class_names),
-            image_size=data.image_size,
-            seed=config.train.seed,
-            precision=devices.precision,
+        learning_rate = optim.LearningRate(
+            config.optim,
+            batch_size=batch_size,
+            steps_per_epoch=-(-num_examples // batch_size),
+            epochs=config.train.epochs,
         )
+        model = _build_model(config, devices, data)
+        if config.model.weights is not None:
+            models.load_backbone(model, config.model.weights)
+        kept_model = model
+        if config.optim.ema:
+            kept_model = _build_model(config, devices, data)
+            kept_model.set_weights(model.get_weights())
         optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
-    train_step = _make_train_step(model, optimizer, devices.strategy, config)
-    return Trainee(model, optimizer, learning_rate, train_step, _make_predict_step(model, devices.strategy))
+        updater = Updater(optimizer, model.trainable_variables, config.optim)
+    loss_of = optim.make_loss(
+        num_outputs=models.logits_of(model).output.shape[1],
+        label_smoothing=config.optim.label_smoothing,
+        class_weights=_weigh_classes(config, data),
+    )
+    train_on_turn = _make_train_step(model, loss_of, updater, devices.strategy)
+
+    @tf.function
+    def average() -> None:
+        optim.average_weights(
+            kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
+        )
+
+    def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
+        turn = gradients.find_turn(
+            step_in_epoch,
+            num_examples=num_examples,
+            batch_size=config.train.batch_size,
+            accumulate_steps=config.optim.accumulate_steps,
+        )
+        sums = train_on_turn(batch, tf.constant(turn.share), turn.is_last)
+        if config.optim.ema and turn.is_last:
+            average()
+        return sums
+
+    predict_step = _make_predict_step(kept_model, devices.strategy)
+    return Trainee(
+        model,
+        kept_model,
+        optimizer,
+        updater,
+        learning_rate,
+        train_step,
+        predict_step,
+        train_on_turn.experimental_get_tracing_count,
+    )
+
+
+def _weigh_classes(config: Config, data: Manifest) -> tuple[float, ...] | None:
+    if config.train.class_weights == "none":
+        return None
+    counts = data.splits["train"].class_counts
+    return optim.balance_classes([counts[name] for name in data.class_names])
+
+
+def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Model:
+    return models.build_model(
+        config.model,
+        num_classes=len(data.class_names),
+        image_size=data.image_size,
+        seed=config.train.seed,
+        precision=devices.precision,
+    )
 
 
 def _make_train_step(
-    model: keras.Model, optimizer: keras.Optimizer, strategy: tf.distribute.Strategy, config: Config
-) -> TrainStep:
+    model: keras.Model,
+    loss_of: optim.Loss,
+    updater: Updater,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
     """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples.
 
     Of a mixed picture the right answer is its own label, whatever its share.
     """
     logits_model = models.logits_of(model)
-    loss_of = optim.make_loss(num_outputs=logits_model.output.shape[1], label_smoothing=config.optim.label_smoothing)
 
-    def replica_step(batch: Batch) -> tf.Tensor:
+    def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         images = _pictures_of(batch)
         if "warp" in batch:  # else the pictures come augmented, or stay as they are
             images = augment_device.augment_batch(images, batch)
@@ -64,9 +131,8 @@ def _make_train_step(
             logits = logits_model(images, training=True)
             losses = _mixed_loss(loss_of, batch, logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
-            loss = optimizer.scale_loss(tf.reduce_sum(losses * batch["weight"]))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
+            loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
+        updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
@@ -74,8 +140,9 @@ def _make_train_step(
         return tf.cast(sums, tf.float64)
 
     @tf.function
-    def train_step(batch: Batch) -> tf.Tensor:
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica_step, args=(batch,)), axis=None)
+    def train_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        sums = strategy.run(replica_step, args=(batch, share, is_last))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     return train_step
 

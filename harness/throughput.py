@@ -1,5 +1,6 @@
 """Measures how fast a training is and its parts are: input alone, steps alone, both, and what the device can do."""
 
+import itertools
 import logging
 import resource
 import time
@@ -102,18 +103,19 @@ def measure_compute(subject: Subject) -> tuple[Rate, steps.Trainee]:
     """Returns the rate of steps that get the same batch again and again, and what was trained."""
     trainee = steps.make_trainee(subject.config, subject.devices, subject.data)
     batch = next(_make_batches(subject))
-    return _time(lambda: trainee.train_step(batch), subject), trainee
+    turns = _turns(subject)
+    return _time(lambda: trainee.train_step(batch, next(turns)), subject), trainee
 
 
 def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, float]:
     """Returns the rate of training as it is, and the share of the time that it waited for batches."""
-    batches, waits_s = _make_batches(subject), []
+    batches, turns, waits_s = _make_batches(subject), _turns(subject), []
 
     def step() -> tf.Tensor:
         started = time.perf_counter()
         batch = next(batches)
         waits_s.append(time.perf_counter() - started)
-        return trainee.train_step(batch)
+        return trainee.train_step(batch, next(turns))
 
     rate = _time(step, subject)
     waits_s = waits_s[_WARM_UP:]
@@ -123,6 +125,11 @@ def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, 
 def _make_batches(subject: Subject) -> Batches:
     make = partial(input_pipeline.train_batches, subject.split, subject.config, engine=subject.inputs.engine, epoch=0)
     return Batches(subject.split, subject.devices.strategy, make)
+
+
+def _turns(subject: Subject) -> Iterator[int]:
+    """The number of each step in its epoch."""
+    return itertools.cycle(range(subject.split.num_batches(subject.config.train.batch_size)))
 
 
 def _time(work: Callable[[], object], subject: Subject) -> Rate:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -70,8 +71,18 @@ def check_space(config: Config, given: Mapping[str, Setting]) -> None:
         has_ends = extent.min is not None and extent.max is not None
         if (extent.values is None) == (not has_ends) or (has_ends and extent.min >= extent.max):
             raise ConfigError(f"{source}: tune.space: {name} needs either values, or a min below a max.")
-        for value in extent.values or (extent.min, extent.max):
-            settings.make_config({**given, name: Setting(value, f"{source} (tune.space)")})
+    for pair in itertools.combinations_with_replacement(_list_ends(config, f"{source} (tune.space)"), 2):
+        if pair[0][0] != pair[1][0] or pair[0] == pair[1]:  # two values of one setting never meet
+            settings.make_config({**given, **dict(pair)})
+
+
+def _list_ends(config: Config, source: str) -> list[tuple[str, Setting]]:
+    """Every value the space names, with its setting."""
+    return [
+        (name, Setting(value, source))
+        for name, extent in config.tune.space.items()
+        for value in extent.values or (extent.min, extent.max)
+    ]
 
 
 def _claim_folder(config: Config) -> None:

@@ -7,13 +7,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = tuple(
     set(names.split())
     for names in (
-        "errors quiet verdict",
+        "backbones errors quiet verdict",
         "alignment containers files fingerprints measures memory order page remote shortcuts tables",
         "near_copies records",
         "config findings grouping manifest split workdir",
         "data_facts settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
-        "duplicates images metrics models optim rejects run_folder spool stored tfds_metadata tracking "
+        "duplicates gradients images metrics models optim rejects run_folder spool stored tfds_metadata tracking "
         "transforms workers",
         "data_report export plots reader report sources steps",
         "cleaner pictures shards thumbnails",

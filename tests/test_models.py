@@ -1,11 +1,16 @@
 """The networks: sizes, heads, seeds, precision."""
 
+import inspect
+import random as python_random
+import sys
+
 import keras
 import numpy as np
 import pytest
 
-from harness import models
+from harness import backbones, models
 from harness.config import ModelConfig
+from harness.errors import ConfigError
 
 
 def build(num_classes=2, image_size=256, seed=0, precision="float32", **settings):
@@ -117,3 +122,110 @@ def test_kernels_that_are_not_trained_are_counted_once():
     )
     frozen, trained = 2 * 27 * 4 * 36, 2 * 4 * 2 * 36
     assert models.count_flops(model) == (frozen + trained, frozen + 2 * trained)
+
+
+def test_average_pooling_is_an_option():
+    model = build(image_size=32, pooling="average")
+    assert [type(model.get_layer(f"pool{index}")).__name__ for index in (1, 2, 3)] == ["AveragePooling2D"] * 3
+
+
+def test_the_table_names_every_network_of_keras():
+    assert set(backbones.PIXELS) == {name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)}
+
+
+PIXEL = np.array([[[[0.0, 127.5, 255.0]]]], np.float32)  # RGB
+EXPECTED = {
+    "raw": [0.0, 127.5, 255.0],
+    "signed": [-1.0, 0.0, 1.0],
+    "normalised": [-2.1179039, 0.1964286, 2.64],
+    "caffe": [151.061, 10.721, -123.68],
+}
+
+
+@pytest.mark.parametrize("name", sorted(backbones.PIXELS))
+def test_the_table_agrees_with_the_preprocessing_of_keras(name):
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    found = np.asarray(module.preprocess_input(PIXEL.copy())).ravel()
+    assert found == pytest.approx(EXPECTED[backbones.PIXELS[name]], abs=1e-4)
+
+
+def entering(model):
+    """What a pixel is when it enters the network of keras.applications."""
+    index = next(index for index, layer in enumerate(model.layers) if isinstance(layer, keras.Model))
+    scaling = keras.Model(model.input, model.layers[index - 1].output)
+    return scaling(np.broadcast_to(PIXEL, (1, 32, 32, 3)))[0, 0, 0].numpy()
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2", "DenseNet121", "VGG16"])
+def test_a_network_of_keras_gets_the_pixels_it_knows(name):
+    assert entering(build(name=name, image_size=32)) == pytest.approx(EXPECTED[backbones.PIXELS[name]], abs=1e-4)
+
+
+def test_efficientnet_with_imagenet_weights_divides_by_the_deviation():
+    config = ModelConfig(name="EfficientNetB0", weights="imagenet.h5")
+    model = models.build_model(config, num_classes=2, image_size=32, seed=0)
+    normalised = (entering(model) / 255 - [0.485, 0.456, 0.406]) / np.sqrt([0.229, 0.224, 0.225])
+    assert normalised == pytest.approx(EXPECTED["normalised"], abs=1e-4)
+
+
+def test_a_seed_decides_all_weights_of_a_network_of_keras():
+    before = python_random.getstate()
+    first, again, other = (build(name="MobileNetV3Small", image_size=32, seed=seed) for seed in (1, 1, 2))
+    assert python_random.getstate() == before and keras.config.dtype_policy().name == "float32"
+    first, again, other = (model.get_weights() for model in (first, again, other))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other))
+
+
+def test_dropout_inside_a_network_of_keras_has_its_seeds_saved():
+    model = build(name="EfficientNetB0", image_size=32)
+    assert len(models.seed_states(model)) == 9 + 1  # its blocks with a shortcut, and the one before the output
+
+
+def test_mixed_precision_reaches_inside_a_network_of_keras():
+    model = build(name="MobileNetV3Small", image_size=32, precision="mixed_float16")
+    network = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    assert network.layers[2].compute_dtype == "float16"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+
+
+def test_pictures_too_small_for_a_network_are_refused():
+    with pytest.raises(ConfigError, match="InceptionV3, which does not take pictures of 32 pixels"):
+        build(name="InceptionV3", image_size=32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(48, 48, 3))
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".h5"])
+def test_weights_from_a_file_are_in_the_model(network, tmp_path, suffix):
+    path = tmp_path / f"network{suffix}"
+    (network.save_weights if suffix == ".weights.h5" else network.save)(path)
+    config = ModelConfig(name="MobileNetV3Small", weights=path, freeze_backbone=True)
+    model = models.build_model(config, num_classes=2, image_size=32, seed=0)
+    models.load_backbone(model, path)
+    inside = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    assert all(np.array_equal(a, b) for a, b in zip(inside.get_weights(), network.get_weights(), strict=True))
+    assert [weight.path for weight in model.trainable_weights] == ["logits/kernel", "logits/bias"]
+
+
+def test_weights_of_another_network_or_of_none_are_refused(network, tmp_path):
+    network.save_weights(tmp_path / "other.weights.h5")
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    model = build(name="MobileNetV2", image_size=32)
+    for name in ("other.weights.h5", "text.weights.h5", "missing.h5"):
+        with pytest.raises(ConfigError, match=rf"{name} cannot be loaded into MobileNetV2.*include_top=False"):
+            models.load_backbone(model, tmp_path / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["VGG16", "MobileNetV2", "DenseNet121", "MobileNetV3Small"])
+def test_an_exported_network_of_keras_reads_back_safely(tmp_path, name):
+    model = build(name=name, image_size=32)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if backbones.fits_hdf5(name) else [])):
+        model.save(path)
+        reread = keras.models.load_model(path, compile=False, safe_mode=True)
+        np.testing.assert_allclose(reread(pictures), model(pictures), atol=1e-6)

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -10,12 +11,20 @@ from harness.config import OptimConfig
 
 
 def rates(steps, **settings):
-    schedule = optim.make_learning_rate(OptimConfig(**settings), steps_per_epoch=10, epochs=10)
+    schedule = optim.LearningRate(OptimConfig(**settings), batch_size=16, steps_per_epoch=10, epochs=10)
     return [float(schedule(tf.constant(step))) for step in steps]
 
 
 def test_a_constant_rate_is_constant():
     assert rates([0, 50, 99], learning_rate=0.5) == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_the_rate_is_for_16_pictures_and_grows_with_the_batch(rule, expected):
+    config = OptimConfig(learning_rate=0.1, scale_with_batch=rule)
+    rate = optim.LearningRate(config, batch_size=64, steps_per_epoch=10, epochs=10)
+    assert rate.last_of(1) == pytest.approx(expected)
+    assert optim.scale_learning_rate(config, 16) == 0.1
 
 
 def test_a_warm_up_rises_in_a_line():
@@ -25,6 +34,34 @@ def test_a_warm_up_rises_in_a_line():
 def test_a_cosine_falls_to_zero_after_the_warm_up():
     found = rates([19, 20, 60, 100], learning_rate=1.0, schedule="cosine", warmup_epochs=2.0)
     assert found == pytest.approx([1.0, 1.0, 0.5, 0.0], abs=1e-6)
+
+
+def test_a_plateau_lowers_the_rate_and_gives_it_time_again():
+    losses = [9.0, 8.0, 8.0, 8.5, 7.9, 7.9, 7.9, 7.9, 7.9]
+    config = OptimConfig(schedule="plateau", plateau_epochs=2, plateau_factor=0.1)
+    found = [optim.scale_at_plateaus(losses[:num], config) for num in range(10)]
+    assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_the_warm_up_is_no_plateau():
+    config = OptimConfig(schedule="plateau", plateau_epochs=1, plateau_factor=0.5, warmup_epochs=1.5)
+    assert [optim.scale_at_plateaus([1.0, 2.0, 3.0, 3.0][:num], config) for num in range(5)] == [1, 1, 1, 1, 0.5]
+
+
+def test_the_optimizer_takes_the_lowered_rate():
+    config = OptimConfig(
+        name="sgd", momentum=0.0, learning_rate=1.0, schedule="plateau", plateau_epochs=1, warmup_epochs=0.2
+    )
+    rate = optim.LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
+    variable = tf.Variable(0.0)
+    optimizer = optim.make_optimizer(config, rate, precision="float32")
+    optimizer.build([variable])
+    optimizer.apply([tf.constant(1.0)], [variable])
+    assert not rate.follow([5.0, 4.0])
+    assert rate.follow([5.0, 4.0, 4.0])
+    optimizer.apply([tf.constant(1.0)], [variable])
+    assert variable.numpy() == -0.5 - 0.5  # half of the warm-up, then half of the whole rate
+    assert rate.last_of(3) == 0.5
 
 
 def test_the_sigmoid_loss_is_binary_cross_entropy():
@@ -44,6 +81,13 @@ def test_smoothing_spreads_the_label():
     assert found == pytest.approx(0.9 * math.log1p(math.exp(-3)) + 0.1 * math.log1p(math.exp(3)))
 
 
+def test_balanced_classes_weigh_the_same():
+    assert optim.balance_classes([30, 10, 0, 20]) == pytest.approx([0.5, 1.5, 0.0, 0.75])
+    loss = optim.make_loss(num_outputs=1, label_smoothing=0.0, class_weights=[0.5, 2.0])
+    found = loss(tf.constant([0, 1]), tf.constant([[0.0], [0.0]])).numpy()
+    assert found == pytest.approx([0.5 * math.log(2), 2 * math.log(2)])
+
+
 def test_probabilities_of_one_logit_are_those_of_two_classes():
     assert optim.probabilities(tf.constant([[0.0]])).numpy().tolist() == [[0.5, 0.5]]
     assert optim.probabilities(tf.constant([[math.log(3)]])).numpy()[0] == pytest.approx([0.25, 0.75])
@@ -54,3 +98,52 @@ def test_float16_alone_scales_the_loss():
     plain = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_bfloat16")
     scaled = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_float16")
     assert (type(plain).__name__, type(scaled).__name__) == ("Adam", "LossScaleOptimizer")
+
+
+def apply_once(config, gradients, *, precision="float32", steps=1):
+    """A kernel [2] of ones and a bias [1] of one after so many steps of these gradients at a rate of 0.1."""
+    layer = keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones")
+    layer.build((None, 2))
+    optimizer = optim.make_optimizer(config, lambda step=None: tf.constant(0.1), precision=precision)
+    optimizer.build(layer.trainable_variables)
+    for _ in range(steps):
+        scaled = [optimizer.scale_loss(tf.constant(gradient)) for gradient in gradients]
+        optimizer.apply(scaled, layer.trainable_variables)
+    return [weight.ravel().tolist() for weight in layer.get_weights()]
+
+
+def test_momentum_takes_the_last_step_again():
+    config = OptimConfig(name="sgd", momentum=0.5)
+    kernel, bias = apply_once(config, ([[1.0], [2.0]], [4.0]), steps=2)  # steps of 1 and 1.5 times the gradient
+    assert kernel == pytest.approx([0.75, 0.5]) and bias == pytest.approx([0.0])
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_weights_decay_and_biases_do_not(name, precision):
+    config = OptimConfig(name=name, weight_decay=0.5)
+    kernel, bias = apply_once(config, ([[0.0], [0.0]], [0.0]), precision=precision)
+    assert kernel == pytest.approx([0.95, 0.95]) and bias == [1.0]
+
+
+def test_normalisation_does_not_decay():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 2))
+    optimizer = optim.make_optimizer(
+        OptimConfig(name="adamw", weight_decay=0.5), lambda: tf.constant(0.1), precision="float32"
+    )
+    optimizer.build(layer.trainable_variables)
+    optimizer.apply([tf.zeros(2), tf.zeros(2)], layer.trainable_variables)
+    assert layer.gamma.numpy().tolist() == [1.0, 1.0]
+
+
+def test_an_average_follows_the_weights_faster_at_first():
+    def make(value):
+        layer = keras.layers.BatchNormalization(moving_mean_initializer=keras.initializers.Constant(value))
+        return keras.Sequential([keras.Input((1,)), layer])
+
+    average, model = make(0.0), make(1.0)
+    mean = average.layers[0].moving_mean
+    for num_steps, expected in ((1, 9 / 11), (1000, 9 / 11 + 0.5 * 2 / 11)):  # keeps 2/11, then a half
+        optim.average_weights(average, model, tf.distribute.get_strategy(), decay=0.5, num_steps=tf.constant(num_steps))
+        assert mean.numpy() == pytest.approx([expected])

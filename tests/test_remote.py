@@ -76,7 +76,7 @@ class TestAddresses:
     def test_a_run_folder_is_local(self, tmp_path):
         done = run_command("train", "--run", "s3://bucket/run", cwd=tmp_path)
         assert done.returncode == 2
-        assert "train.run is 's3://bucket/run': it should be a local folder" in done.stderr
+        assert "train.run is 's3://bucket/run': it should be a local path" in done.stderr
 
     def test_another_address_is_one_sentence(self, tmp_path):
         done = run_command("train", "--images", "gs://bucket/run", cwd=tmp_path)

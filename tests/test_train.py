@@ -217,8 +217,42 @@ def test_a_killed_run_goes_on_and_ends_the_same_wherever_pictures_are_kept(face_
 
 
 @pytest.mark.slow
-def test_two_replicas_learn_what_one_does(face_records, tmp_path):
+def test_a_killed_run_of_two_replicas_with_every_option_goes_on_and_ends_the_same(face_records, tmp_path):
+    options = {
+        "train.precision": "mixed_float16",
+        "runtime.logical_cpus": 2,
+        "optim.name": "adamw",
+        "optim.learning_rate": 0.3,  # so high that the validation loss rises
+        "optim.weight_decay": 0.01,
+        "optim.schedule": "plateau",
+        "optim.plateau_epochs": 1,
+        "optim.scale_with_batch": "sqrt",
+        "optim.clip_norm": 0.5,
+        "optim.accumulate_steps": 3,
+        "optim.ema": 0.9,
+        "train.class_weights": "balanced",
+    }
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(face_records, whole, *STOPPABLE, *flags).returncode == 0
+    process = start_training(face_records, killed, *flags)
+    process.kill()
+    process.wait()
+    done = train(face_records, killed, *STOPPABLE, *flags)
+    assert done.returncode == 0 and "going on at epoch" in done.stderr
+    assert_same_state(final_state(killed), final_state(whole))
+    assert len({row["lr"] for row in read_history(whole)}) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--optim.clip_norm", "0.1"), ("--optim.accumulate_steps", "3", "--optim.ema", "0.9")],
+    ids=["plain", "clipped", "accumulated and averaged"],
+)
+def test_two_replicas_learn_what_one_does(face_records, tmp_path, options):
     flags = ("--model.dropout", "0", "--model.dense_dropout", "0", "--batch-size", "6", "--train.patience", "0")
+    flags += ("--optim.name", "sgd", "--optim.learning_rate", "0.1", *options) if options else ()
     assert train(face_records, tmp_path / "one", *flags).returncode == 0
     done = train(face_records, tmp_path / "two", *flags, "--runtime.logical_cpus", "2")
     assert done.returncode == 0, done.stderr
@@ -284,6 +318,39 @@ def test_three_classes_get_a_softmax(faces, tmp_path):
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert found["class_names"] == ["happy", "sad", "upside_down"]
     assert keras.models.load_model(tmp_path / "run" / "export" / "model.keras").output.shape == (None, 3)
+
+
+@pytest.mark.slow
+def test_a_network_of_keras_trains_from_a_file_of_weights(face_records, faces, tmp_path):
+    network = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
+    network.save_weights(tmp_path / "start.weights.h5")
+    flags = (
+        "--model.name",
+        "MobileNetV3Small",
+        "--model.freeze_backbone",
+        "true",
+        "--epochs",
+        "2",
+        "--optim.ema",
+        "0.5",
+    )
+    run = tmp_path / "run"
+    done = train(face_records, run, *flags, "--model.weights", tmp_path / "start.weights.h5")
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    assert sorted(path.name for path in (run / "export").iterdir()) == ["model.keras", "signature.json"]
+    model = keras.models.load_model(run / "export" / "model.keras", safe_mode=True)
+    inside = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    assert all(np.array_equal(a, b) for a, b in zip(inside.get_weights(), network.get_weights(), strict=True))
+    trained, done = json.loads((run / "metrics.json").read_text()), run_command("evaluate", run, "--json")
+    assert json.loads(done.stdout)["loss"] == pytest.approx(trained["loss"], rel=1e-4)
+    done = run_command("predict", run, faces / "happy", "--json")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 12
+
+
+def test_weights_that_are_not_there_are_named_before_the_run_starts(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--model.name", "VGG16", "--model.weights", "missing.h5")
+    assert done.returncode == 2 and "model.weights is missing.h5, which is no file" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

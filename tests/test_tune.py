@@ -58,6 +58,23 @@ def test_a_search_ends_in_a_config_that_trains(search, tmp_path, algorithm):
 
 
 @pytest.mark.slow
+def test_networks_optimizers_and_schedules_can_be_searched(search, tmp_path):
+    tree = yaml.safe_load(search.read_text())
+    tree["model"] = {"name": "MobileNetV3Small"}
+    tree["optim"] = {"ema": 0.5}
+    tree["train"]["epochs"] = 1
+    tree["tune"]["space"] = {
+        "model.name": {"values": ["MobileNetV3Small", "residual_cnn"]},
+        "optim.name": {"values": ["adam", "sgd"]},
+        "optim.schedule": {"values": ["cosine", "plateau"]},
+    }
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "tune" / "trials").glob("*/report.html"))) == 2
+
+
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
     flags = ("--config", search, "--train.epochs", "12", "--train.patience", "0")
     process = subprocess.Popen(
@@ -89,6 +106,10 @@ def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
         ({"model.dropout": {"min": 0.1, "max": 1.5}}, "model.dropout is 1.5: it should be less than 1"),
         ({"model.dropout": {"min": 0.5}}, "model.dropout needs either values, or a min below a max"),
         ({"model.dropout": {"mim": 0.5}}, "tune.space"),
+        (
+            {"optim.name": {"values": ["sgd", "adam"]}, "optim.weight_decay": {"min": 1e-3, "max": 0.1}},
+            "optim.weight_decay is 0.001: it should be 0 with optim.name adam",
+        ),
     ],
 )
 def test_a_wrong_space_is_refused_before_the_first_trial(search, tmp_path, space, expected):
