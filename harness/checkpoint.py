@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -11,6 +14,7 @@ import tensorflow as tf
 from harness.errors import CheckpointError
 from harness.workdir import Workdir
 
+log = logging.getLogger("harness")
 _NUM_KEPT = 2  # the latest, and the one before should the latest be damaged
 
 
@@ -53,24 +57,48 @@ class Checkpoints:
         self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
         self._weights = tf.train.Checkpoint(model=kept_model)
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
+        self._saved_at = time.monotonic()
 
     def save(self, progress: Progress) -> None:
         """Saves everything as the latest checkpoint."""
         self._progress.assign(json.dumps(dataclasses.asdict(progress)))
         self._latest.save(checkpoint_number=progress.step)
+        self._saved_at = time.monotonic()
+
+    def seconds_since_save(self) -> float:
+        """Returns the time since the last save, or since the run was started."""
+        return time.monotonic() - self._saved_at
 
     def restore(self) -> Progress | None:
-        """Restores the latest checkpoint; None if there is none.
+        """Restores the latest checkpoint that is whole; None if there is none.
+
+        A crash of the machine may have cut the latest one short; the one before is then used, with a warning.
 
         Raises:
-          CheckpointError: it does not fit the model, or is damaged.
+          CheckpointError: none of them fits the model, or all are damaged.
         """
-        path = self._latest.latest_checkpoint
-        if path is None:
-            return None
-        _restore(self._everything, path)
-        values = json.loads(self._progress.numpy().decode())
-        return Progress(**{**values, "sums": tuple(values["sums"])})
+        paths = self._list_latest()
+        for path, before in zip(paths, [*paths[1:], None]):
+            try:
+                _restore(self._everything, path)
+                values = json.loads(self._progress.numpy().decode())
+                progress = Progress(**{**values, "sums": tuple(values["sums"])})
+            except (CheckpointError, ValueError, TypeError, KeyError) as error:
+                if before is None:
+                    raise
+                log.warning("%s Going on from the one before, %s.", _without_advice(error, path), before)
+                continue
+            return progress
+        return None
+
+    def _list_latest(self) -> list[str]:
+        """The checkpoints there are, the latest first, whatever TensorFlow's own list of them says: it may be cut."""
+        found = {}
+        for path in Path(self._latest.directory).glob("*.index"):
+            number = path.stem.rpartition("-")[2]
+            if number.isdecimal():
+                found[int(number)] = str(path.with_suffix(""))
+        return [found[number] for number in sorted(found, reverse=True)]
 
     def save_best(self, progress: Progress) -> None:
         """Saves the weights as the best so far."""
@@ -89,6 +117,10 @@ class Checkpoints:
         _restore(self._weights, self._best.latest_checkpoint)
 
 
+def _without_advice(error: Exception, path: str) -> str:
+    return str(error).split(" Start again")[0] if isinstance(error, CheckpointError) else f"{path} is damaged: {error}."
+
+
 def _by_index(values: Sequence) -> dict[str, object]:
     """A checkpoint's keys are text."""
     return {str(index): value for index, value in enumerate(values)}
@@ -97,7 +129,7 @@ def _by_index(values: Sequence) -> dict[str, object]:
 def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
     try:
         checkpoint.restore(path).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError) as error:  # as damage is told
         raise CheckpointError(
             f"the checkpoint {path} cannot be restored: {str(error).splitlines()[0][:200]}. Start again in another "
             "folder: --run runs/NEW"

@@ -274,6 +274,10 @@ class TrainConfig(_Section):
     )
     seed: Seed = Field(0, description="seed of the weights, the order of pictures, dropout and augmentation")
 
+    checkpoint_minutes: float = Field(
+        10.0, ge=0, description="a checkpoint is written at least so often within an epoch too; 0: after epochs only"
+    )
+
     @property
     def first_judged_epoch(self) -> int:
         """The first epoch whose weights may be kept; the validation loss of the first few says little."""

@@ -149,11 +149,21 @@ class _Run:
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
-                if (reason := self.should_stop()) and progress.step_in_epoch < num_steps:
+                if progress.step_in_epoch == num_steps:
+                    break
+                reason = self.should_stop()
+                if reason or self._is_save_due():
                     progress.sums = tuple(sums.numpy().tolist())
-                    self._interrupt(progress, reason)
+                    self._check_finite(progress.sums[0], progress.epoch + 1)
+                    if reason:
+                        self._interrupt(progress, reason)
+                    self.checkpoints.save(progress)
         progress.sums = tuple(sums.numpy().tolist())
         return num_left / (time.perf_counter() - started)
+
+    def _is_save_due(self) -> bool:
+        minutes = self.config.train.checkpoint_minutes
+        return bool(minutes) and self.checkpoints.seconds_since_save() >= 60 * minutes
 
     def _bar(self, split: Split, progress: Progress) -> tqdm:
         return tqdm(

@@ -84,6 +84,7 @@ def plan_inputs(
     if cache == "auto" and "cache" in earlier:
         try:
             placement = _place(str(earlier["cache"]), data, devices)
+            placement = replace(placement, reason=placement.reason.replace("as data.cache asks", "as they were before"))
         except MemoryLimitError as error:
             notes.append(f"the run goes on, but not to the same bits: {error}")
             placement = _place("auto", data, devices)

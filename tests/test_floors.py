@@ -22,7 +22,7 @@ FLOORS = tuple(
         "loop throughput",
         "outcome survey",
         "builder",
-        "bench build_records evaluate predict train tune",
+        "bench build_records evaluate predict train tune verify_resume",
     )
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

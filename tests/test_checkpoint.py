@@ -1,0 +1,58 @@
+"""Checkpoints: what a crash leaves is passed over, and long epochs are saved within."""
+
+import json
+
+import pytest
+from conftest import SMOKE, run_command
+
+FLAGS = ("--epochs", "3", "--train.patience", "0", "--batch-size", "4", "--runtime.deterministic", "true")
+
+
+def train(records, run, *flags):
+    return run_command("train", "--config", SMOKE, "--records", records, "--run", run, *FLAGS, *flags)
+
+
+@pytest.fixture
+def finished(face_records, tmp_path):
+    """A finished run, and its folder as it was before the results were written."""
+    run = tmp_path / "run"
+    assert train(face_records, run).returncode == 0
+    figures = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").unlink()
+    return run, figures
+
+
+def latest(run):
+    found = {int(path.stem.split("-")[1]): path for path in (run / "checkpoints" / "latest").glob("*.index")}
+    return [found[number].with_suffix("") for number in sorted(found, reverse=True)]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_was_cut_short_is_passed_over_with_a_warning(finished, face_records):
+    run, figures = finished
+    newest, before = latest(run)
+    data = newest.with_suffix(".data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    done = train(face_records, run)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: the checkpoint {newest} cannot be restored" in done.stderr
+    assert f"Going on from the one before, {before}." in done.stderr
+    assert json.loads((run / "metrics.json").read_text())["loss"] == figures["loss"]
+
+
+@pytest.mark.slow
+def test_checkpoints_that_are_all_damaged_end_the_run_with_what_to_do(finished, face_records):
+    run, _ = finished
+    for path in latest(run):
+        path.with_suffix(".index").write_bytes(b"nothing")
+    done = train(face_records, run)
+    assert done.returncode == 5 and "Start again in another folder: --run runs/NEW" in done.stderr
+
+
+@pytest.mark.slow
+def test_tensorflows_own_list_of_checkpoints_may_be_lost(finished, face_records):
+    run, figures = finished
+    (run / "checkpoints" / "latest" / "checkpoint").write_bytes(b"\0" * 20)
+    done = train(face_records, run)
+    assert done.returncode == 0 and "going on at epoch 4" in done.stderr
+    assert json.loads((run / "metrics.json").read_text())["loss"] == figures["loss"]
