@@ -3,8 +3,6 @@
 It installs no signal handlers and parses nothing: whoever calls it says where, on what, and when to stop.
 """
 
-import dataclasses
-import json
 import logging
 import math
 import time
@@ -17,16 +15,15 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from harness import (
-    export,
     files,
     input_pipeline,
     manifest,
     metrics,
     models,
     pictures,
-    plots,
     reader,
-    report,
+    results,
+    settings,
     showing,
     steps,
     tracking,
@@ -39,14 +36,12 @@ from harness.input_pipeline import Batches
 from harness.manifest import Manifest
 from harness.metrics import Metrics
 from harness.pictures import Inputs, Split
-from harness.report import Mistake
+from harness.results import Finished
 from harness.steps import Trainee
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
-_NUM_MISTAKES = 12  # shown in the report
 _NUM_SHOWN = 16  # training pictures shown before and after augmentation
-_PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
 def train_and_evaluate(
@@ -111,11 +106,16 @@ def train_and_evaluate(
             if config.augment.enabled and not progress.step:
                 tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
                 tracker.write_picture("train", 0, "augmented inputs", tiled)
+            if not progress.step:
+                tracker.write_text("train", 0, "config", settings.as_yaml(config, header=f"settings of {workdir.root}"))
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
                 run.finish_epoch(progress, tracker, images_per_s)
-        checkpoints.restore_best()
-        return run.write_results(validation_split, progress)
+            checkpoints.restore_best()
+            finished = Finished(
+                config, workdir, data, trainee.kept_model, devices.precision, validation_split, progress
+            )
+            return results.write_results(finished, *run.predict(), tracker)
 
 
 def _is_over(progress: Progress, train: TrainConfig) -> bool:
@@ -246,62 +246,3 @@ class _Run:
         rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation.take(num_batches)])
         rows = rows[rows[:, -1] > 0]
         return rows[:, -2].astype(int), rows[:, :-2]
-
-    def write_results(self, split: Split, progress: Progress) -> Metrics:
-        """Writes export, plots, report and, last, metrics.json for the best weights, which are in the model."""
-        labels, chances = self.predict()
-        found = metrics.measure(labels, chances, self.data.class_names)
-        summary = {
-            "split": "validation",
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "num_parameters": self.trainee.kept_model.count_params(),
-            "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
-            "export_difference": self._export(split),
-        }
-        name = self.workdir.root.name
-        curves = plots.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
-        confusion = plots.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
-        page = report.render(
-            name,
-            found,
-            summary=summary,
-            curves=curves,
-            confusion=confusion,
-            mistakes=self._list_mistakes(split, labels, chances),
-            config=self.config,
-            environment=json.loads(self.workdir.environment.read_text(encoding="utf-8")),
-        )
-        files.write_bytes(self.workdir.curves, curves)
-        files.write_bytes(self.workdir.confusion, confusion)
-        files.write_text(self.workdir.report, page)
-        figures = {"val_loss": found.loss, "val_accuracy": found.accuracy}
-        tracking.write_hparams(self.workdir, self.config, figures)
-        files.write_json(self.workdir.metrics, {**dataclasses.asdict(found), **summary})
-        return found
-
-    def _export(self, split: Split) -> float:
-        probe = reader.read_pictures(split.paths, split.encoding, split.image_size, _PROBE_PICTURES)
-        difference = export.export_model(
-            self.trainee.kept_model,
-            self.config,
-            self.workdir,
-            class_names=self.data.class_names,
-            image_size=self.data.image_size,
-            precision=self.devices.precision,
-            probe=probe,
-        )
-        log.info("exported %s; read back, its probabilities differ by %.1g at most", self.workdir.export, difference)
-        return difference
-
-    def _list_mistakes(self, split: Split, labels: np.ndarray, chances: np.ndarray) -> list[Mistake]:
-        """The wrong answers the model was surest of."""
-        predicted = chances.argmax(axis=1)
-        wrong = np.flatnonzero(predicted != labels)
-        worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-        stored = reader.read_jpegs(split.paths, split.encoding, split.image_size, worst)
-        names = self.data.class_names
-        return [
-            Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])
-            for i in worst
-        ]

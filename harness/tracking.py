@@ -1,16 +1,18 @@
 """TensorBoard event files of one run: scalars and pictures for each split, and its hyperparameters."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.pr_curve import summary as pr_curves
 
 from harness.config import Config
 from harness.workdir import Workdir
 
 SPLITS = ("train", "validation")
+_MOST_CURVES = 10
 
 
 class Tracker:
@@ -31,6 +33,27 @@ class Tracker:
         with self._writers[split].as_default():
             tf.summary.image(tag, pixels[None], step=step)
         self._writers[split].flush()
+
+    def write_text(self, split: str, step: int, tag: str, text: str) -> None:
+        """Writes text as it stands."""
+        with self._writers[split].as_default():
+            tf.summary.text(tag, "\n".join(f"    {line}" for line in text.splitlines()), step=step)  # Markdown for code
+        self._writers[split].flush()
+
+    def write_pr_curves(self, step: int, class_names: Sequence[str], labels: np.ndarray, chances: np.ndarray) -> None:
+        """Writes precision against recall of each class, the first ten of them.
+
+        Args:
+          step: where TensorBoard shows it.
+          class_names: the class of each label.
+          labels: int [n].
+          chances: float32 [n, num_classes].
+        """
+        with self._writers["validation"].as_default():
+            for label, name in list(enumerate(class_names))[:_MOST_CURVES]:
+                summary = pr_curves.pb(name, labels == label, chances[:, label])
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step)
+        self._writers["validation"].flush()
 
     def close(self) -> None:
         """Closes the event files."""

@@ -18,7 +18,7 @@ FLOORS = tuple(
         "data_report export plots reader report sources steps",
         "cleaner pictures shards thumbnails",
         "input_pipeline",
-        "plan showing",
+        "plan results showing",
         "loop throughput",
         "outcome survey",
         "builder",

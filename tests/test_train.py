@@ -384,12 +384,16 @@ def test_tensorboard_shows_the_run(smoke_run):
     )
     try:
         tags = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/scalars/tags", "smoke/validation", timeout_s=60)
+        curves = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/pr_curves/tags", "smoke/validation", timeout_s=60)
+        texts = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/text/tags", "smoke/train", timeout_s=60)
         shown = _fetch_until(f"http://127.0.0.1:{port}/data/plugin/images/tags", "smoke/train", timeout_s=60)
     finally:
         server.terminate()
         server.wait(timeout=20)
     assert set(tags["smoke/train"]) == {"loss", "accuracy", "lr", "images_per_s"}
-    assert set(shown["smoke/train"]) == {"augmented inputs"}
+    assert set(shown["smoke/train"]) == {"augmented inputs"} and "confusion" in shown["smoke/validation"]
+    assert set(curves["smoke/validation"]) == {"happy/pr_curves", "sad/pr_curves"}
+    assert texts["smoke/train"] == ["config"]
     assert set(tags["smoke/validation"]) >= {"loss", "accuracy"}
 
 
