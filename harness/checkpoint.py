@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,10 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before."""
+    """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before.
+
+    All workers of a run make every call; only the chief's files are kept.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Checkpoints:
         *,
         kept_model: keras.Model,
         gradient_sums: Sequence[tf.Variable] = (),
+        is_chief: bool = True,
     ) -> None:
         # As text in a variable the progress is saved and restored in one piece with the weights.
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
@@ -53,11 +58,20 @@ class Checkpoints:
         self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
         self._weights = tf.train.Checkpoint(model=kept_model)
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
+        self._is_chief = is_chief
 
     def save(self, progress: Progress) -> None:
         """Saves everything as the latest checkpoint."""
         self._progress.assign(json.dumps(dataclasses.asdict(progress)))
-        self._latest.save(checkpoint_number=progress.step)
+        self._save(self._latest, progress.step)
+
+    def _save(self, manager: tf.train.CheckpointManager, number: int) -> None:
+        if self._is_chief:
+            manager.save(checkpoint_number=number)
+            return
+        # A save may read variables from all workers, so all save; what the others write is the same once more.
+        with tempfile.TemporaryDirectory() as folder:
+            manager.checkpoint.write(f"{folder}/checkpoint")
 
     def restore(self) -> Progress | None:
         """Restores the latest checkpoint; None if there is none.
@@ -74,7 +88,7 @@ class Checkpoints:
 
     def save_best(self, progress: Progress) -> None:
         """Saves the weights as the best so far."""
-        self._best.save(checkpoint_number=progress.step)
+        self._save(self._best, progress.step)
 
     def restore_best(self) -> None:
         """Restores the best weights.
@@ -82,11 +96,12 @@ class Checkpoints:
         Raises:
           CheckpointError: there are none, or they are damaged.
         """
-        if self._best.latest_checkpoint is None:
+        path = tf.train.latest_checkpoint(self._best.directory)  # the manager knows of its own saves only
+        if path is None:
             raise CheckpointError(
                 f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW"
             )
-        _restore(self._weights, self._best.latest_checkpoint)
+        _restore(self._weights, path)
 
 
 def _by_index(values: Sequence) -> dict[str, object]:

@@ -3,6 +3,7 @@
 It installs no signal handlers and parses nothing: whoever calls it says where, on what, and when to stop.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -17,6 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from harness import (
+    distribute,
     export,
     files,
     input_pipeline,
@@ -46,6 +48,7 @@ from harness.workdir import Workdir
 log = logging.getLogger("harness")
 _NUM_MISTAKES = 12  # shown in the report
 _NUM_SHOWN = 16  # training pictures shown before and after augmentation
+_STEPS_BETWEEN_EXCHANGES = 8  # of several workers about whether to stop: an exchange waits for the step before
 _PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
@@ -76,7 +79,7 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    with reader.damage_named(data, folder):
+    with reader.damage_named(data, folder), distribute.losses_named(devices):
         train_split, validation_split = (
             pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices)
             for name in pictures.KEPT_SPLITS
@@ -90,11 +93,14 @@ def train_and_evaluate(
             seed_states,
             kept_model=trainee.kept_model,
             gradient_sums=trainee.updater.sums,
+            is_chief=devices.is_chief,
         )
         progress = checkpoints.restore() or Progress()
+        distribute.check_alike(devices, f"step {progress.step} in {workdir.root}")
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
-        workdir.interrupted.unlink(missing_ok=True)
+        if devices.is_chief:
+            workdir.interrupted.unlink(missing_ok=True)
         make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
         make_training = partial(
             input_pipeline.train_batches,
@@ -107,8 +113,8 @@ def train_and_evaluate(
         training = Batches(train_split, devices.strategy, make_training)
         validation = Batches(validation_split, devices.strategy, make_validation)
         run = _Run(config, workdir, devices, data, trainee, checkpoints, training, validation, should_stop)
-        with tracking.open_tracker(workdir) as tracker:
-            if config.augment.enabled and not progress.step:
+        with tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker:
+            if tracker and config.augment.enabled and not progress.step:
                 tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
                 tracker.write_picture("train", 0, "augmented inputs", tiled)
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
@@ -149,7 +155,7 @@ class _Run:
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
-                if (reason := self.should_stop()) and progress.step_in_epoch < num_steps:
+                if (reason := self._find_stop(progress)) and progress.step_in_epoch < num_steps:
                     progress.sums = tuple(sums.numpy().tolist())
                     self._interrupt(progress, reason)
         progress.sums = tuple(sums.numpy().tolist())
@@ -165,15 +171,23 @@ class _Run:
             disable=None if log.isEnabledFor(logging.INFO) else True,
         )
 
+    def _find_stop(self, progress: Progress) -> str | None:
+        """Why the run shall stop after this step, the same for all workers: or one would wait for ever for the next."""
+        if self.devices.num_workers > 1 and progress.step % _STEPS_BETWEEN_EXCHANGES and progress.step_in_epoch:
+            return None
+        return next((reason for reason in distribute.exchange(self.devices, self.should_stop() or "") if reason), None)
+
     def _interrupt(self, progress: Progress, reason: str) -> None:
         self.checkpoints.save(progress)
-        files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+        if self.devices.is_chief:
+            files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+        distribute.exchange(self.devices, "saved")  # the first task that ends may end the others
         raise InterruptedRun(
             f"stopped by {reason} after step {progress.step} of epoch {progress.epoch + 1}; everything is saved in "
             f"{self.workdir.root}. The same command goes on from there."
         )
 
-    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker, images_per_s: float) -> None:
+    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker | None, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
         loss_sum, correct, num_examples = progress.sums
         labels, chances = self.predict()
@@ -195,16 +209,20 @@ class _Run:
         if is_judged and (progress.best_loss is None or found.loss < progress.best_loss):
             progress.best_loss, progress.best_epoch = found.loss, progress.epoch
             self.checkpoints.save_best(progress)
-        tracker.write("train", progress.epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
-        validation = {"loss": found.loss, "accuracy": found.accuracy}
-        tracker.write(
-            "validation", progress.epoch, validation if found.auc is None else {**validation, "auc": found.auc}
-        )
-        self._write_history(progress)
+        if tracker:
+            self._track(row, found.auc, tracker)
+            self._write_history(progress)
         self.checkpoints.save(progress)
         self._log_epoch(row, progress, num_examples / images_per_s)
-        if (reason := self.should_stop()) and progress.epoch < self.config.train.epochs:
+        if (reason := self._find_stop(progress)) and progress.epoch < self.config.train.epochs:
             self._interrupt(progress, reason)
+
+    @staticmethod
+    def _track(row: dict[str, float], auc: float | None, tracker: tracking.Tracker) -> None:
+        epoch = row["epoch"]
+        tracker.write("train", epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
+        validation = {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}
+        tracker.write("validation", epoch, validation if auc is None else {**validation, "auc": auc})
 
     def _check_finite(self, figure: float, epoch: int) -> None:
         if not math.isfinite(figure):
@@ -241,6 +259,14 @@ class _Run:
         """Writes export, plots, report and, last, metrics.json for the best weights, which are in the model."""
         labels, chances = self.predict()
         found = metrics.measure(labels, chances, self.data.class_names)
+        if self.devices.is_chief:
+            self._write_results(split, progress, labels, chances, found)
+        distribute.exchange(self.devices, "done")  # a task that ends earlier may end the chief
+        return found
+
+    def _write_results(
+        self, split: Split, progress: Progress, labels: np.ndarray, chances: np.ndarray, found: Metrics
+    ) -> None:
         summary = {
             "split": "validation",
             "epochs": progress.epoch,
@@ -268,7 +294,6 @@ class _Run:
         figures = {"val_loss": found.loss, "val_accuracy": found.accuracy}
         tracking.write_hparams(self.workdir, self.config, figures)
         files.write_json(self.workdir.metrics, {**dataclasses.asdict(found), **summary})
-        return found
 
     def _export(self, split: Split) -> float:
         probe = reader.read_pictures(split.paths, split.encoding, split.image_size, _PROBE_PICTURES)
