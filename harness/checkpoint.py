@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,10 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before."""
+    """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before.
+
+    All workers of a run make every call; only the chief's files are kept.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Checkpoints:
         *,
         kept_model: keras.Model,
         gradient_sums: Sequence[tf.Variable] = (),
+        is_chief: bool = True,
     ) -> None:
         # As text in a variable the progress is saved and restored in one piece with the weights.
         self._progress = tf.Variable("", dtype=tf.string, trainable=False)
@@ -58,16 +63,25 @@ class Checkpoints:
         self._weights = tf.train.Checkpoint(model=kept_model)
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
         self._saved_at = time.monotonic()
+        self._is_chief = is_chief
 
     def save(self, progress: Progress) -> None:
         """Saves everything as the latest checkpoint."""
         self._progress.assign(json.dumps(dataclasses.asdict(progress)))
-        self._latest.save(checkpoint_number=progress.step)
+        self._save(self._latest, progress.step)
         self._saved_at = time.monotonic()
 
     def seconds_since_save(self) -> float:
         """Returns the time since the last save, or since the run was started."""
         return time.monotonic() - self._saved_at
+
+    def _save(self, manager: tf.train.CheckpointManager, number: int) -> None:
+        if self._is_chief:
+            manager.save(checkpoint_number=number)
+            return
+        # A save may read variables from all workers, so all save; what the others write is the same once more.
+        with tempfile.TemporaryDirectory() as folder:
+            manager.checkpoint.write(f"{folder}/checkpoint")
 
     def restore(self) -> Progress | None:
         """Restores the latest checkpoint that is whole; None if there is none.
@@ -102,7 +116,7 @@ class Checkpoints:
 
     def save_best(self, progress: Progress) -> None:
         """Saves the weights as the best so far."""
-        self._best.save(checkpoint_number=progress.step)
+        self._save(self._best, progress.step)
 
     def restore_best(self) -> None:
         """Restores the best weights.
@@ -110,11 +124,12 @@ class Checkpoints:
         Raises:
           CheckpointError: there are none, or they are damaged.
         """
-        if self._best.latest_checkpoint is None:
+        path = tf.train.latest_checkpoint(self._best.directory)  # the manager knows of its own saves only
+        if path is None:
             raise CheckpointError(
                 f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW"
             )
-        _restore(self._weights, self._best.latest_checkpoint)
+        _restore(self._weights, path)
 
 
 def _without_advice(error: Exception, path: str) -> str:

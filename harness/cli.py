@@ -102,13 +102,14 @@ def read_config(arguments: argparse.Namespace) -> tuple[Config, dict[str, settin
     return config, given
 
 
-def start_logging(*, quiet: bool = False) -> None:
-    """Sends log lines to stderr, warnings and errors with their level."""
+def start_logging(*, quiet: bool = False, worker: int | None = None) -> None:
+    """Sends log lines to stderr, warnings and errors with their level, and those of a worker with its index."""
+    name = "" if worker is None else f"worker {worker}: "
 
     class _Format(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-            return level + record.getMessage()
+            return name + level + record.getMessage()
 
     handler = logging.StreamHandler()
     handler.setFormatter(_Format())

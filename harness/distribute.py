@@ -1,37 +1,61 @@
-"""Which devices a run uses: `--gpus` -> a tf.distribute strategy and a precision, and why."""
+"""Which devices a run uses: `--gpus` and the cluster -> a tf.distribute strategy and a precision, and why.
 
+And what the workers of a run say to one another beside gradients. Each worker is a process with devices of its own.
+"""
+
+import contextlib
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
+from harness.cluster import Cluster
 from harness.config import Config
-from harness.errors import ConfigError
+from harness.errors import ClusterError, ConfigError
 
 log = logging.getLogger("harness")
 _NVIDIA_SMI_S = 20  # it can hang on a broken driver
+_EXCHANGED_BYTES = 256
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What is in force: the strategy, its devices in words, the precision, and a reason for what was not asked for."""
+    """What is in force: the strategy, its devices in words, the precision, and a reason for what was not asked for.
+
+    `names` are the devices of this worker; every worker has as many.
+    """
 
     strategy: tf.distribute.Strategy
     names: tuple[str, ...]
     precision: str
     notes: tuple[str, ...]
+    worker_index: int = 0
+    num_workers: int = 1
 
     @property
     def num_replicas(self) -> int:
-        """Replicas that share each global batch."""
+        """Replicas that share each global batch, over all workers."""
         return self.strategy.num_replicas_in_sync
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker writes what is kept."""
+        return self.worker_index == 0
 
     @property
     def is_gpu(self) -> bool:
         """Whether the devices are GPUs."""
         return self.names[0].startswith("/gpu")
+
+    @property
+    def _strategy_name(self) -> str:
+        if self.num_workers > 1:
+            return "MultiWorkerMirroredStrategy"  # its class has another name
+        return type(self.strategy).__name__ if self.num_replicas > 1 else "none"
 
     def free_bytes(self) -> int | None:
         """Returns the free memory of the GPU that has least, in bytes; None on CPUs, and where it cannot be told."""
@@ -41,23 +65,32 @@ class Devices:
         """Returns what is in force as plain values."""
         return {
             "devices": self.names,
-            "strategy": type(self.strategy).__name__ if self.num_replicas > 1 else "none",
+            "strategy": self._strategy_name,
+            "workers": self.num_workers,
             "precision": self.precision,
             "notes": self.notes,
         }
 
 
-def make_devices(config: Config) -> Devices:
+def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
     """Chooses devices; must be called before TensorFlow has used any.
 
-    One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy.
+    One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy; those of several
+    processes a MultiWorkerMirroredStrategy, for which TF_CONFIG is set. It waits until all tasks are there.
+
+    Args:
+      config: its sections `runtime`, `train` and `augment` are used.
+      cluster: the tasks that train together; None for this process alone.
 
     Raises:
+      ClusterError: the tasks of a node cannot share its GPUs evenly, or not all tasks come.
       ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide,
         or not into pairs where mixup asks for them.
     """
     notes: list[str] = []
     gpus = _choose_gpus(config.runtime.gpus, notes)
+    if cluster is not None:
+        gpus = _share_out(gpus, cluster)
     tf.config.set_visible_devices(gpus, "GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -67,19 +100,117 @@ def make_devices(config: Config) -> Devices:
         names = [f"/gpu:{index}" for index in range(len(gpus))]
     else:
         names = _split_cpu(config.runtime.logical_cpus)
-    if config.train.batch_size % len(names):
+    num_workers = 1 if cluster is None else cluster.num_tasks
+    if num_workers > 1 and not gpus and len(names) > 1:
         raise ConfigError(
-            f"train.batch_size is {config.train.batch_size}, which {len(names)} devices cannot share evenly. "
-            f"Use a multiple of {len(names)}."
+            f"runtime.logical_cpus is {len(names)}, but a CPU is one device where {num_workers} processes train "
+            "together. Use --runtime.logical_cpus 0."
         )
-    if config.augment.enabled and config.augment.mixup and config.train.batch_size % (2 * len(names)):
+    _check_batch(config, num_workers * len(names))
+    precision = _choose_precision(config.train.precision, gpus)
+    if cluster is None:
+        several = len(names) > 1
+        strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
+        return Devices(strategy, tuple(names), precision, tuple(notes))
+    devices = Devices(_join(cluster), tuple(names), precision, tuple(notes), cluster.task, num_workers)
+    facts = f"{len(names)} {'GPUs' if gpus else 'CPU'}, {precision}, batch {config.train.batch_size}"
+    check_alike(devices, facts)
+    return devices
+
+
+def _check_batch(config: Config, num_devices: int) -> None:
+    if config.train.batch_size % num_devices:
         raise ConfigError(
-            f"train.batch_size is {config.train.batch_size}, but augment.mixup mixes pairs on each of {len(names)} "
-            f"devices. Use a multiple of {2 * len(names)}, or augment.mixup 0."
+            f"train.batch_size is {config.train.batch_size}, which {num_devices} devices cannot share evenly. "
+            f"Use a multiple of {num_devices}."
         )
-    several = len(names) > 1
-    strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
-    return Devices(strategy, tuple(names), _choose_precision(config.train.precision, gpus), tuple(notes))
+    if config.augment.enabled and config.augment.mixup and config.train.batch_size % (2 * num_devices):
+        raise ConfigError(
+            f"train.batch_size is {config.train.batch_size}, but augment.mixup mixes pairs on each of {num_devices} "
+            f"devices. Use a multiple of {2 * num_devices}, or augment.mixup 0."
+        )
+
+
+def _share_out(gpus: list, cluster: Cluster) -> list:
+    """The GPUs of this task, where all tasks of the node see the same ones."""
+    index, count = cluster.gpu_share
+    if len(gpus) % count:
+        raise ClusterError(
+            f"{count} tasks of this node share {len(gpus)} GPUs, which does not divide evenly. Start as many tasks as "
+            f"GPUs with --ntasks-per-node, or give each its own with --gpus-per-task."
+        )
+    each = len(gpus) // count
+    return gpus[index * each : (index + 1) * each]
+
+
+def _join(cluster: Cluster) -> tf.distribute.Strategy:
+    os.environ["TF_CONFIG"] = cluster.as_tf_config()
+    log.info("waiting for %d tasks at %s", cluster.num_tasks, " ".join(cluster.addresses))
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise ClusterError(
+            f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(cluster.addresses)}: "
+            f"{_first_line(error)}. See whether all tasks started and reach one another."
+        ) from None
+
+
+def exchange(devices: Devices, text: str) -> tuple[str, ...]:
+    """Returns the texts that all workers gave, by worker; each waits for all. Text after 256 bytes is cut off.
+
+    All workers must call it at the same place.
+    """
+    if devices.num_workers == 1:
+        return (text,)
+    rows = np.zeros([devices.num_workers, _EXCHANGED_BYTES], np.float32)  # NCCL sums no bytes
+    content = text.encode()[:_EXCHANGED_BYTES]
+    rows[devices.worker_index, : len(content)] = list(content)
+
+    def contribute(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        is_first = context.replica_id_in_sync_group % len(devices.names) == 0
+        return tf.constant(rows if is_first else np.zeros_like(rows))
+
+    values = devices.strategy.experimental_distribute_values_from_function(contribute)
+    total = devices.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy().astype(np.uint8)
+    return tuple(row.tobytes().rstrip(b"\0").decode(errors="replace") for row in total)
+
+
+def check_alike(devices: Devices, facts: str) -> None:
+    """Compares what all workers have to have in common.
+
+    Raises:
+      ClusterError: a worker differs from the first.
+    """
+    told = exchange(devices, facts)
+    for index, text in enumerate(told):
+        if text != told[0]:
+            raise ClusterError(
+                f"worker {index} has {text}, but worker 0 has {told[0]}. Start all with the same command, records and "
+                "run folder, on nodes that are alike."
+            )
+
+
+@contextlib.contextmanager
+def losses_named(devices: Devices) -> Iterator[None]:
+    """Turns TensorFlow's error about a worker that is gone into one sentence.
+
+    Raises:
+      ClusterError: another worker is gone.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        is_loss = isinstance(error, tf.errors.UnavailableError) or "Collective ops is aborted" in str(error)
+        if devices.num_workers == 1 or not is_loss:
+            raise
+        raise ClusterError(
+            f"worker {devices.worker_index} of {devices.num_workers} lost another: {_first_line(error)}. Its own "
+            "lines say why. The same command on all workers goes on from the last checkpoint."
+        ) from None
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return error.message.splitlines()[0][:300].rstrip(".")
 
 
 def _choose_gpus(asked: str, notes: list[str]) -> list:

@@ -50,6 +50,12 @@ class CheckpointError(HarnessError):
     exit_code = ExitCode.CHECKPOINT
 
 
+class ClusterError(HarnessError):
+    """Processes that cannot train together, or no longer do."""
+
+    exit_code = ExitCode.CLUSTER
+
+
 class InterruptedRun(HarnessError):
     """A run that was asked to stop, and saved itself first."""
 

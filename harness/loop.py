@@ -3,6 +3,7 @@
 It installs no signal handlers and parses nothing: whoever calls it says where, on what, and when to stop.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -15,6 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from harness import (
+    distribute,
     files,
     input_pipeline,
     manifest,
@@ -42,6 +44,8 @@ from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
 _NUM_SHOWN = 16  # training pictures shown before and after augmentation
+_STEPS_BETWEEN_EXCHANGES = 8  # of several workers about whether to stop: an exchange waits for the step before
+_SAVE = "save"
 
 
 def train_and_evaluate(
@@ -71,7 +75,7 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    with reader.damage_named(data, folder):
+    with reader.damage_named(data, folder), distribute.losses_named(devices):
         train_split, validation_split = (
             pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices)
             for name in pictures.KEPT_SPLITS
@@ -85,11 +89,14 @@ def train_and_evaluate(
             seed_states,
             kept_model=trainee.kept_model,
             gradient_sums=trainee.updater.sums,
+            is_chief=devices.is_chief,
         )
         progress = checkpoints.restore() or Progress()
+        distribute.check_alike(devices, f"step {progress.step} in {workdir.root}")
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
-        workdir.interrupted.unlink(missing_ok=True)
+        if devices.is_chief:
+            workdir.interrupted.unlink(missing_ok=True)
         make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
         make_training = partial(
             input_pipeline.train_batches,
@@ -102,20 +109,23 @@ def train_and_evaluate(
         training = Batches(train_split, devices.strategy, make_training)
         validation = Batches(validation_split, devices.strategy, make_validation)
         run = _Run(config, workdir, devices, data, trainee, checkpoints, training, validation, should_stop)
-        with tracking.open_tracker(workdir) as tracker:
-            if config.augment.enabled and not progress.step:
+        with tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker:
+            if tracker and config.augment.enabled and not progress.step:
                 tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
                 tracker.write_picture("train", 0, "augmented inputs", tiled)
-            if not progress.step:
+            if tracker and not progress.step:
                 tracker.write_text("train", 0, "config", settings.as_yaml(config, header=f"settings of {workdir.root}"))
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
                 run.finish_epoch(progress, tracker, images_per_s)
             checkpoints.restore_best()
-            finished = Finished(
-                config, workdir, data, trainee.kept_model, devices.precision, validation_split, progress
-            )
-            return results.write_results(finished, *run.predict(), tracker)
+            labels, chances = run.predict()
+            if tracker:
+                model, precision = trainee.kept_model, devices.precision
+                finished = Finished(config, workdir, data, model, precision, validation_split, progress)
+                results.write_results(finished, labels, chances, tracker)
+            distribute.exchange(devices, "done")  # a task that ends earlier may end the chief
+            return metrics.measure(labels, chances, data.class_names)
 
 
 def _is_over(progress: Progress, train: TrainConfig) -> bool:
@@ -151,12 +161,11 @@ class _Run:
                 bar.update(min(batch_size, split.num_examples - bar.n))
                 if progress.step_in_epoch == num_steps:
                     break
-                reason = self.should_stop()
-                if reason or self._is_save_due():
+                if request := self._find_request(progress):
                     progress.sums = tuple(sums.numpy().tolist())
                     self._check_finite(progress.sums[0], progress.epoch + 1)
-                    if reason:
-                        self._interrupt(progress, reason)
+                    if request != _SAVE:
+                        self._interrupt(progress, request)
                     self.checkpoints.save(progress)
         progress.sums = tuple(sums.numpy().tolist())
         return num_left / (time.perf_counter() - started)
@@ -175,15 +184,28 @@ class _Run:
             disable=None if log.isEnabledFor(logging.INFO) else True,
         )
 
+    def _find_request(self, progress: Progress) -> str | None:
+        """Why the run shall stop after this step, or that it shall save; the same for all workers.
+
+        If they disagreed, one would wait for ever for the next step of another.
+        """
+        if self.devices.num_workers > 1 and progress.step % _STEPS_BETWEEN_EXCHANGES and progress.step_in_epoch:
+            return None
+        requests = distribute.exchange(self.devices, self.should_stop() or (_SAVE if self._is_save_due() else ""))
+        reasons = [request for request in requests if request not in ("", _SAVE)]
+        return reasons[0] if reasons else _SAVE if _SAVE in requests else None
+
     def _interrupt(self, progress: Progress, reason: str) -> None:
         self.checkpoints.save(progress)
-        files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+        if self.devices.is_chief:
+            files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+        distribute.exchange(self.devices, "saved")  # the first task that ends may end the others
         raise InterruptedRun(
             f"stopped by {reason} after step {progress.step} of epoch {progress.epoch + 1}; everything is saved in "
             f"{self.workdir.root}. The same command goes on from there."
         )
 
-    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker, images_per_s: float) -> None:
+    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker | None, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
         loss_sum, correct, num_examples = progress.sums
         labels, chances = self.predict()
@@ -205,16 +227,21 @@ class _Run:
         if is_judged and (progress.best_loss is None or found.loss < progress.best_loss):
             progress.best_loss, progress.best_epoch = found.loss, progress.epoch
             self.checkpoints.save_best(progress)
-        tracker.write("train", progress.epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
-        validation = {"loss": found.loss, "accuracy": found.accuracy}
-        tracker.write(
-            "validation", progress.epoch, validation if found.auc is None else {**validation, "auc": found.auc}
-        )
-        self._write_history(progress)
+        if tracker:
+            self._track(row, found.auc, tracker)
+            self._write_history(progress)
         self.checkpoints.save(progress)
         self._log_epoch(row, progress, num_examples / images_per_s)
-        if (reason := self.should_stop()) and progress.epoch < self.config.train.epochs:
-            self._interrupt(progress, reason)
+        request = self._find_request(progress)
+        if request not in (None, _SAVE) and progress.epoch < self.config.train.epochs:
+            self._interrupt(progress, request)
+
+    @staticmethod
+    def _track(row: dict[str, float], auc: float | None, tracker: tracking.Tracker) -> None:
+        epoch = row["epoch"]
+        tracker.write("train", epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
+        validation = {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}
+        tracker.write("validation", epoch, validation if auc is None else {**validation, "auc": auc})
 
     def _check_finite(self, figure: float, epoch: int) -> None:
         if not math.isfinite(figure):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from harness import memory, order, reader
+from harness import distribute, memory, order, reader
 from harness.config import Config
 from harness.distribute import Devices
 from harness.errors import ConfigError, MemoryLimitError
@@ -96,7 +96,17 @@ def plan_inputs(
     if engine == "host" and mode == "device":
         mode = "memory"
     cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
-    return Inputs(mode, str(engine), (*notes, placement.reason))
+    return _agree(Inputs(mode, str(engine), (*notes, placement.reason)), devices)
+
+
+def _agree(inputs: Inputs, devices: Devices) -> Inputs:
+    """What all workers can afford: pictures that are kept elsewhere come in another order."""
+    told = [text.split() for text in distribute.exchange(devices, f"{inputs.cache} {inputs.engine}")]
+    mode = min((cache for cache, _ in told), key=("none", "memory", "device").index)
+    notes = (
+        inputs.notes if mode == inputs.cache else (*inputs.notes, f"another worker can keep pictures in {mode} only")
+    )
+    return Inputs(mode, told[0][1], notes)
 
 
 def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:
@@ -107,7 +117,7 @@ def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:
         free_bytes=free.num_bytes,
         device_free_bytes=devices.free_bytes(),
         has_gpu=devices.is_gpu,
-        num_replicas=devices.num_replicas,
+        num_replicas=len(devices.names),
         limit=free.limit,
     )
 

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import cli, manifest, run_folder
+from harness import cli, cluster, manifest, run_folder
+from harness.cluster import Cluster
 from harness.config import Config
 from harness.errors import CheckpointError, ExitCode
 from harness.workdir import Workdir
@@ -27,8 +29,10 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     config, _ = cli.read_config(arguments)
-    cli.start_logging(quiet=arguments.quiet)
-    return _train(name_run(config, arguments.config), cli.catch_stop_signals())
+    tasks = cluster.find_cluster(os.environ)
+    is_chief = tasks is None or tasks.is_chief
+    cli.start_logging(quiet=arguments.quiet or not is_chief, worker=None if is_chief else tasks.task)
+    return _train(name_run(config, arguments.config), tasks, cli.catch_stop_signals())
 
 
 def name_run(config: Config, config_file: Path | None) -> Config:
@@ -39,7 +43,8 @@ def name_run(config: Config, config_file: Path | None) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"run": run})})
 
 
-def _train(config: Config, should_stop: Callable[[], str | None]) -> int:
+def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str | None]) -> int:
+    is_chief = tasks is None or tasks.is_chief
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder)
     for split in ("train", "validation"):
@@ -47,17 +52,22 @@ def _train(config: Config, should_stop: Callable[[], str | None]) -> int:
     run_folder.check(workdir, config, data)
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
-        _report(workdir)
+        if is_chief:
+            _report(workdir)
         return ExitCode.DONE
     cli.import_tensorflow()
     from harness import distribute, loop, pictures
 
-    devices = distribute.make_devices(config)
+    devices = distribute.make_devices(config, tasks)
+    settings = config.digest("augment", "model", "optim", "train")
+    distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
     inputs = pictures.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
-    run_folder.claim(workdir, config, data, in_force=devices.describe() | inputs.describe())
+    if is_chief:
+        run_folder.claim(workdir, config, data, in_force=devices.describe() | inputs.describe())
     _announce(config, data, devices, inputs)
     loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
-    _report(workdir)
+    if is_chief:
+        _report(workdir)
     return ExitCode.DONE
 
 
@@ -65,9 +75,10 @@ def _announce(config: Config, data: manifest.Manifest, devices, inputs) -> None:
     for note in (*devices.notes, *inputs.notes):
         log.info("%s", note)
     log.info(
-        "%s on %s, %s, batch %d: %d pictures to train on, %d to validate, %s; run folder %s",
+        "%s on %s%s, %s, batch %d: %d pictures to train on, %d to validate, %s; run folder %s",
         config.model.name,
         " ".join(devices.names),
+        f" of each of {devices.num_workers} workers" if devices.num_workers > 1 else "",
         devices.precision,
         config.train.batch_size,
         data.splits["train"].num_examples,
