@@ -36,10 +36,12 @@ from harness.distribute import Devices
 from harness.errors import ConfigError, InterruptedRun
 from harness.input_pipeline import Batches
 from harness.manifest import Manifest
+from harness.meter import Meter
 from harness.metrics import Metrics
 from harness.pictures import Inputs, Split
 from harness.results import Finished
 from harness.steps import Trainee
+from harness.tracking import Tracker
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -108,16 +110,25 @@ def train_and_evaluate(
         )
         training = Batches(train_split, devices.strategy, make_training)
         validation = Batches(validation_split, devices.strategy, make_validation)
-        run = _Run(config, workdir, devices, data, trainee, checkpoints, training, validation, should_stop)
         with tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker:
-            if tracker and config.augment.enabled and not progress.step:
-                tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
-                tracker.write_picture("train", 0, "augmented inputs", tiled)
             if tracker and not progress.step:
-                tracker.write_text("train", 0, "config", settings.as_yaml(config, header=f"settings of {workdir.root}"))
+                _track_start(tracker, train_split, config, inputs)
+            run = _Run(
+                config=config,
+                workdir=workdir,
+                devices=devices,
+                data=data,
+                trainee=trainee,
+                checkpoints=checkpoints,
+                training=training,
+                validation=validation,
+                meter=Meter(config.train.batch_size),
+                tracker=tracker,
+                should_stop=should_stop,
+            )
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
-                run.finish_epoch(progress, tracker, images_per_s)
+                run.finish_epoch(progress, images_per_s)
             checkpoints.restore_best()
             labels, chances = run.predict()
             if tracker:
@@ -126,6 +137,13 @@ def train_and_evaluate(
                 results.write_results(finished, labels, chances, tracker)
             distribute.exchange(devices, "done")  # a task that ends earlier may end the chief
             return metrics.measure(labels, chances, data.class_names)
+
+
+def _track_start(tracker: Tracker, split: Split, config: Config, inputs: Inputs) -> None:
+    tracker.write_text("train", 0, "config", settings.as_yaml(config, header="the settings of the run"))
+    if config.augment.enabled:
+        tiled = showing.tile_augmentation(split, config, inputs, _NUM_SHOWN)
+        tracker.write_picture("train", 0, "augmented inputs", tiled)
 
 
 def _is_over(progress: Progress, train: TrainConfig) -> bool:
@@ -144,6 +162,8 @@ class _Run:
     checkpoints: Checkpoints
     training: Batches
     validation: Batches
+    meter: Meter
+    tracker: Tracker | None  # the chief's
     should_stop: Callable[[], str | None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
@@ -154,11 +174,13 @@ class _Run:
         started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
         sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
         with self._bar(split, progress) as bar:
-            for batch in self.training.take(num_steps - progress.step_in_epoch):
+            for batch in self.meter.watch(self.training.take(num_steps - progress.step_in_epoch)):
                 sums += self.trainee.train_step(batch, progress.step_in_epoch)
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
+                if self.meter.is_full and self.tracker:
+                    self.tracker.write("train", progress.step, self.meter.read())
                 if progress.step_in_epoch == num_steps:
                     break
                 if request := self._find_request(progress):
@@ -205,7 +227,7 @@ class _Run:
             f"{self.workdir.root}. The same command goes on from there."
         )
 
-    def finish_epoch(self, progress: Progress, tracker: tracking.Tracker | None, images_per_s: float) -> None:
+    def finish_epoch(self, progress: Progress, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
         loss_sum, correct, num_examples = progress.sums
         labels, chances = self.predict()
@@ -227,8 +249,8 @@ class _Run:
         if is_judged and (progress.best_loss is None or found.loss < progress.best_loss):
             progress.best_loss, progress.best_epoch = found.loss, progress.epoch
             self.checkpoints.save_best(progress)
-        if tracker:
-            self._track(row, found.auc, tracker)
+        if self.tracker:
+            self._track(row, found.auc, self.tracker)
             self._write_history(progress)
         self.checkpoints.save(progress)
         self._log_epoch(row, progress, num_examples / images_per_s)
@@ -237,7 +259,7 @@ class _Run:
             self._interrupt(progress, request)
 
     @staticmethod
-    def _track(row: dict[str, float], auc: float | None, tracker: tracking.Tracker) -> None:
+    def _track(row: dict[str, float], auc: float | None, tracker: Tracker) -> None:
         epoch = row["epoch"]
         tracker.write("train", epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
         validation = {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}
