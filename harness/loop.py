@@ -41,7 +41,7 @@ from harness.metrics import Metrics
 from harness.pictures import Inputs, Split
 from harness.results import Finished
 from harness.steps import Trainee
-from harness.tracking import Tracker
+from harness.tracking import Profile, Tracker
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -124,11 +124,13 @@ def train_and_evaluate(
                 validation=validation,
                 meter=Meter(config.train.batch_size),
                 tracker=tracker,
+                profile=Profile(workdir, config.runtime.profile if devices.is_chief else None),
                 should_stop=should_stop,
             )
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
                 run.finish_epoch(progress, images_per_s)
+            run.profile.stop()
             checkpoints.restore_best()
             labels, chances = run.predict()
             if tracker:
@@ -164,6 +166,7 @@ class _Run:
     validation: Batches
     meter: Meter
     tracker: Tracker | None  # the chief's
+    profile: Profile
     should_stop: Callable[[], str | None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
@@ -179,6 +182,7 @@ class _Run:
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
+                self.profile.follow(progress.step)
                 if self.meter.is_full and self.tracker:
                     self.tracker.write("train", progress.step, self.meter.read())
                 if progress.step_in_epoch == num_steps:

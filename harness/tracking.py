@@ -61,6 +61,29 @@ class Tracker:
             writer.close()
 
 
+class Profile:
+    """Records a trace of some steps of a run, by TensorFlow's profiler."""
+
+    def __init__(self, workdir: Workdir, steps: str | None) -> None:
+        self._folder = str(workdir.events("train"))
+        self._first, self._last = map(int, steps.split(":")) if steps else (0, 0)
+        self._is_running = False
+
+    def follow(self, step: int) -> None:
+        """Starts or stops the recording, once `step` steps are done."""
+        if self._first <= step < self._last and not self._is_running:
+            tf.profiler.experimental.start(self._folder)
+            self._is_running = True
+        elif self._is_running and step >= self._last:
+            self.stop()
+
+    def stop(self) -> None:
+        """Writes what is recorded, if it is running."""
+        if self._is_running:
+            tf.profiler.experimental.stop()
+            self._is_running = False
+
+
 @contextlib.contextmanager
 def open_tracker(workdir: Workdir) -> Iterator[Tracker]:
     """Opens the event files of a run, and closes them whatever happens."""

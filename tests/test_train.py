@@ -362,6 +362,13 @@ def test_the_cnn_learns_faces(face_records, tmp_path):
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
 
 
+@pytest.mark.slow
+def test_a_trace_of_some_steps_is_recorded_when_asked(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--runtime.profile", "2:3", "--epochs", "2", "--batch-size", "8")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "run" / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
+
+
 def test_tensorboard_shows_the_run(smoke_run):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
