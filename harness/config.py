@@ -296,8 +296,8 @@ class RuntimeConfig(_Section):
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
     profile: str | None = Field(
         None,
-        pattern=r"^\d+:\d+$",
-        description="record a trace of these steps for TensorBoard, such as '10:20'; null: none",
+        pattern=r"^\d+-\d+$",
+        description="record a trace of these steps for TensorBoard, such as 10-20; null: none",
     )
     deterministic: bool = Field(False, description="forbid operations whose result may differ between two runs")
 

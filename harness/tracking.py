@@ -66,7 +66,7 @@ class Profile:
 
     def __init__(self, workdir: Workdir, steps: str | None) -> None:
         self._folder = str(workdir.events("train"))
-        self._first, self._last = map(int, steps.split(":")) if steps else (0, 0)
+        self._first, self._last = map(int, steps.split("-")) if steps else (0, 0)
         self._is_running = False
 
     def follow(self, step: int) -> None:

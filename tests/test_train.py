@@ -364,7 +364,7 @@ def test_the_cnn_learns_faces(face_records, tmp_path):
 
 @pytest.mark.slow
 def test_a_trace_of_some_steps_is_recorded_when_asked(face_records, tmp_path):
-    done = train(face_records, tmp_path / "run", "--runtime.profile", "2:3", "--epochs", "2", "--batch-size", "8")
+    done = train(face_records, tmp_path / "run", "--runtime.profile", "2-3", "--epochs", "2", "--batch-size", "8")
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "run" / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
 
