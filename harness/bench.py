@@ -1,5 +1,6 @@
 """python -m harness.bench: how fast a training is on this machine, why, and what to change."""
 
+import argparse
 import dataclasses
 import json
 import logging
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--show-augmentation", type=Path, metavar="FILE", help="write pictures before and after augmentation, a PNG"
     )
-    parser.add_argument("--seconds", type=float, default=3.0, help="least time for one measurement (default: 3)")
+    parser.add_argument("--seconds", type=_seconds, default=3.0, help="least time for one measurement (default: 3)")
     arguments = parser.parse_args(argv)
     config, _ = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
@@ -61,6 +62,13 @@ def main(argv: Sequence[str]) -> int:
         files.write_bytes(arguments.plot, plots.draw_rates(found.rates, title=_title(config, found)))
     print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(config, found))
     return ExitCode.DONE
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} should be between 0 and 3600")
+    return seconds
 
 
 def _title(config: Config, found) -> str:

@@ -56,3 +56,8 @@ def test_augmentation_is_shown_beside_what_is_stored(face_records, tmp_path, eng
 def test_missing_records_are_one_sentence(tmp_path):
     done = run_command("bench", "--records", tmp_path / "nothing")
     assert done.returncode == 3 and len(done.stderr.splitlines()) == 1 and "nothing" in done.stderr
+
+
+def test_no_time_at_all_is_refused(face_records):
+    done = bench(face_records, "--seconds", "-1")
+    assert done.returncode == 2 and "-1 should be between 0 and 3600" in done.stderr
