@@ -64,6 +64,7 @@ class Checkpoints:
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
         self._saved_at = time.monotonic()
         self._is_chief = is_chief
+        self._model, self._kept_model = model, kept_model
 
     def save(self, progress: Progress) -> None:
         """Saves everything as the latest checkpoint."""
@@ -91,7 +92,7 @@ class Checkpoints:
         Raises:
           CheckpointError: none of them fits the model, or all are damaged.
         """
-        paths = self._list_latest()
+        paths = list_checkpoints(Path(self._latest.directory))
         for path, before in zip(paths, [*paths[1:], None]):
             try:
                 _restore(self._everything, path)
@@ -105,14 +106,17 @@ class Checkpoints:
             return progress
         return None
 
-    def _list_latest(self) -> list[str]:
-        """The checkpoints there are, the latest first, whatever TensorFlow's own list of them says: it may be cut."""
-        found = {}
-        for path in Path(self._latest.directory).glob("*.index"):
-            number = path.stem.rpartition("-")[2]
-            if number.isdecimal():
-                found[int(number)] = str(path.with_suffix(""))
-        return [found[number] for number in sorted(found, reverse=True)]
+    def start_from(self, other: Workdir) -> None:
+        """Takes the weights of another run's latest checkpoint; optimizer and progress begin anew.
+
+        Raises:
+          CheckpointError: there is none, it is damaged, or it is of another network.
+        """
+        paths = list_checkpoints(other.checkpoints)
+        if not paths:
+            raise CheckpointError(f"{other.root} holds no checkpoint to start from. Give another --train.start_from")
+        _restore(tf.train.Checkpoint(model=self._model), paths[0])
+        self._kept_model.set_weights(self._model.get_weights())
 
     def save_best(self, progress: Progress) -> None:
         """Saves the weights as the best so far."""
@@ -130,6 +134,16 @@ class Checkpoints:
                 f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW"
             )
         _restore(self._weights, path)
+
+
+def list_checkpoints(folder: Path) -> list[str]:
+    """Returns the checkpoints in a folder, the latest first, whatever TensorFlow's own list says: it may be cut."""
+    found = {}
+    for path in folder.glob("*.index"):
+        number = path.stem.rpartition("-")[2]
+        if number.isdecimal():
+            found[int(number)] = str(path.with_suffix(""))
+    return [found[number] for number in sorted(found, reverse=True)]
 
 
 def _without_advice(error: Exception, path: str) -> str:

@@ -256,6 +256,9 @@ class TrainConfig(_Section):
     """The run."""
 
     run: LocalPath | None = Field(None, description="run folder; null: runs/ and the name of the config file")
+    start_from: LocalPath | None = Field(
+        None, description="run folder whose latest weights a new run starts from; null: random weights"
+    )
     epochs: int = Field(30, ge=1, description="passes over the training split at most")
     batch_size: int = Field(16, ge=1, description="pictures a step, over all replicas together")
     min_epochs: int = Field(

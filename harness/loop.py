@@ -93,7 +93,10 @@ def train_and_evaluate(
             gradient_sums=trainee.updater.sums,
             is_chief=devices.is_chief,
         )
-        progress = checkpoints.restore() or Progress()
+        progress = checkpoints.restore()
+        if progress is None and config.train.start_from is not None:
+            checkpoints.start_from(Workdir(config.train.start_from))
+        progress = progress or Progress()
         distribute.check_alike(devices, f"step {progress.step} in {workdir.root}")
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)

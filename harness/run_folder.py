@@ -20,11 +20,14 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
 
     Raises:
       CheckpointError: the folder holds another run, or something that is no run.
-      ConfigError: the weights to start from are missing.
+      ConfigError: the weights or the run to start from are missing.
     """
     weights = config.model.weights
     if weights is not None and not weights.is_file() and not workdir.metrics.is_file():
         raise ConfigError(f"model.weights is {weights}, which is no file. Give a file of weights, or leave it out.")
+    origin = config.train.start_from
+    if origin is not None and not Workdir(origin).config.is_file() and not workdir.metrics.is_file():
+        raise ConfigError(f"train.start_from is {origin}, which is no run folder. Give one, or leave it out.")
     if not workdir.root.exists() or (workdir.root.is_dir() and not _foreign_files(workdir)):
         return
     if not workdir.config.is_file() or not workdir.environment.is_file():
@@ -32,7 +35,7 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
     if differing := settings.list_differences(load_config(workdir), config, _KEPT):
         raise CheckpointError(
             f"{workdir.root} was started with other settings: {'; '.join(differing)}. Give the same settings to go on, "
-            "or another folder: --run runs/NEW"
+            "another folder, --run runs/NEW, or start a new run from these weights: --fork runs/NEW"
         )
     try:
         records_before = json.loads(workdir.environment.read_text(encoding="utf-8"))["records_sha256"]

@@ -27,12 +27,22 @@ def main(argv: Sequence[str]) -> int:
     parser = cli.make_parser(
         "train", DESCRIPTION, sections=("data", "augment", "model", "optim", "train", "runtime"), seed="train.seed"
     )
+    parser.add_argument(
+        "--fork",
+        type=Path,
+        metavar="NEW",
+        help="start a new run in this folder from the weights of the run, with these settings",
+    )
     arguments = parser.parse_args(argv)
     config, _ = cli.read_config(arguments)
+    config = name_run(config, arguments.config)
+    if arguments.fork is not None:
+        forked = {"run": arguments.fork, "start_from": config.train.run}
+        config = config.model_copy(update={"train": config.train.model_copy(update=forked)})
     tasks = cluster.find_cluster(os.environ)
     is_chief = tasks is None or tasks.is_chief
     cli.start_logging(quiet=arguments.quiet or not is_chief, worker=None if is_chief else tasks.task)
-    return _train(name_run(config, arguments.config), tasks, cli.catch_stop_signals())
+    return _train(config, tasks, cli.catch_stop_signals())
 
 
 def name_run(config: Config, config_file: Path | None) -> Config:

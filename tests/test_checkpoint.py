@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import SMOKE, run_command
 
+KERNEL = "optimizer/_trainable_variables/0/.ATTRIBUTES/VARIABLE_VALUE"  # of the first convolution
 FLAGS = ("--epochs", "3", "--train.patience", "0", "--batch-size", "4", "--runtime.deterministic", "true")
 
 
@@ -56,3 +59,24 @@ def test_tensorflows_own_list_of_checkpoints_may_be_lost(finished, face_records)
     done = train(face_records, run)
     assert done.returncode == 0 and "going on at epoch 4" in done.stderr
     assert json.loads((run / "metrics.json").read_text())["loss"] == figures["loss"]
+
+
+@pytest.mark.slow
+def test_a_run_is_forked_from_the_weights_of_another(smoke_run, face_records, tmp_path):
+    flags = ("--records", face_records, "--run", smoke_run, "--optim.learning_rate", "0.0001", "--epochs", "1")
+    refused = run_command("train", "--config", SMOKE, *flags)
+    assert refused.returncode == 5 and "--fork runs/NEW" in refused.stderr
+    done = run_command("train", "--config", SMOKE, *flags, "--fork", tmp_path / "forked")
+    assert done.returncode == 0, done.stderr
+    first, forked = (
+        tf.train.load_checkpoint(str(run / "checkpoints" / "latest")).get_tensor(KERNEL)
+        for run in (smoke_run, tmp_path / "forked")
+    )
+    assert 0 < np.abs(forked - first).max() < 0.001  # a few steps of a ten-thousandth each
+    assert f"start_from: {smoke_run}" in (tmp_path / "forked" / "config.yaml").read_text()
+
+
+def test_a_fork_of_no_run_is_refused(face_records, tmp_path):
+    done = train(face_records, tmp_path / "nothing", "--fork", tmp_path / "forked")
+    assert done.returncode == 2 and "which is no run folder" in done.stderr
+    assert not (tmp_path / "forked").exists()
