@@ -6,6 +6,7 @@ And what the workers of a run say to one another beside gradients. Each worker i
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,6 +154,10 @@ def _join(cluster: Cluster) -> tf.distribute.Strategy:
             f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(cluster.addresses)}: "
             f"{_first_line(error)}. See whether all tasks started and reach one another."
         ) from None
+    finally:
+        # TensorFlow takes SIGTERM for a notice of preemption that nobody reads here.
+        if handler := signal.getsignal(signal.SIGTERM):
+            signal.signal(signal.SIGTERM, handler)
 
 
 def exchange(devices: Devices, text: str) -> tuple[str, ...]:
