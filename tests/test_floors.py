@@ -9,7 +9,7 @@ FLOORS = tuple(
     for names in (
         "backbones errors quiet verdict",
         "alignment cluster containers files fingerprints measures memory order page remote shortcuts tables",
-        "near_copies records",
+        "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
