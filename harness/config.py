@@ -290,6 +290,9 @@ class RuntimeConfig(_Section):
         0, ge=0, le=64, description="split the CPU into so many devices and train on all; 0: do not"
     )
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
+    stall_s: float = Field(
+        1800.0, ge=0, le=86400, description="seconds without a step after which training gives up; 0: never"
+    )
     deterministic: bool = Field(False, description="forbid operations whose result may differ between two runs")
 
 

@@ -32,6 +32,7 @@ from harness import (
     showing,
     steps,
     tracking,
+    watchdog,
 )
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config, TrainConfig
@@ -79,7 +80,11 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    with reader.damage_named(data, folder), distribute.losses_named(devices):
+    with (
+        watchdog.watch(config.runtime.stall_s, workdir.stacks(devices.worker_index)) as tell_progress,
+        reader.damage_named(data, folder),
+        distribute.losses_named(devices),
+    ):
         train_split, validation_split = (
             pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices)
             for name in pictures.KEPT_SPLITS
@@ -112,7 +117,9 @@ def train_and_evaluate(
         )
         training = Batches(train_split, devices.strategy, make_training)
         validation = Batches(validation_split, devices.strategy, make_validation)
-        run = _Run(config, workdir, devices, data, trainee, checkpoints, training, validation, should_stop)
+        run = _Run(
+            config, workdir, devices, data, trainee, checkpoints, training, validation, should_stop, tell_progress
+        )
         with tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker:
             if tracker and config.augment.enabled and not progress.step:
                 tiled = showing.tile_augmentation(train_split, config, inputs, _NUM_SHOWN)
@@ -141,6 +148,7 @@ class _Run:
     training: Batches
     validation: Batches
     should_stop: Callable[[], str | None]
+    tell_progress: Callable[[], None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
@@ -152,6 +160,7 @@ class _Run:
         with self._bar(split, progress) as bar:
             for batch in self.training.take(num_steps - progress.step_in_epoch):
                 sums += self.trainee.train_step(batch, progress.step_in_epoch)
+                self.tell_progress()
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
@@ -251,7 +260,11 @@ class _Run:
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""
         num_batches = -(-self.data.splits["validation"].num_examples // self.config.train.batch_size)
-        rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation.take(num_batches)])
+        parts = []
+        for batch in self.validation.take(num_batches):
+            parts.append(self.trainee.predict_step(batch).numpy())
+            self.tell_progress()
+        rows = np.concatenate(parts)
         rows = rows[rows[:, -1] > 0]
         return rows[:, -2].astype(int), rows[:, :-2]
 

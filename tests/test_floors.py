@@ -8,7 +8,7 @@ FLOORS = tuple(
     set(names.split())
     for names in (
         "backbones errors quiet verdict",
-        "alignment cluster containers files fingerprints measures memory order page remote shortcuts tables",
+        "alignment cluster containers files fingerprints measures memory order page remote shortcuts tables watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts settings",
