@@ -18,7 +18,7 @@ _FIRST_PORT = 20000  # the ports go to 29983: below those that Linux gives to cl
 _PORTS_PER_JOB = 64  # so neighbouring jobs on a node do not meet
 _NUM_PORT_BLOCKS = 156
 # With one of these SLURM shows each task GPUs of its own; without, every task of a node sees all that the node lends.
-_GPU_BINDINGS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_NTASKS_PER_GPU", "SLURM_TRES_PER_TASK")
+_GPU_BINDINGS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_NTASKS_PER_GPU")
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
@@ -137,7 +137,8 @@ def _read_slurm(environment: Mapping[str, str]) -> Cluster | None:
             raise _refuse(name, environment[name], f"{value} for task {task}: start it with srun --distribution=block")
     port = _FIRST_PORT + _read_number(environment, "SLURM_JOB_ID") % _NUM_PORT_BLOCKS * _PORTS_PER_JOB
     addresses = tuple(f"{hosts[node]}:{port + local}" for node, local in places)
-    is_bound = any(name in environment for name in _GPU_BINDINGS)
+    is_bound = any(environment.get(name, "none") != "none" for name in _GPU_BINDINGS)
+    is_bound |= "gpu" in environment.get("SLURM_TRES_PER_TASK", "")  # --cpus-per-task is named there too
     return Cluster(task, addresses, (0, 1) if is_bound else (local, counts[node]))
 
 

@@ -302,6 +302,9 @@ class RuntimeConfig(_Section):
         pattern=r"^\d+-\d+$",
         description="record a trace of these steps for TensorBoard, such as 10-20; null: none",
     )
+    stall_s: float = Field(
+        1800.0, ge=0, le=86400, description="seconds without a step after which training gives up; 0: never"
+    )
     deterministic: bool = Field(False, description="forbid operations whose result may differ between two runs")
 
 

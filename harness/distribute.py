@@ -4,8 +4,10 @@ And what the workers of a run say to one another beside gradients. Each worker i
 """
 
 import contextlib
+import faulthandler
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from harness import rendezvous
 from harness.cluster import Cluster
 from harness.config import Config
 from harness.errors import ClusterError, ConfigError
@@ -20,6 +23,7 @@ from harness.errors import ClusterError, ConfigError
 log = logging.getLogger("harness")
 _NVIDIA_SMI_S = 20  # it can hang on a broken driver
 _EXCHANGED_BYTES = 256
+_JOIN_S = 600  # tasks of one job start together, but a cold file system takes minutes to read TensorFlow
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,9 @@ def _share_out(gpus: list, cluster: Cluster) -> list:
 def _join(cluster: Cluster) -> tf.distribute.Strategy:
     os.environ["TF_CONFIG"] = cluster.as_tf_config()
     log.info("waiting for %d tasks at %s", cluster.num_tasks, " ".join(cluster.addresses))
+    rendezvous.meet(cluster, timeout_s=_JOIN_S)
+    # TensorFlow holds Python's lock while it waits for one that has died since: only this ends it, with code 1.
+    faulthandler.dump_traceback_later(_JOIN_S, exit=True)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
@@ -153,6 +160,11 @@ def _join(cluster: Cluster) -> tf.distribute.Strategy:
             f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(cluster.addresses)}: "
             f"{_first_line(error)}. See whether all tasks started and reach one another."
         ) from None
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        # TensorFlow takes SIGTERM for a notice of preemption that nobody reads here.
+        if handler := signal.getsignal(signal.SIGTERM):
+            signal.signal(signal.SIGTERM, handler)
 
 
 def exchange(devices: Devices, text: str) -> tuple[str, ...]:

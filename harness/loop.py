@@ -29,6 +29,7 @@ from harness import (
     showing,
     steps,
     tracking,
+    watchdog,
 )
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config, TrainConfig
@@ -77,7 +78,11 @@ def train_and_evaluate(
     """
     folder = config.data.records_folder
     data = manifest.load(folder)
-    with reader.damage_named(data, folder), distribute.losses_named(devices):
+    with (
+        watchdog.watch(config.runtime.stall_s, workdir.stacks(devices.worker_index)) as tell_progress,
+        reader.damage_named(data, folder),
+        distribute.losses_named(devices),
+    ):
         train_split, validation_split = (
             pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices)
             for name in pictures.KEPT_SPLITS
@@ -129,6 +134,7 @@ def train_and_evaluate(
                 tracker=tracker,
                 profile=Profile(workdir, config.runtime.profile if devices.is_chief else None),
                 should_stop=should_stop,
+                tell_progress=tell_progress,
             )
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
@@ -171,6 +177,7 @@ class _Run:
     tracker: Tracker | None  # the chief's
     profile: Profile
     should_stop: Callable[[], str | None]
+    tell_progress: Callable[[], None]
 
     def train_epoch(self, split: Split, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
@@ -182,6 +189,7 @@ class _Run:
         with self._bar(split, progress) as bar:
             for batch in self.meter.watch(self.training.take(num_steps - progress.step_in_epoch)):
                 sums += self.trainee.train_step(batch, progress.step_in_epoch)
+                self.tell_progress()
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
@@ -299,6 +307,10 @@ class _Run:
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""
         num_batches = -(-self.data.splits["validation"].num_examples // self.config.train.batch_size)
-        rows = np.concatenate([self.trainee.predict_step(batch).numpy() for batch in self.validation.take(num_batches)])
+        parts = []
+        for batch in self.validation.take(num_batches):
+            parts.append(self.trainee.predict_step(batch).numpy())
+            self.tell_progress()
+        rows = np.concatenate(parts)
         rows = rows[rows[:, -1] > 0]
         return rows[:, -2].astype(int), rows[:, :-2]

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import cli, cluster, manifest, run_folder
+from harness import cli, cluster, manifest, run_folder, watchdog
 from harness.cluster import Cluster
 from harness.config import Config
-from harness.errors import CheckpointError, ExitCode
+from harness.errors import CheckpointError, ExitCode, HarnessError
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -42,7 +42,12 @@ def main(argv: Sequence[str]) -> int:
     tasks = cluster.find_cluster(os.environ)
     is_chief = tasks is None or tasks.is_chief
     cli.start_logging(quiet=arguments.quiet or not is_chief, worker=None if is_chief else tasks.task)
-    return _train(config, tasks, cli.catch_stop_signals())
+    try:
+        return _train(config, tasks, cli.catch_stop_signals())
+    except HarnessError as error:
+        if is_chief:
+            raise
+        raise type(error)(f"worker {tasks.task}: {error}") from None
 
 
 def name_run(config: Config, config_file: Path | None) -> Config:
@@ -68,10 +73,12 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
     cli.import_tensorflow()
     from harness import distribute, loop, pictures
 
-    devices = distribute.make_devices(config, tasks)
-    settings = config.digest("augment", "model", "optim", "train")
-    distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
-    inputs = pictures.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
+    stacks = workdir.stacks(tasks.task if tasks else 0)
+    with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
+        devices = distribute.make_devices(config, tasks)
+        settings = config.digest("augment", "model", "optim", "train")
+        distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
+        inputs = pictures.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
     if is_chief:
         run_folder.claim(workdir, config, data, in_force=devices.describe() | inputs.describe())
     _announce(config, data, devices, inputs)

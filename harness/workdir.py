@@ -80,6 +80,10 @@ class Workdir:
         """What the exported model takes and gives: picture size and class names."""
         return self.export / "signature.json"
 
+    def stacks(self, worker_index: int) -> Path:
+        """Where each thread of a worker stood when it came no further."""
+        return self.root / f"stalled-worker{worker_index}.txt"
+
     def events(self, split: str) -> Path:
         """TensorBoard's folder for one split."""
         return self.root / split

@@ -112,11 +112,21 @@ def test_the_port_follows_from_the_job(job, port):
     assert find_cluster(STEP | {"SLURM_JOB_ID": job}).addresses[0] == f"n2:{port}"
 
 
-@pytest.mark.parametrize("name", ["SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND"])
-def test_a_task_that_slurm_gave_its_own_gpus_takes_all_it_sees(name):
+@pytest.mark.parametrize(
+    ("binding", "share"),
+    [
+        ({}, (1, 2)),
+        ({"SLURM_GPU_BIND": "none"}, (1, 2)),
+        ({"SLURM_TRES_PER_TASK": "cpu=4"}, (1, 2)),
+        ({"SLURM_GPUS_PER_TASK": "1"}, (0, 1)),
+        ({"SLURM_GPU_BIND": "closest"}, (0, 1)),
+        ({"SLURM_NTASKS_PER_GPU": "1"}, (0, 1)),
+        ({"SLURM_TRES_PER_TASK": "cpu=4,gres/gpu:1"}, (0, 1)),
+    ],
+)
+def test_a_task_that_slurm_gave_its_own_gpus_takes_all_it_sees(binding, share):
     environment = STEP | {"SLURM_PROCID": "1", "SLURM_NODEID": "0", "SLURM_LOCALID": "1"}
-    assert find_cluster(environment).gpu_share == (1, 2)
-    assert find_cluster(environment | {name: "1"}).gpu_share == (0, 1)
+    assert find_cluster(environment | binding).gpu_share == share
 
 
 def test_older_variables_serve_where_the_steps_are_missing():

@@ -8,8 +8,9 @@ FLOORS = tuple(
     set(names.split())
     for names in (
         "backbones errors quiet verdict",
-        "alignment cluster containers files fingerprints measures memory meter order page remote shortcuts tables",
-        "near_copies records",
+        "alignment cluster containers files fingerprints measures memory meter order page remote shortcuts tables "
+        "watchdog",
+        "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "

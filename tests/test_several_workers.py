@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import socket
 import subprocess
 import time
@@ -82,3 +83,65 @@ def test_two_workers_learn_what_one_does(face_records, tmp_path, cache):
     names = [{name for name in files_of(tmp_path / run) if "tfevents" not in name} for run in ("one", "two")]
     assert names[0] == names[1]  # only one worker wrote
     assert len(list((tmp_path / "two").rglob("*tfevents*"))) == 3
+
+
+LONG = (*FLAGS, "--epochs", "12", "--runtime.deterministic", "true", "--model.dense_dropout", "0.2")
+
+
+@pytest.fixture(scope="module")
+def whole_run(face_records, tmp_path_factory):
+    """A run of two workers that is never interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    codes, _, logs = train_two(face_records, run, *LONG)
+    assert codes == [0, 0], logs
+    return run
+
+
+def start_training(records, run):
+    """Starts two workers, and returns once their third epoch is done."""
+    processes = start_two(records, run, *LONG)
+    limit = time.monotonic() + LIMIT_S
+    while "epoch  3/12" not in (run.parent / f"{run.name}-0.log").read_text():
+        assert time.monotonic() < limit and processes[0].poll() is None
+        time.sleep(0.05)
+    return processes
+
+
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_two_workers_stop_when_one_is_asked_to_and_go_on_to_the_same_figures(
+    face_records, whole_run, tmp_path, signalled
+):
+    run = tmp_path / "run"
+    processes = start_training(face_records, run)
+    processes[signalled].send_signal(signal.SIGTERM)
+    codes, _, logs = end_two(processes, run)
+    assert codes == [75, 75], logs
+    assert all("stopped by SIGTERM" in log for log in logs)
+    assert (run / "INTERRUPTED").read_text().startswith("SIGTERM at step ")
+    codes, _, logs = train_two(face_records, run, *LONG)
+    assert codes == [0, 0] and "going on at epoch" in logs[0], logs
+    assert not (run / "INTERRUPTED").exists()
+    assert read_history(run) == read_history(whole_run)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_worker_whose_peer_is_killed_stops_and_both_go_on_later(face_records, whole_run, tmp_path, killed):
+    run = tmp_path / "run"
+    processes = start_training(face_records, run)
+    processes[killed].kill()
+    started = time.monotonic()
+    codes, _, logs = end_two(processes, run)
+    assert time.monotonic() - started < 60
+    assert codes[killed] == -signal.SIGKILL and codes[1 - killed] == 6, (codes, logs)
+    assert f"worker {1 - killed} of 2 lost another" in logs[1 - killed]
+    assert "Traceback" not in logs[1 - killed]
+    codes, _, logs = train_two(face_records, run, *LONG)
+    assert codes == [0, 0] and "going on at epoch" in logs[0], logs
+    assert read_history(run) == read_history(whole_run)
+
+
+def test_workers_with_different_settings_are_refused(face_records, tmp_path):
+    codes, _, logs = train_two(face_records, tmp_path / "run", *FLAGS, second_flags=("--seed", "7"))
+    assert codes == [6, 6], logs
+    assert all("worker 1 has settings " in log for log in logs)
+    assert not (tmp_path / "run").exists()
