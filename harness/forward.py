@@ -58,6 +58,7 @@ def _waits(layer: keras.layers.Layer, following: keras.layers.Layer | None) -> b
     return (
         isinstance(layer, keras.layers.Conv2D)
         and layer.activation is keras.activations.relu
+        and layer.use_bias
         and isinstance(following, keras.layers.MaxPooling2D)
     )
 
@@ -82,8 +83,8 @@ def _drop(x: tf.Tensor, layer: keras.layers.Dropout) -> tf.Tensor:
 def find_lots(rate: float) -> tuple[int, int]:
     """Returns the bits a number's lot has, and how many of all lots drop it: (8, 26) for a rate of 0.1, or 10.2 %.
 
-    It is 8 bits where these come within 2 % of the rate, or of one minus the rate, else 16. What is kept is scaled by
-    what the lots come to, so that the mean stays exactly the same.
+    It is 8 bits where these come within 2 % of the rate and of one minus the rate, else 16. What is kept is scaled by
+    what the lots come to and not by the rate, so that the mean stays the same, as far as the bits of a number go.
     """
     for num_bits in (8, 16):
         num_dropped = min(round(rate * 2**num_bits), 2**num_bits - 1)
