@@ -1,12 +1,13 @@
 """The model in training, and the two steps that use it: one that learns from a global batch, one that answers."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
-from harness import augment_device, gradients, models, optim
+from harness import augment_device, forward, gradients, models, optim
 from harness.config import Config
 from harness.distribute import Devices
 from harness.gradients import Updater
@@ -15,6 +16,7 @@ from harness.manifest import Manifest
 Batch = Mapping[str, tf.Tensor]
 TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
 PredictStep = Callable[[Batch], tf.Tensor]
+Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         label_smoothing=config.optim.label_smoothing,
         class_weights=_weigh_classes(config, data),
     )
-    train_on_turn = _make_train_step(model, loss_of, updater, devices.strategy)
+    train_on_turn = _make_train_step(model, _make_forward(model, devices), loss_of, updater, devices.strategy)
 
     @tf.function
     def average() -> None:
@@ -110,8 +112,15 @@ def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Mode
     )
 
 
+def _make_forward(model: keras.Model, devices: Devices) -> Forward:
+    """Returns a function of pixels to logits in training; GPUs draw random numbers fast, and run the layers as such."""
+    logits_model = models.logits_of(model)
+    return functools.partial(logits_model, training=True) if devices.is_gpu else forward.make_forward(logits_model)
+
+
 def _make_train_step(
     model: keras.Model,
+    forward_in_training: Forward,
     loss_of: optim.Loss,
     updater: Updater,
     strategy: tf.distribute.Strategy,
@@ -120,7 +129,6 @@ def _make_train_step(
 
     Of a mixed picture the right answer is its own label, whatever its share.
     """
-    logits_model = models.logits_of(model)
 
     def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         images = _pictures_of(batch)
@@ -128,7 +136,7 @@ def _make_train_step(
             images = augment_device.augment_batch(images, batch)
         images = tf.cast(images, tf.float32)
         with tf.GradientTape() as tape:
-            logits = logits_model(images, training=True)
+            logits = forward_in_training(images)
             losses = _mixed_loss(loss_of, batch, logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
