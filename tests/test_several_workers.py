@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -22,17 +23,36 @@ def free_addresses():
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
 
 
-def start_two(records, run, *flags, second_flags=()):
+def name_tasks():
+    """TF_CONFIG of both processes."""
+    cluster = {"worker": free_addresses()}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
+
+
+def name_slurm_tasks():
+    """What srun would tell both tasks of a step on one node."""
+    step = {
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_ID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+    }
+    return [step | {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)} for index in (0, 1)]
+
+
+def start_two(records, run, *flags, second_flags=(), tasks=None):
     """Starts both processes; their stderr goes to files beside the run folder."""
-    addresses, processes = free_addresses(), []
+    tasks, processes = tasks or name_tasks(), []
     for index in (0, 1):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         more = second_flags if index else ()
         with (run.parent / f"{run.name}-{index}.log").open("w") as log:
             processes.append(
                 subprocess.Popen(
                     command_line("train", "--config", SMOKE, "--records", records, "--run", run, *flags, *more),
-                    env={**command_environment(), "TF_CONFIG": json.dumps(task)},
+                    env=command_environment() | tasks[index],
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
@@ -83,6 +103,13 @@ def test_two_workers_learn_what_one_does(face_records, tmp_path, cache):
     names = [{name for name in files_of(tmp_path / run) if "tfevents" not in name} for run in ("one", "two")]
     assert names[0] == names[1]  # only one worker wrote
     assert len(list((tmp_path / "two").rglob("*tfevents*"))) == 3
+
+
+def test_the_tasks_of_a_slurm_step_train_together(face_records, tmp_path):
+    codes, _, logs = train_two(face_records, tmp_path / "run", *FLAGS, tasks=name_slurm_tasks())
+    assert codes == [0, 0], logs
+    assert "on /cpu:0 of each of 2 workers" in logs[0] and logs[1] == ""
+    assert len(read_history(tmp_path / "run")) == 3
 
 
 LONG = (*FLAGS, "--epochs", "12", "--runtime.deterministic", "true", "--model.dense_dropout", "0.2")
