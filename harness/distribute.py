@@ -171,6 +171,9 @@ def exchange(devices: Devices, text: str) -> tuple[str, ...]:
     """Returns the texts that all workers gave, by worker; each waits for all. Text after 256 bytes is cut off.
 
     All workers must call it at the same place.
+
+    Raises:
+      ClusterError: another worker is gone.
     """
     if devices.num_workers == 1:
         return (text,)
@@ -182,9 +185,10 @@ def exchange(devices: Devices, text: str) -> tuple[str, ...]:
         is_first = context.replica_id_in_sync_group % len(devices.names) == 0
         return tf.constant(rows if is_first else np.zeros_like(rows))
 
-    values = devices.strategy.experimental_distribute_values_from_function(contribute)
-    total = devices.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy().astype(np.uint8)
-    return tuple(row.tobytes().rstrip(b"\0").decode(errors="replace") for row in total)
+    with losses_named(devices):
+        values = devices.strategy.experimental_distribute_values_from_function(contribute)
+        total = devices.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
+    return tuple(row.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace") for row in total)
 
 
 def check_alike(devices: Devices, facts: str) -> None:

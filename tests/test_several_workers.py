@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -22,17 +23,36 @@ def free_addresses():
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
 
 
-def start_two(records, run, *flags, second_flags=()):
+def name_tasks():
+    """TF_CONFIG of both processes."""
+    cluster = {"worker": free_addresses()}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
+
+
+def name_slurm_tasks():
+    """What srun would tell both tasks of a step on one node."""
+    step = {
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_ID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+    }
+    return [step | {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)} for index in (0, 1)]
+
+
+def start_two(records, run, *flags, second_flags=(), tasks=None):
     """Starts both processes; their stderr goes to files beside the run folder."""
-    addresses, processes = free_addresses(), []
+    tasks, processes = tasks or name_tasks(), []
     for index in (0, 1):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         more = second_flags if index else ()
         with (run.parent / f"{run.name}-{index}.log").open("w") as log:
             processes.append(
                 subprocess.Popen(
                     command_line("train", "--config", SMOKE, "--records", records, "--run", run, *flags, *more),
-                    env={**command_environment(), "TF_CONFIG": json.dumps(task)},
+                    env=command_environment() | tasks[index],
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
@@ -85,6 +105,13 @@ def test_two_workers_learn_what_one_does(face_records, tmp_path, cache):
     assert len(list((tmp_path / "two").rglob("*tfevents*"))) == 3
 
 
+def test_the_tasks_of_a_slurm_step_train_together(face_records, tmp_path):
+    codes, _, logs = train_two(face_records, tmp_path / "run", *FLAGS, tasks=name_slurm_tasks())
+    assert codes == [0, 0], logs
+    assert "on /cpu:0 of each of 2 workers" in logs[0] and logs[1] == ""
+    assert len(read_history(tmp_path / "run")) == 3
+
+
 LONG = (*FLAGS, "--epochs", "12", "--runtime.deterministic", "true", "--model.dense_dropout", "0.2")
 
 
@@ -116,7 +143,7 @@ def test_two_workers_stop_when_one_is_asked_to_and_go_on_to_the_same_figures(
     processes[signalled].send_signal(signal.SIGTERM)
     codes, _, logs = end_two(processes, run)
     assert codes == [75, 75], logs
-    assert all("stopped by SIGTERM" in log for log in logs)
+    assert "\nstopped by SIGTERM" in logs[0] and "worker 1: stopped by SIGTERM" in logs[1]
     assert (run / "INTERRUPTED").read_text().startswith("SIGTERM at step ")
     codes, _, logs = train_two(face_records, run, *LONG)
     assert codes == [0, 0] and "going on at epoch" in logs[0], logs
@@ -144,4 +171,41 @@ def test_workers_with_different_settings_are_refused(face_records, tmp_path):
     codes, _, logs = train_two(face_records, tmp_path / "run", *FLAGS, second_flags=("--seed", "7"))
     assert codes == [6, 6], logs
     assert all("worker 1 has settings " in log for log in logs)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_whose_peer_is_frozen_stops(face_records, tmp_path):
+    run = tmp_path / "run"
+    first, second = start_training(face_records, run)
+    second.send_signal(signal.SIGSTOP)
+    try:
+        assert first.wait(timeout=60) == 6
+    finally:
+        second.kill()
+        first.kill()
+    assert "worker 0 of 2 lost another" in (run.parent / "run-0.log").read_text()
+
+
+def test_accumulated_clipped_and_averaged_steps_are_the_same(face_records, tmp_path):
+    options = ("--optim.accumulate_steps", "3", "--optim.ema", "0.9", "--optim.clip_norm", "0.1")
+    flags = (*FLAGS, "--optim.name", "sgd", "--optim.learning_rate", "0.1", *options)
+    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "one", *flags)
+    assert done.returncode == 0, done.stderr
+    codes, _, logs = train_two(face_records, tmp_path / "two", *flags)
+    assert codes == [0, 0], logs
+    for row, other in zip(read_history(tmp_path / "one"), read_history(tmp_path / "two"), strict=True):
+        assert other == pytest.approx(row, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "expected"),
+    [
+        (("--batch-size", "5"), 2, "2 devices cannot share evenly"),
+        (("--runtime.logical_cpus", "2"), 2, "2 processes train together"),
+    ],
+)
+def test_what_several_workers_cannot_do_is_refused_before_they_meet(face_records, tmp_path, flags, code, expected):
+    codes, _, logs = train_two(face_records, tmp_path / "run", *flags)
+    assert codes == [code, code] and all(expected in log for log in logs), logs
+    assert "error: worker 1: " in logs[1]
     assert not (tmp_path / "run").exists()
