@@ -49,6 +49,7 @@ log = logging.getLogger("harness")
 _NUM_SHOWN = 16  # training pictures shown before and after augmentation
 _STEPS_BETWEEN_EXCHANGES = 8  # of several workers about whether to stop: an exchange waits for the step before
 _SAVE = "save"
+_LEAVE_LAST_S = 2  # TensorFlow of the other workers complains on their terminals where the chief's is gone
 
 
 def train_and_evaluate(
@@ -147,6 +148,8 @@ def train_and_evaluate(
                 finished = Finished(config, workdir, data, model, precision, validation_split, progress)
                 results.write_results(finished, labels, chances, tracker)
             distribute.exchange(devices, "done")  # a task that ends earlier may end the chief
+            if devices.num_workers > 1 and devices.is_chief:
+                time.sleep(_LEAVE_LAST_S)
             return metrics.measure(labels, chances, data.class_names)
 
 
