@@ -199,9 +199,7 @@ class _Run:
                 self.profile.follow(progress.step)
                 if self.meter.is_full and self.tracker:
                     self.tracker.write("train", progress.step, self.meter.read())
-                if progress.step_in_epoch == num_steps:
-                    break
-                if request := self._find_request(progress):
+                if progress.step_in_epoch < num_steps and (request := self._find_request(progress)):
                     progress.sums = tuple(sums.numpy().tolist())
                     self._check_finite(progress.sums[0], progress.epoch + 1)
                     if request != _SAVE:

@@ -21,16 +21,18 @@ class Meter:
         """Yields the batches, and adds up the time until each is there; what lies between two calls does not count."""
         remaining = iter(batches)
         self._started += self._clock() - self._left_at
-        while True:
-            asked = self._clock()
-            try:
-                batch = next(remaining)
-            except StopIteration:
-                self._left_at = self._clock()
-                return
-            self._waited_s += self._clock() - asked
-            self._num_steps += 1
-            yield batch
+        try:
+            while True:
+                asked = self._clock()
+                try:
+                    batch = next(remaining)
+                except StopIteration:
+                    return
+                self._waited_s += self._clock() - asked
+                self._num_steps += 1
+                yield batch
+        finally:
+            self._left_at = self._clock()
 
     @property
     def is_full(self) -> bool:

@@ -34,13 +34,16 @@ def test_the_share_of_waiting_and_the_rate_are_those_of_the_window():
     assert figures["window/memory_gb"] > 0.01
 
 
-def test_time_between_epochs_does_not_count():
+@pytest.mark.parametrize("num_left", [0, 3])
+def test_time_between_epochs_does_not_count(num_left):
     clock = Clock()
     meter = Meter(8, clock=clock)
     for _ in range(2):
         clock.now += 100.0  # an evaluation
-        for _ in meter.watch(range(2)):
+        for number in meter.watch(range(2 + num_left)):
             clock.now += 1.0
+            if number == 1:
+                break
     assert meter.read()["window/images_per_s"] == pytest.approx(8.0)
 
 
