@@ -89,16 +89,7 @@ def train_and_evaluate(
             for name in pictures.KEPT_SPLITS
         )
         trainee = steps.make_trainee(config, devices, data)
-        seed_states = models.seed_states(trainee.model)
-        checkpoints = Checkpoints(
-            workdir,
-            trainee.model,
-            trainee.optimizer,
-            seed_states,
-            kept_model=trainee.kept_model,
-            gradient_sums=trainee.updater.sums,
-            is_chief=devices.is_chief,
-        )
+        checkpoints = _open_checkpoints(workdir, trainee, is_chief=devices.is_chief)
         progress = checkpoints.restore()
         if progress is None and config.train.start_from is not None:
             checkpoints.start_from(Workdir(config.train.start_from))
@@ -140,17 +131,19 @@ def train_and_evaluate(
             while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
                 images_per_s = run.train_epoch(train_split, progress)
                 run.finish_epoch(progress, images_per_s)
-            run.profile.stop()
-            checkpoints.restore_best()
-            labels, chances = run.predict()
-            if tracker:
-                model, precision = trainee.kept_model, devices.precision
-                finished = Finished(config, workdir, data, model, precision, validation_split, progress)
-                results.write_results(finished, labels, chances, tracker)
-            distribute.exchange(devices, "done")  # a task that ends earlier may end the chief
-            if devices.num_workers > 1 and devices.is_chief:
-                time.sleep(_LEAVE_LAST_S)
-            return metrics.measure(labels, chances, data.class_names)
+            return run.finish(validation_split, progress)
+
+
+def _open_checkpoints(workdir: Workdir, trainee: Trainee, *, is_chief: bool) -> Checkpoints:
+    return Checkpoints(
+        workdir,
+        trainee.model,
+        trainee.optimizer,
+        models.seed_states(trainee.model),
+        kept_model=trainee.kept_model,
+        gradient_sums=trainee.updater.sums,
+        is_chief=is_chief,
+    )
 
 
 def _track_start(tracker: Tracker, split: Split, config: Config, inputs: Inputs) -> None:
@@ -304,6 +297,20 @@ class _Run:
             *(",".join(str(value) for value in row.values()) for row in progress.history),
         ]
         files.write_text(self.workdir.metrics_csv, "\n".join(lines) + "\n")
+
+    def finish(self, split: Split, progress: Progress) -> Metrics:
+        """Measures the best weights, and has the chief write all results."""
+        self.profile.stop()
+        self.checkpoints.restore_best()
+        labels, chances = self.predict()
+        if self.tracker:
+            model, precision = self.trainee.kept_model, self.devices.precision
+            finished = Finished(self.config, self.workdir, self.data, model, precision, split, progress)
+            results.write_results(finished, labels, chances, self.tracker)
+        distribute.exchange(self.devices, "done")  # a task that ends earlier may end the chief
+        if self.devices.num_workers > 1 and self.devices.is_chief:
+            time.sleep(_LEAVE_LAST_S)
+        return metrics.measure(labels, chances, self.data.class_names)
 
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""

@@ -134,6 +134,7 @@ class _Fused:
     """Adam's step by one operation of TensorFlow, where Keras' dozen go through the memory of all weights each."""
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Takes Keras' place in moving one variable along its gradient, both of one shape."""
         index, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,

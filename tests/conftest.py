@@ -41,6 +41,18 @@ def write_faces(folder: Path, num_each: int = 12) -> Path:
     return folder
 
 
+def run_python(program: str, timeout_s: int = 120) -> subprocess.CompletedProcess:
+    """Runs a program of its own, for what a process can do once only, such as dividing its CPU."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=command_environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
 def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
     """Runs `python -m harness.MODULE` to its end."""
     return subprocess.run(

@@ -1,14 +1,12 @@
 """The forward pass in training: the function of the Keras model, its gradients, and the same dropout for less work."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import command_environment
+from conftest import run_python
 
 from harness import forward, models
 from harness.config import ModelConfig
@@ -143,14 +141,7 @@ for _ in range(2):
 
 @pytest.mark.slow
 def test_replicas_draw_masks_of_their_own_and_the_same_again():
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        env=command_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_python(REPLICAS)
     assert done.returncode == 0, done.stderr
     first, again = map(json.loads, done.stdout.splitlines())
     assert first == again and first[0] != first[1]

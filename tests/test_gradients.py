@@ -1,12 +1,9 @@
 """What becomes of a gradient before the optimizer takes its step, against values worked out by hand."""
 
-import subprocess
-import sys
-
 import keras
 import pytest
 import tensorflow as tf
-from conftest import command_environment
+from conftest import run_python
 
 from harness import optim
 from harness.config import OptimConfig
@@ -93,12 +90,5 @@ for overflowing in (0, 1):
 
 @pytest.mark.slow
 def test_a_gradient_that_overflows_on_any_replica_is_no_step():
-    done = subprocess.run(
-        [sys.executable, "-c", OVERFLOW],
-        env=command_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_python(OVERFLOW)
     assert done.stdout.splitlines() == ["[1.0, 1.0] 16384.0"] * 2, done.stderr
