@@ -39,11 +39,6 @@ class Placement:
     reason: str
 
 
-def free_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Returns the memory that can be had without swapping or being killed; never raises."""
-    return measure_free(proc, cgroups).num_bytes
-
-
 def measure_free(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> FreeMemory:
     """Returns the least of what the machine has free and what every cgroup of this process leaves; never raises.
 

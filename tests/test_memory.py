@@ -14,7 +14,6 @@ from harness.memory import (
     MOST_SHARE,
     FreeMemory,
     Placement,
-    free_bytes,
     measure_free,
     place,
 )
@@ -57,7 +56,7 @@ def write_v1(folder: Path, *, limit: int, used: int = 0, inactive: int = 0) -> N
 
 def test_without_cgroups_the_available_memory_is_free(proc, cgroups):
     assert measure_free(proc, cgroups) == FreeMemory(16_384_000_000)
-    assert free_bytes(proc, cgroups) == 16_384_000_000
+    assert measure_free(proc, cgroups).num_bytes == 16_384_000_000
 
 
 def test_a_cgroup_leaves_its_limit_less_what_is_used_and_not_reclaimable(proc, cgroups):
@@ -143,7 +142,7 @@ def test_files_of_any_content_raise_nothing(tmp_path_factory, content):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(content)
     (root / "self" / "cgroup").write_bytes(b"0::/" + content)
-    assert free_bytes(root, root) >= 0
+    assert measure_free(root, root).num_bytes >= 0
 
 
 def test_a_system_without_proc_tells_its_free_pages(tmp_path, monkeypatch):
@@ -173,7 +172,7 @@ def test_this_machine_has_free_memory_and_no_more_than_it_has_at_all():
     total_kb = next(
         int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:")
     )
-    assert 0 < free_bytes() <= total_kb * 1024
+    assert 0 < measure_free().num_bytes <= total_kb * 1024
 
 
 def place_with(asked, **changed) -> Placement:
