@@ -182,6 +182,7 @@ class _Run:
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
         started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
         sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
+        self.profile.follow(progress.step)
         with self._bar(split, progress) as bar:
             for batch in self.meter.watch(self.training.take(num_steps - progress.step_in_epoch)):
                 sums += self.trainee.train_step(batch, progress.step_in_epoch)
@@ -300,7 +301,7 @@ class _Run:
 
     def finish(self, split: Split, progress: Progress) -> Metrics:
         """Measures the best weights, and has the chief write all results."""
-        self.profile.stop()
+        self.profile.finish(progress.step)
         self.checkpoints.restore_best()
         labels, chances = self.predict()
         if self.tracker:

@@ -364,9 +364,16 @@ def test_the_cnn_learns_faces(face_records, tmp_path):
 
 @pytest.mark.slow
 def test_a_trace_of_some_steps_is_recorded_when_asked(face_records, tmp_path):
-    done = train(face_records, tmp_path / "run", "--runtime.profile", "2-3", "--epochs", "2", "--batch-size", "8")
+    done = train(face_records, tmp_path / "run", "--profile", "0:2", "--epochs", "1", "--batch-size", "8")
     assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "run" / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
+    (trace,) = (tmp_path / "run" / "train" / "plugins" / "profile").rglob("*.xplane.pb")
+    assert b"train_step" in trace.read_bytes()
+
+
+def test_a_run_too_short_for_its_trace_says_so(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--profile", "10:20", "--epochs", "1", "--batch-size", "8")
+    assert done.returncode == 0
+    assert "runtime.profile is 10:20, but the run ended with step 3: no trace was recorded" in done.stderr
 
 
 def test_tensorboard_shows_the_run(smoke_run):
