@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from harness import (
@@ -42,6 +41,7 @@ from harness.metrics import Metrics
 from harness.pictures import Inputs, Split
 from harness.results import Finished
 from harness.steps import Trainee
+from harness.tally import Tally
 from harness.tracking import Profile, Tracker
 from harness.workdir import Workdir
 
@@ -123,6 +123,7 @@ def train_and_evaluate(
                 training=training,
                 validation=validation,
                 meter=Meter(config.train.batch_size),
+                tally=Tally(),
                 tracker=tracker,
                 profile=Profile(workdir, config.runtime.profile if devices.is_chief else None),
                 should_stop=should_stop,
@@ -170,6 +171,7 @@ class _Run:
     training: Batches
     validation: Batches
     meter: Meter
+    tally: Tally
     tracker: Tracker | None  # the chief's
     profile: Profile
     should_stop: Callable[[], str | None]
@@ -181,25 +183,25 @@ class _Run:
             log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
         started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
-        sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
+        self.tally.begin_epoch(progress.sums)
         self.profile.follow(progress.step)
         with self._bar(split, progress) as bar:
             for batch in self.meter.watch(self.training.take(num_steps - progress.step_in_epoch)):
-                sums += self.trainee.train_step(batch, progress.step_in_epoch)
+                self.tally.add(self.trainee.train_step(batch, progress.step_in_epoch))
                 self.tell_progress()
                 progress.step += 1
                 progress.step_in_epoch += 1
                 bar.update(min(batch_size, split.num_examples - bar.n))
                 self.profile.follow(progress.step)
                 if self.meter.is_full and self.tracker:
-                    self.tracker.write("train", progress.step, self.meter.read())
+                    self.tracker.write("train", progress.step, self.meter.read() | self.tally.read_norms())
                 if progress.step_in_epoch < num_steps and (request := self._find_request(progress)):
-                    progress.sums = tuple(sums.numpy().tolist())
+                    progress.sums = self.tally.read_sums()
                     self._check_finite(progress.sums[0], progress.epoch + 1)
                     if request != _SAVE:
                         self._interrupt(progress, request)
                     self.checkpoints.save(progress)
-        progress.sums = tuple(sums.numpy().tolist())
+        progress.sums = self.tally.read_sums()
         return num_left / (time.perf_counter() - started)
 
     def _is_save_due(self) -> bool:

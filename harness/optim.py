@@ -115,12 +115,11 @@ def scale_at_plateaus(losses: Sequence[float], config: OptimConfig) -> float:
 def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: str) -> keras.Optimizer:
     """Returns the optimizer; in mixed_float16 its loss is scaled dynamically, so that small gradients survive.
 
+    Each replica has to give it the sum of the gradients of all.
     Biases and the scales and shifts of normalisation do not decay.
     """
     if config.name == "sgd":
-        optimizer = keras.optimizers.SGD(
-            learning_rate, momentum=config.momentum, weight_decay=config.weight_decay or None
-        )
+        optimizer = SummedSGD(learning_rate, momentum=config.momentum, weight_decay=config.weight_decay or None)
     elif config.name == "adamw":
         optimizer = FusedAdamW(learning_rate, weight_decay=config.weight_decay)
     else:
@@ -130,7 +129,14 @@ def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: s
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
-class _Fused:
+class _Summed:
+    """Leaves the sum over replicas to whoever has it already; a second one would cost what the first does."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list[tuple]) -> list[tuple]:
+        return grads_and_vars  # in Keras' place
+
+
+class _Fused(_Summed):
     """Adam's step by one operation of TensorFlow, where Keras' dozen go through the memory of all weights each."""
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
@@ -150,8 +156,12 @@ class _Fused:
         )
 
 
+class SummedSGD(_Summed, keras.optimizers.SGD):
+    """SGD; Keras names an optimizer after its class, and TensorFlow wants a letter first."""
+
+
 class FusedAdam(_Fused, keras.optimizers.Adam):
-    """Adam; Keras names an optimizer after its class, and TensorFlow wants a letter first."""
+    """Adam."""
 
 
 class FusedAdamW(_Fused, keras.optimizers.AdamW):

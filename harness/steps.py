@@ -14,7 +14,7 @@ from harness.gradients import Updater
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
-TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
+TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch, to what tally.py adds up
 PredictStep = Callable[[Batch], tf.Tensor]
 Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
 
@@ -125,7 +125,8 @@ def _make_train_step(
     updater: Updater,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
-    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples.
+    """Returns a step of a global batch to float64 [5]: the sums of loss and of right answers, and the examples; the
+    norm of the gradient, see `Updater.apply`, and 1, or 0 and 0 if it is not finite or the gradient waits.
 
     Of a mixed picture the right answer is its own label, whatever its share.
     """
@@ -140,12 +141,12 @@ def _make_train_step(
             losses = _mixed_loss(loss_of, batch, logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
-        updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
+        norm = updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
-        sums = tf.stack([tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)])
-        return tf.cast(sums, tf.float64)
+        sums = [tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)]
+        return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
 
     @tf.function
     def train_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
@@ -153,6 +154,15 @@ def _make_train_step(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     return train_step
+
+
+def _count_norm(norm: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """The norm and 1, or zeros; a share of both, as all replicas have the same norm and their figures are summed."""
+    if norm is None:
+        return tf.constant(0.0), tf.constant(0.0)
+    share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
+    is_finite = tf.math.is_finite(norm)
+    return tf.where(is_finite, norm * share, 0.0), tf.where(is_finite, share, 0.0)
 
 
 def _pictures_of(batch: Batch) -> tf.Tensor:

@@ -9,7 +9,7 @@ FLOORS = tuple(
     for names in (
         "backbones errors quiet verdict",
         "alignment cluster containers files fingerprints measures memory meter order page remote shortcuts tables "
-        "watchdog",
+        "tally watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts settings",

@@ -15,6 +15,7 @@ import urllib.request
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import SMOKE, command_environment, command_line, run_command
 from PIL import Image
 
@@ -242,6 +243,32 @@ def test_a_killed_run_of_two_replicas_with_every_option_goes_on_and_ends_the_sam
     assert done.returncode == 0 and "going on at epoch" in done.stderr
     assert_same_state(final_state(killed), final_state(whole))
     assert len({row["lr"] for row in read_history(whole)}) > 1
+
+
+def read_scalars(run, tag):
+    """The values of one tag in TensorBoard's events of the training, by step."""
+    (path,) = (run / "train").glob("*tfevents*")
+    found = [
+        (event.step, value) for event in tf.compat.v1.train.summary_iterator(str(path)) for value in event.summary.value
+    ]
+    return {step: float(tf.make_ndarray(value.tensor)) for step, value in found if value.tag == tag}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [("--optim.name", "adam"), ("--train.precision", "mixed_float16"), ("--optim.accumulate_steps", "2")],
+    ids=["plain", "float16", "accumulated"],
+)
+def test_the_norm_of_the_gradient_of_two_replicas_is_that_of_one(face_records, tmp_path, options):
+    flags = ("--model.dropout", "0", "--model.dense_dropout", "0", "--batch-size", "2", "--train.patience", "0")
+    flags += ("--epochs", "20", "--optim.learning_rate", "1e-5", *options)
+    assert train(face_records, tmp_path / "one", *flags).returncode == 0
+    assert train(face_records, tmp_path / "two", *flags, "--runtime.logical_cpus", "2").returncode == 0
+    one, two = (read_scalars(tmp_path / run, "window/gradient_norm") for run in ("one", "two"))
+    assert list(one) == list(two) == [100, 200]
+    assert list(two.values()) == pytest.approx(list(one.values()), rel=0.02 if "mixed_float16" in options else 1e-3)
+    assert all(0.01 < norm < 100 for norm in one.values())
 
 
 @pytest.mark.slow
