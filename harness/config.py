@@ -277,7 +277,11 @@ class TrainConfig(_Section):
         "auto", description="arithmetic of the layers; auto: what the GPU is fast in, float32 on CPUs"
     )
     seed: Seed = Field(0, description="seed of the weights, the order of pictures, dropout and augmentation")
-
+    on_divergence: Literal["stop", "back_off"] = Field(
+        "stop",
+        description="what is done once loss or weights are no finite numbers; back_off: the epoch begins again with a "
+        "tenth of the learning rate, at most 3 times",
+    )
     checkpoint_minutes: float = Field(
         10.0, ge=0, description="a checkpoint is written at least so often within an epoch too; 0: after epochs only"
     )

@@ -34,6 +34,7 @@ class Trainee:
     train_step: TrainStep
     predict_step: PredictStep
     count_traces: Callable[[], int]  # of the compiled training step
+    is_finite: Callable[[], bool]  # all that a checkpoint holds
 
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
@@ -92,6 +93,7 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         train_step,
         predict_step,
         train_on_turn.experimental_get_tracing_count,
+        _make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
     )
 
 
@@ -176,6 +178,26 @@ def _mixed_loss(loss_of: optim.Loss, batch: Batch, logits: tf.Tensor) -> tf.Tens
     if "mix" not in batch:
         return losses
     return batch["mix"] * losses + (1.0 - batch["mix"]) * loss_of(augment_device.swap_pairs(batch["label"]), logits)
+
+
+def _make_finite_check(
+    model: keras.Model,
+    kept_model: keras.Model,
+    optimizer: keras.Optimizer,
+    updater: Updater,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[], bool]:
+    variables = [*model.weights, *optimizer.variables, *(kept_model.weights if kept_model is not model else [])]
+    variables = [variable.value for variable in variables]
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not
+        variables += updater.sums
+
+    @tf.function
+    def check() -> tf.Tensor:
+        copies = [copy for variable in variables for copy in strategy.experimental_local_results(variable)]
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies if copy.dtype.is_floating])
+
+    return lambda: bool(check())
 
 
 def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:

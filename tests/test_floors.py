@@ -19,7 +19,7 @@ FLOORS = tuple(
         "data_report export plots reader report sources steps",
         "cleaner pictures shards thumbnails",
         "input_pipeline",
-        "plan results showing",
+        "divergence plan results showing",
         "loop throughput",
         "outcome survey",
         "builder",
