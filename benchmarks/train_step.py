@@ -125,7 +125,7 @@ def ours(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: i
     """The step of a training run."""
     import tensorflow as tf
 
-    from harness import steps
+    from harness import steps, tally
     from harness.config import Config, TrainConfig
     from harness.manifest import Manifest, SplitInfo
 
@@ -138,7 +138,7 @@ def ours(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: i
     for _ in range(BATCHES):
         trainee.train_step(next(batches), 0).numpy()
     cpu_start, start = time.process_time(), time.perf_counter()
-    sums = tf.zeros(3, tf.float64)
+    sums = tf.zeros(tally.NUM_SUMS, tf.float64)
     for step in range(num_steps):
         sums += trainee.train_step(next(batches), step % BATCHES)
     sums.numpy()

@@ -14,7 +14,7 @@ from harness.gradients import Updater
 from harness.manifest import Manifest
 
 Batch = Mapping[str, tf.Tensor]
-TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
+TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch, to what tally.py adds up
 PredictStep = Callable[[Batch], tf.Tensor]
 Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
 
@@ -34,6 +34,7 @@ class Trainee:
     train_step: TrainStep
     predict_step: PredictStep
     count_traces: Callable[[], int]  # of the compiled training step
+    is_finite: Callable[[], bool]  # all that a checkpoint holds
 
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
@@ -92,6 +93,7 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         train_step,
         predict_step,
         train_on_turn.experimental_get_tracing_count,
+        _make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
     )
 
 
@@ -125,7 +127,8 @@ def _make_train_step(
     updater: Updater,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
-    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples.
+    """Returns a step of a global batch to float64 [5]: the sums of loss and of right answers, and the examples; the
+    norm of the gradient, see `Updater.apply`, and 1, or 0 and 0 if it is not finite or the gradient waits.
 
     Of a mixed picture the right answer is its own label, whatever its share.
     """
@@ -140,12 +143,12 @@ def _make_train_step(
             losses = _mixed_loss(loss_of, batch, logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
-        updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
+        norm = updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
-        sums = tf.stack([tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)])
-        return tf.cast(sums, tf.float64)
+        sums = [tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)]
+        return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
 
     @tf.function
     def train_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
@@ -153,6 +156,15 @@ def _make_train_step(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     return train_step
+
+
+def _count_norm(norm: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """The norm and 1, or zeros; a share of both, as all replicas have the same norm and their figures are summed."""
+    if norm is None:
+        return tf.constant(0.0), tf.constant(0.0)
+    share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
+    is_finite = tf.math.is_finite(norm)
+    return tf.where(is_finite, norm * share, 0.0), tf.where(is_finite, share, 0.0)
 
 
 def _pictures_of(batch: Batch) -> tf.Tensor:
@@ -166,6 +178,26 @@ def _mixed_loss(loss_of: optim.Loss, batch: Batch, logits: tf.Tensor) -> tf.Tens
     if "mix" not in batch:
         return losses
     return batch["mix"] * losses + (1.0 - batch["mix"]) * loss_of(augment_device.swap_pairs(batch["label"]), logits)
+
+
+def _make_finite_check(
+    model: keras.Model,
+    kept_model: keras.Model,
+    optimizer: keras.Optimizer,
+    updater: Updater,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[], bool]:
+    variables = [*model.weights, *optimizer.variables, *(kept_model.weights if kept_model is not model else [])]
+    variables = [variable.value for variable in variables]
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not
+        variables += updater.sums
+
+    @tf.function
+    def check() -> tf.Tensor:
+        copies = [copy for variable in variables for copy in strategy.experimental_local_results(variable)]
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies if copy.dtype.is_floating])
+
+    return lambda: bool(check())
 
 
 def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:

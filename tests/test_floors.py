@@ -9,7 +9,7 @@ FLOORS = tuple(
     for names in (
         "backbones errors quiet verdict",
         "alignment cluster containers files fingerprints measures memory meter order page remote shortcuts tables "
-        "watchdog",
+        "tally watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts settings",
@@ -19,7 +19,7 @@ FLOORS = tuple(
         "data_report export plots reader report sources steps",
         "cleaner pictures shards thumbnails",
         "input_pipeline",
-        "plan results showing",
+        "divergence plan results showing",
         "loop throughput",
         "outcome survey",
         "builder",
