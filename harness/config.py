@@ -307,6 +307,12 @@ class RuntimeConfig(_Section):
         description="steps to record a trace of for TensorBoard: 10:20 begins after step 10 and ends with step 20; "
         "null: none",
     )
+    steps_per_loop: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="steps in one call of the compiled training at most; 0: as many as take a quarter of a second",
+    )
     stall_s: float = Field(
         1800.0, ge=0, le=86400, description="seconds without a step after which training gives up; 0: never"
     )

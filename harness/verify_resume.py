@@ -34,6 +34,7 @@ _CHANGED_FOR_IT = {
     "runtime.deterministic": "true",
     "train.patience": "0",
     "train.checkpoint_minutes": "0.0005",  # so that kills land within epochs, and resumes begin there
+    "runtime.steps_per_loop": "1",  # checkpoints lie between calls
 }
 
 

@@ -116,3 +116,18 @@ def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     assert "no GPU found: training on the CPU" in done.stderr
     assert "WARNING" not in done.stderr and "E0000" not in done.stderr  # TensorFlow's own lines stay away
     return folder
+
+
+@pytest.fixture
+def logical_cpus():
+    """A function of a number of replicas, one or two, to devices, for modules that split the CPU when they begin."""
+    import tensorflow as tf
+
+    from harness.distribute import Devices
+
+    def make(num_replicas: int) -> Devices:
+        names = tuple(f"/cpu:{index}" for index in range(num_replicas))
+        strategy = tf.distribute.MirroredStrategy(names) if num_replicas > 1 else tf.distribute.get_strategy()
+        return Devices(strategy, names, "float32", ())
+
+    return make

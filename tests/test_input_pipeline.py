@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from harness import augment_host, input_pipeline, manifest, pictures, reader, records
 from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
-from harness.distribute import Devices
 from harness.errors import ConfigError, MemoryLimitError
 from harness.input_pipeline import Batches
 from harness.order import Share
@@ -39,18 +38,6 @@ def numbered(tmp_path_factory):
     done = run_command("build_records", "--images", folder / "images", "--records", folder / "records", *flags)
     assert done.returncode == 0, done.stderr
     return folder / "records"
-
-
-@pytest.fixture
-def logical_cpus():
-    """A function of a number of replicas, one or two, to devices."""
-
-    def make(num_replicas: int) -> Devices:
-        names = tuple(f"/cpu:{index}" for index in range(num_replicas))
-        strategy = tf.distribute.MirroredStrategy(names) if num_replicas > 1 else tf.distribute.get_strategy()
-        return Devices(strategy, names, "float32", ())
-
-    return make
 
 
 def open_split(records, split, cache, devices=None) -> Split:
