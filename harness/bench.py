@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import cli, files, manifest
+from harness import cli, files, in_force, manifest
 from harness.config import Config
 from harness.errors import ExitCode
 from harness.tables import format_table
@@ -47,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
 
     devices = distribute.make_devices(config)
     inputs = pictures.plan_inputs(config, data, devices)
-    for note in (*devices.notes, *inputs.notes):
-        log.info("%s", note)
+    rows = in_force.list_rows(config, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
+    log.info("%s\n", in_force.format_rows(rows))
     with reader.damage_named(data, folder):
         split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:

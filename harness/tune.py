@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from harness import cli, files, manifest, run_folder, settings
+from harness import cli, files, in_force, manifest, run_folder, settings
 from harness.config import Config, Range
 from harness.errors import CheckpointError, ConfigError, DataError, ExitCode, HarnessError
 from harness.settings import Setting
@@ -120,8 +120,8 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     from harness import distribute, loop, pictures
 
     devices = distribute.make_devices(config)
-    for note in devices.notes:
-        log.info("%s", note)
+    for reason in devices.reasons.values():
+        log.info("%s", reason)
 
     class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         """KerasTuner proposes and remembers; the training loop does the work."""
@@ -143,7 +143,9 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             log.info("trial %s: %s", trial.trial_id, _show(trial.hyperparameters.values))
             run_folder.check(workdir, trial_config, data)
             inputs = pictures.plan_inputs(trial_config, data, devices, earlier=run_folder.read_in_force(workdir))
-            run_folder.claim(workdir, trial_config, data, in_force=devices.describe() | inputs.describe())
+            chosen = devices.describe() | inputs.describe()
+            rows = in_force.list_rows(trial_config, chosen, {**devices.reasons, **inputs.reasons})
+            run_folder.claim(workdir, trial_config, data, in_force=chosen, rows=rows)
             keras.backend.clear_session()
             found = loop.train_and_evaluate(trial_config, workdir, devices, inputs, should_stop=should_stop)
             if not math.isfinite(found.loss):

@@ -113,6 +113,9 @@ def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("runs") / "smoke"
     done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", folder, "--gpus", "all")
     assert done.returncode == 0, done.stderr
-    assert "no GPU found: training on the CPU" in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0].split() == ["setting", "asked", "in", "force", "reason"]
+    assert lines[1] == "devices         gpus all  /cpu:0    no GPU found: training on the CPU"
+    assert lines[10].startswith("emotion_cnn: 20 pictures to train on, 4 to validate, happy | sad; run folder ")
     assert "WARNING" not in done.stderr and "E0000" not in done.stderr  # TensorFlow's own lines stay away
     return folder

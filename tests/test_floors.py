@@ -12,7 +12,7 @@ FLOORS = tuple(
         "watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
-        "data_facts settings",
+        "data_facts in_force settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
         "duplicates forward gradients images metrics models optim rejects run_folder spool stored tfds_metadata "
         "tracking transforms workers",
