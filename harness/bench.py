@@ -42,10 +42,10 @@ def main(argv: Sequence[str]) -> int:
     data = manifest.load(folder)
     data.shard_paths(folder, "train")
     cli.import_tensorflow()
-    from harness import distribute, pictures, reader, showing, throughput
+    from harness import distribute, pictures, precision, reader, showing, throughput
     from harness.throughput import Subject
 
-    devices = distribute.make_devices(config)
+    devices = precision.settle(config, data, distribute.make_devices(config))
     inputs = pictures.plan_inputs(config, data, devices)
     rows = in_force.list_rows(config, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
     log.info("%s\n", in_force.format_rows(rows))

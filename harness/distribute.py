@@ -80,7 +80,8 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
     """Chooses devices; must be called before TensorFlow has used any.
 
     One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy; those of several
-    processes a MultiWorkerMirroredStrategy, for which TF_CONFIG is set. It waits until all tasks are there.
+    processes a MultiWorkerMirroredStrategy, for which TF_CONFIG is set. It waits until all tasks are there. A CPU's
+    precision is float32 unless another is asked for; `precision.settle` then looks whether fewer bits are faster.
 
     Args:
       config: its sections `runtime`, `train` and `augment` are used.
@@ -288,7 +289,6 @@ def _choose_precision(asked: str, gpus: list, reasons: dict[str, str]) -> str:
     if asked != "auto":
         return asked
     if not gpus:
-        reasons["precision"] = "CPUs stay exact"
         return "float32"
     capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
     reasons["precision"] = f"compute capability {'.'.join(map(str, capability))}"

@@ -72,7 +72,7 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
             _report(workdir)
         return ExitCode.DONE
     cli.import_tensorflow()
-    from harness import distribute, loop, pictures
+    from harness import distribute, loop, pictures, precision
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
@@ -80,6 +80,7 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
         settings = config.digest("augment", "model", "optim", "train")
         distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
         earlier = run_folder.read_in_force(workdir)
+        devices = precision.settle(config, data, devices, earlier=earlier)
         inputs = pictures.plan_inputs(config, data, devices, earlier=earlier)
     if is_chief:
         found = devices.describe() | inputs.describe()

@@ -66,8 +66,13 @@ def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: in
     )
 
 
+TRAINING, PRECISION = ("bench", "train", "tune", "verify_resume"), "--train.precision"
+
+
 def command_line(module: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"harness.{module}", *map(str, arguments)]
+    """A command; trainings are in float32 unless told otherwise, lest what they learn depend on the CPU's kind."""
+    words = [sys.executable, "-m", f"harness.{module}", *map(str, arguments)]
+    return [*words, PRECISION, "float32"] if module in TRAINING and PRECISION not in words else words
 
 
 def command_environment() -> dict[str, str]:

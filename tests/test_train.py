@@ -87,7 +87,7 @@ def test_the_environment_says_what_was_asked_and_what_is_in_force(smoke_run):
         "reason": "no GPU found: training on the CPU",
     }
     assert rows["cache"]["asked"] == "auto" and rows["cache"]["reason"].startswith("pictures kept in memory: ")
-    assert (rows["precision"]["asked"], rows["global batch"]["in_force"]) == ("auto", "16")
+    assert (rows["precision"]["asked"], rows["global batch"]["in_force"]) == ("float32", "16")
 
 
 def test_both_exports_give_the_same_probabilities(smoke_run):
