@@ -88,7 +88,7 @@ def measure(name: str, batch_size: int, precision: str, num_pictures: int) -> tu
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (BATCHES * batch_size, SIZE, SIZE, 3), np.uint8)
     labels = random.integers(0, 2, BATCHES * batch_size).astype(np.int32)
-    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision, ())
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
     num_steps = -(-num_pictures // batch_size)
     cpu_s, wall_s = WAYS[name](pictures, labels, batch_size, num_steps, devices)
     num = num_steps * batch_size

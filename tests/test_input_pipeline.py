@@ -250,7 +250,7 @@ def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
     chosen = pictures.plan_inputs(config(), data, devices)
     assert (chosen.cache, chosen.engine) == ("memory", "host")
-    assert chosen.notes[0].startswith("pictures kept in memory: 0.1 MB decoded, ")
+    assert chosen.reasons["cache"].startswith("pictures kept in memory: 0.1 MB decoded, ")
     asked = config().model_copy(update={"data": DataConfig(cache="device")})
     assert pictures.plan_inputs(asked, data, devices).engine == "device"
 
@@ -267,7 +267,7 @@ def test_a_run_that_goes_on_keeps_its_pictures_where_they_were(numbered, logical
     assert (chosen.cache, chosen.engine) == ("none", "device")
     too_large = replace(data, image_size=10_000_000)
     chosen = pictures.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
-    assert chosen.cache == "none" and chosen.notes[0].startswith("the run goes on, but not to the same bits: ")
+    assert chosen.cache == "none" and "the run goes on, but not to the same bits: " in chosen.reasons["cache"]
 
 
 def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical_cpus):

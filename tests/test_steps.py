@@ -22,7 +22,7 @@ WITHOUT_DROPOUT = ModelConfig(widths=(4, 8, 4), dense_units=16, dropout=0.0, den
 
 @pytest.fixture
 def trainee(face_records):
-    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32", ())
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
     return steps.make_trainee(Config(model=WITHOUT_DROPOUT), devices, manifest.load(face_records))
 
 
@@ -85,7 +85,7 @@ def test_a_gradient_that_overflows_spoils_the_weights_but_in_float16(face_record
 
 @pytest.mark.parametrize("cache", ["memory", "none", "device"])
 def test_steps_are_traced_once_however_many_epochs(face_records, cache):
-    data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32", ())
+    data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
     config = Config(model=WITHOUT_DROPOUT, train=TrainConfig(batch_size=5))
     trainee = steps.make_trainee(config, devices, data)
     split = pictures.open_split(data, face_records, "train", cache=cache, devices=devices)
