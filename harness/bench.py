@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     inputs = pictures.plan_inputs(config, data, devices)
     for note in (*devices.notes, *inputs.notes):
         log.info("%s", note)
-    with reader.damage_named(data, folder):
+    with reader.damage_named():
         split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:
             files.write_bytes(arguments.show_augmentation, showing.draw_augmentation(split, config, inputs, _SHOWN))
