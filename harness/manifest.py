@@ -143,17 +143,6 @@ def explain(path: Folder, damage: records.DamagedRecord) -> DataError:
     return DataError(f"{path} is damaged in {damage}. {_rebuild(path.parent)}")
 
 
-def verify(manifest: Manifest, folder: Folder) -> None:
-    """Reads every shard and compares it with the manifest.
-
-    Raises:
-      DataError: a shard's bytes are not those that were written; the first bad record is named.
-    """
-    for split in manifest.splits.values():
-        for shard in split.shards:
-            verify_shard(shard, folder)
-
-
 def verify_shard(shard: ShardInfo, folder: Folder) -> int:
     """Compares one shard with the manifest: size, sha256, the checksum of every record, and their number.
 
