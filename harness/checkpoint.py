@@ -30,6 +30,7 @@ class Progress:
     best_loss: float | None = None
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    num_back_offs: int = 0  # each made the learning rate smaller
 
 
 class Checkpoints:
@@ -60,6 +61,7 @@ class Checkpoints:
             **({"average": kept_model} if kept_model is not model else {}),
         )
         self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
+        self._start = tf.train.CheckpointManager(self._everything, str(workdir.epoch_start), max_to_keep=1)
         self._weights = tf.train.Checkpoint(model=kept_model)
         self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
         self._saved_at = time.monotonic()
@@ -68,9 +70,16 @@ class Checkpoints:
 
     def save(self, progress: Progress) -> None:
         """Saves everything as the latest checkpoint."""
-        self._progress.assign(json.dumps(dataclasses.asdict(progress)))
-        self._save(self._latest, progress.step)
+        self._save_everything(self._latest, progress)
         self._saved_at = time.monotonic()
+
+    def save_start(self, progress: Progress) -> None:
+        """Saves everything as what `go_back` returns to."""
+        self._save_everything(self._start, progress)
+
+    def _save_everything(self, manager: tf.train.CheckpointManager, progress: Progress) -> None:
+        self._progress.assign(json.dumps(dataclasses.asdict(progress)))
+        self._save(manager, progress.step)
 
     def seconds_since_save(self) -> float:
         """Returns the time since the last save, or since the run was started."""
@@ -95,9 +104,7 @@ class Checkpoints:
         paths = list_checkpoints(Path(self._latest.directory))
         for path, before in zip(paths, [*paths[1:], None]):
             try:
-                _restore(self._everything, path)
-                values = json.loads(self._progress.numpy().decode())
-                progress = Progress(**{**values, "sums": tuple(values["sums"])})
+                progress = self._restore_everything(path)
             except (CheckpointError, ValueError, TypeError, KeyError) as error:
                 if before is None:
                     raise
@@ -105,6 +112,36 @@ class Checkpoints:
                 continue
             return progress
         return None
+
+    def _restore_everything(self, path: str) -> Progress:
+        _restore(self._everything, path)
+        values = json.loads(self._progress.numpy().decode())
+        return Progress(**{**values, "sums": tuple(values["sums"])})
+
+    def go_back(self, step: int, *, num_back_offs: int) -> Progress:
+        """Restores what `save_start` saved after `step` steps, and makes that the latest checkpoint with this count.
+
+        Raises:
+          CheckpointError: it is missing or damaged.
+        """
+        path = next((path for path in list_checkpoints(Path(self._start.directory)) if _number(path) == step), None)
+        if path is None:
+            raise CheckpointError(
+                f"{self._start.directory} holds no checkpoint of step {step} to go back to. Start again in another "
+                "folder: --run runs/NEW"
+            )
+        progress = self._restore_everything(path)
+        progress.num_back_offs = num_back_offs
+        self.save(progress)
+        if self._is_chief:
+            for later in list_checkpoints(Path(self._latest.directory)):
+                if _number(later) > step:  # it would come before what has just been saved
+                    _remove(later)
+        return progress
+
+    def find_latest(self) -> str | None:
+        """Returns the path of the latest checkpoint, without what its files end with; None if there is none."""
+        return next(iter(list_checkpoints(Path(self._latest.directory))), None)
 
     def start_from(self, other: Workdir) -> None:
         """Takes the weights of another run's latest checkpoint; optimizer and progress begin anew.
@@ -140,10 +177,20 @@ def list_checkpoints(folder: Path) -> list[str]:
     """Returns the checkpoints in a folder, the latest first, whatever TensorFlow's own list says: it may be cut."""
     found = {}
     for path in folder.glob("*.index"):
-        number = path.stem.rpartition("-")[2]
-        if number.isdecimal():
-            found[int(number)] = str(path.with_suffix(""))
+        if path.stem.rpartition("-")[2].isdecimal():
+            found[_number(path.stem)] = str(path.with_suffix(""))
     return [found[number] for number in sorted(found, reverse=True)]
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("-")[2])
+
+
+def _remove(path: str) -> None:
+    index = Path(f"{path}.index")
+    index.unlink(missing_ok=True)  # first: without it the rest is no checkpoint
+    for part in index.parent.glob(f"{index.stem}.data-*"):
+        part.unlink()
 
 
 def _without_advice(error: Exception, path: str) -> str:

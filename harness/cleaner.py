@@ -5,16 +5,15 @@ It looks at one file at a time and changes nothing; copies of each other are the
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import google_crc32c
-import numpy as np
 
 from harness import files, fingerprints, images, measures, sources, spool, stored
 from harness.config import Config
 from harness.findings import Finding, Reason
-from harness.images import Rejected
+from harness.images import Picture, Rejected
 from harness.remote import Folder
 from harness.spool import Examined
 
@@ -50,7 +49,9 @@ def examine(
     Returns:
       A finding for each file, or None for one that still has the sha256 it had.
     """
-    results = [_examine_one(folder, path, digest, config) for path, digest in known]
+    looked_at = [_look_at(folder, path, digest, config) for path, digest in known]
+    # Measured only when all are decoded: what decodes and what measures would drive each other out of the caches.
+    results = [_describe(item) if isinstance(item, _Usable) else item for item in looked_at]
     new = [item for item in results if item is not None]
     if not new:
         return [None] * len(results)
@@ -58,7 +59,18 @@ def examine(
     return [None if item is None else next(located) for item in results]
 
 
-def _examine_one(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | None:
+@dataclass(frozen=True)
+class _Usable:
+    """A usable picture that is still to be measured: its pixels made small, and a checksum of those that are stored."""
+
+    finding: Finding
+    mtime_ns: int
+    stored: bytes
+    picture: Picture
+    checksum: int
+
+
+def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | _Usable | None:
     class_name, *parts = path.split("/")
     finding, source = Finding(path, class_name), folder / path
     for part in parts:
@@ -83,8 +95,9 @@ def _examine_one(folder: Folder, path: str, known_sha256: str, config: Config) -
     except Rejected as rejection:
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
     pixels = images.resize(picture.pixels, config.records.image_size)
-    content = stored.encode(pixels, config.records)
-    return Examined(_describe(finding, picture, pixels, content), mtime_ns, content)
+    small = replace(picture, pixels=measures.shrink(pixels))
+    checksum = google_crc32c.value(pixels.tobytes())
+    return _Usable(finding, mtime_ns, stored.encode(pixels, config.records), small, checksum)
 
 
 def _mtime_ns(path: Folder) -> int:
@@ -101,35 +114,36 @@ def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding
     return replace(finding, num_bytes=path.stat().st_size, sha256=files.digest_file(path))
 
 
-def _describe(finding: Finding, picture: images.Picture, pixels: np.ndarray, content: bytes) -> Finding:
-    """Returns the finding with all that the pixels tell.
+def _describe(usable: _Usable) -> Examined:
+    """Adds to the finding all that the pixels tell.
 
     The digest for exact copies is that of the stored form, of a checksum of the pixels it was made from, and of the
     picture's own size. To digest what was decoded would cost half as much as to decode it.
     """
-    small = measures.shrink(pixels)
-    found = measures.measure(small)
-    digest = hashlib.sha256(content)
-    digest.update(f"{picture.height}x{picture.width} {google_crc32c.value(pixels.tobytes())}".encode())
+    finding, picture = usable.finding, usable.picture
+    found = measures.measure(picture.pixels)
+    digest = hashlib.sha256(usable.stored)
+    digest.update(f"{picture.height}x{picture.width} {usable.checksum}".encode())
     notes = (
         *finding.notes.split(),
         *picture.notes,
         *images.note_of_name(finding.path, picture.format),
         *measures.flags(found, picture.width, picture.height),
     )
-    return replace(
+    described = replace(
         finding,
         format=picture.format,
         width=picture.width,
         height=picture.height,
         notes=" ".join(notes),
         pixels_sha256=digest.hexdigest(),
-        fingerprint=_fingerprint(picture, small),
+        fingerprint=_fingerprint(picture),
         **vars(found),
     )
+    return Examined(described, usable.mtime_ns, usable.stored)
 
 
-def _fingerprint(picture: images.Picture, small: np.ndarray) -> bytes:
+def _fingerprint(picture: Picture) -> bytes:
     if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
         return bytes(fingerprints.FINGERPRINT_BYTES)
-    return fingerprints.fingerprint(small)
+    return fingerprints.fingerprint(picture.pixels)

@@ -24,6 +24,7 @@ SHORT_FLAGS: Mapping[str, str] = {
     "--gpus": "runtime.gpus",
     "--epochs": "train.epochs",
     "--batch-size": "train.batch_size",
+    "--profile": "runtime.profile",
 }
 log = logging.getLogger("harness")
 

@@ -32,6 +32,10 @@ class ConfigError(HarnessError):
     exit_code = ExitCode.USAGE
 
 
+class DivergedError(ConfigError):
+    """A training whose figures are no finite numbers any more: its settings do not go together."""
+
+
 class DataError(HarnessError):
     """Pictures or records that cannot be used."""
 

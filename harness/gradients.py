@@ -30,6 +30,8 @@ def find_turn(step_in_epoch: int, *, num_examples: int, batch_size: int, accumul
 class Updater:
     """Gives the optimizer the gradient of the global batch, or of several. Must be made under the strategy.
 
+    It sums over replicas, which the optimizers of optim.py do not do again.
+
     Keras' own ways do not hold under a strategy: `global_clipnorm` clips what each replica has before the sum, so that
     two replicas would learn something else than one, and `gradient_accumulation_steps` puts a merge_call into a
     conditional, which MirroredStrategy refuses; it also goes on across the end of an epoch. LossScaleOptimizer asks the
@@ -56,22 +58,24 @@ class Updater:
         """Returns the loss whose gradient `apply` takes: float16 needs it scaled."""
         return self._optimizer.scale_loss(loss)
 
-    def apply(self, gradients: list[tf.Tensor], share: tf.Tensor, *, is_last: bool) -> None:
-        """Takes a step along one replica's part of the gradient, or adds it to what waits; all replicas call it."""
-        replicas = tf.distribute.get_replica_context()
-        is_scaled = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
-        if not self._clip_norm and not self.sums and not (is_scaled and replicas.num_replicas_in_sync > 1):
-            self._optimizer.apply(gradients, self._variables)
-            return
-        gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    def apply(self, gradients: list[tf.Tensor], share: tf.Tensor, *, is_last: bool) -> tf.Tensor | None:
+        """Takes a step along one replica's part of the gradient, or adds it to what waits; all replicas call it.
+
+        Returns:
+          The norm of the step's gradient, float32 [], all weights together: of the global batch, not scaled, and before
+          it is clipped. It is not finite where float16 overflowed, which is no step. None if the gradient waits.
+        """
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.sums:
             gradients = [waiting + share * gradient for waiting, gradient in zip(self.sums, gradients)]
             for waiting, gradient in zip(self.sums, gradients):
                 waiting.assign(tf.zeros_like(gradient) if is_last else gradient)
         if not is_last:
-            return
+            return None
+        scaled_norm = tf.linalg.global_norm(gradients)
+        norm = scaled_norm / self._optimizer.scale_loss(1.0)  # before a step changes the scale
         if self._clip_norm:
-            limit = self._optimizer.scale_loss(self._clip_norm)  # the gradients are scaled as the loss is
-            gradients, _ = tf.clip_by_global_norm(gradients, limit)
-        # The optimizer sums over replicas, each of which has the whole sum by now.
-        self._optimizer.apply([gradient / replicas.num_replicas_in_sync for gradient in gradients], self._variables)
+            limit = self._optimizer.scale_loss(self._clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, limit, use_norm=scaled_norm)
+        self._optimizer.apply(gradients, self._variables)
+        return norm

@@ -36,6 +36,10 @@ class Batches:
     """Global batches as the strategy wants them, with what lies on every device.
 
     `make` is a function of a keyword `share` to batches without end, as `train_batches` and `eval_batches` are.
+
+    Attributes:
+      iterator: the batches without what is resident; a compiled function may go on with it.
+      resident: what lies on every device.
     """
 
     def __init__(self, split: Split, strategy: tf.distribute.Strategy, make: Callable[..., tf.data.Dataset]) -> None:
@@ -44,11 +48,11 @@ class Batches:
             each = total // context.num_input_pipelines
             return make(share=Share(context.input_pipeline_id * each, each, total))
 
-        self._batches = iter(strategy.distribute_datasets_from_function(make_own))
-        self._resident = split.resident
+        self.iterator = iter(strategy.distribute_datasets_from_function(make_own))
+        self.resident = split.resident
 
     def __next__(self) -> Batch:
-        return {**next(self._batches), **self._resident}
+        return {**next(self.iterator), **self.resident}
 
     def take(self, num: int) -> Iterator[Batch]:
         """Yields the next `num` batches."""

@@ -5,14 +5,12 @@ It installs no signal handlers and parses nothing: whoever calls it says where, 
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from harness import (
@@ -34,20 +32,22 @@ from harness import (
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config, TrainConfig
 from harness.distribute import Devices
-from harness.errors import ConfigError, InterruptedRun
+from harness.divergence import Guard
+from harness.errors import DivergedError, InterruptedRun
 from harness.input_pipeline import Batches
 from harness.manifest import Manifest
 from harness.meter import Meter
 from harness.metrics import Metrics
+from harness.pace import Pace
 from harness.pictures import Inputs, Split
 from harness.results import Finished
 from harness.steps import Trainee
+from harness.tally import Tally
 from harness.tracking import Profile, Tracker
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
 _NUM_SHOWN = 16  # training pictures shown before and after augmentation
-_STEPS_BETWEEN_EXCHANGES = 8  # of several workers about whether to stop: an exchange waits for the step before
 _SAVE = "save"
 _LEAVE_LAST_S = 2  # TensorFlow of the other workers complains on their terminals where the chief's is gone
 
@@ -74,7 +74,7 @@ def train_and_evaluate(
 
     Raises:
       InterruptedRun: it was asked to stop, and saved itself; the same call goes on from there.
-      ConfigError: the loss is no longer a number.
+      DivergedError: loss or weights are no finite numbers any more, and `train.on_divergence` is stop or of no use.
       DataError: the records are missing or damaged.
     """
     folder = config.data.records_folder
@@ -100,15 +100,6 @@ def train_and_evaluate(
         if devices.is_chief:
             workdir.interrupted.unlink(missing_ok=True)
         make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
-        make_training = partial(
-            input_pipeline.train_batches,
-            train_split,
-            config,
-            engine=inputs.engine,
-            epoch=progress.epoch,
-            first_step=progress.step_in_epoch,
-        )
-        training = Batches(train_split, devices.strategy, make_training)
         validation = Batches(validation_split, devices.strategy, make_validation)
         with tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker:
             if tracker and not progress.step:
@@ -120,18 +111,22 @@ def train_and_evaluate(
                 data=data,
                 trainee=trainee,
                 checkpoints=checkpoints,
-                training=training,
+                guard=Guard(config, devices, trainee, checkpoints),
+                open_training=partial(_open_training, train_split, config, devices, inputs),
                 validation=validation,
+                pace=Pace(
+                    config.runtime.steps_per_loop,
+                    num_workers=devices.num_workers,
+                    ends=tracking.parse_profile(config.runtime.profile),
+                ),
                 meter=Meter(config.train.batch_size),
+                tally=Tally(),
                 tracker=tracker,
                 profile=Profile(workdir, config.runtime.profile if devices.is_chief else None),
                 should_stop=should_stop,
                 tell_progress=tell_progress,
             )
-            while progress.epoch < config.train.epochs and not _is_over(progress, config.train):
-                images_per_s = run.train_epoch(train_split, progress)
-                run.finish_epoch(progress, images_per_s)
-            return run.finish(validation_split, progress)
+            return run.finish(validation_split, run.train(train_split, progress))
 
 
 def _open_checkpoints(workdir: Workdir, trainee: Trainee, *, is_chief: bool) -> Checkpoints:
@@ -144,6 +139,18 @@ def _open_checkpoints(workdir: Workdir, trainee: Trainee, *, is_chief: bool) -> 
         gradient_sums=trainee.updater.sums,
         is_chief=is_chief,
     )
+
+
+def _open_training(split: Split, config: Config, devices: Devices, inputs: Inputs, progress: Progress) -> Batches:
+    make = partial(
+        input_pipeline.train_batches,
+        split,
+        config,
+        engine=inputs.engine,
+        epoch=progress.epoch,
+        first_step=progress.step_in_epoch,
+    )
+    return Batches(split, devices.strategy, make)
 
 
 def _track_start(tracker: Tracker, split: Split, config: Config, inputs: Inputs) -> None:
@@ -167,39 +174,77 @@ class _Run:
     data: Manifest
     trainee: Trainee
     checkpoints: Checkpoints
-    training: Batches
+    guard: Guard
+    open_training: Callable[[Progress], Batches]
     validation: Batches
+    pace: Pace
     meter: Meter
+    tally: Tally
     tracker: Tracker | None  # the chief's
     profile: Profile
     should_stop: Callable[[], str | None]
     tell_progress: Callable[[], None]
 
-    def train_epoch(self, split: Split, progress: Progress) -> float:
+    def train(self, split: Split, progress: Progress) -> Progress:
+        """Trains to the last epoch or early stopping; returns where the run stands then."""
+        training = self.open_training(progress)
+        while progress.epoch < self.config.train.epochs and not _is_over(progress, self.config.train):
+            self.guard.begin_epoch(progress)
+            try:
+                images_per_s = self.train_epoch(training, split, progress)
+                self.finish_epoch(progress, images_per_s)
+            except DivergedError as error:
+                progress = self.guard.back_off(progress, error)
+                training = self.open_training(progress)
+        return progress
+
+    def train_epoch(self, training: Batches, split: Split, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
-        if self.trainee.learning_rate.follow([row["val_loss"] for row in progress.history]):
+        losses = [row["val_loss"] for row in progress.history]
+        if self.trainee.learning_rate.follow(losses, num_back_offs=progress.num_back_offs):
             log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
-        started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
-        sums = tf.constant(progress.sums, tf.float64)  # read back once an epoch: a GPU is not waited for
-        with self._bar(split, progress) as bar:
-            for batch in self.meter.watch(self.training.take(num_steps - progress.step_in_epoch)):
-                sums += self.trainee.train_step(batch, progress.step_in_epoch)
-                self.tell_progress()
-                progress.step += 1
-                progress.step_in_epoch += 1
-                bar.update(min(batch_size, split.num_examples - bar.n))
+        started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
+        self.tally.begin_epoch(progress.sums)
+        self.profile.follow(progress.step)
+        with self._bar(split, progress) as bar, self.meter.running():
+            while (num_left := num_steps - progress.step_in_epoch) > 0:
+                num_taken = self._take_steps(training, progress, most=min(num_left, self.meter.num_left))
+                bar.update(min(num_taken * batch_size, split.num_examples - bar.n))
                 self.profile.follow(progress.step)
-                if self.meter.is_full and self.tracker:
-                    self.tracker.write("train", progress.step, self.meter.read())
+                if self.meter.is_full:
+                    self._finish_window(progress)
                 if progress.step_in_epoch < num_steps and (request := self._find_request(progress)):
-                    progress.sums = tuple(sums.numpy().tolist())
-                    self._check_finite(progress.sums[0], progress.epoch + 1)
+                    progress.sums = self.tally.read_sums()
+                    self.guard.check(progress, progress.sums[0])
                     if request != _SAVE:
                         self._interrupt(progress, request)
                     self.checkpoints.save(progress)
-        progress.sums = tuple(sums.numpy().tolist())
-        return num_left / (time.perf_counter() - started)
+        progress.sums = self.tally.read_sums()
+        return num_images / (time.perf_counter() - started)
+
+    def _take_steps(self, training: Batches, progress: Progress, *, most: int) -> int:
+        """Takes some steps in one call, and says how many."""
+        num_steps = self.pace.choose(progress.step, most=most)
+        started = time.perf_counter()
+        figures = self.trainee.train_steps(training.iterator, training.resident, progress.step_in_epoch, num_steps)
+        self.tally.add(figures)
+        self.pace.learn(num_steps, time.perf_counter() - started)
+        self.meter.count(num_steps)
+        self.tell_progress()
+        progress.step += num_steps
+        progress.step_in_epoch += num_steps
+        return num_steps
+
+    def _finish_window(self, progress: Progress) -> None:
+        """Reads the figures of a window of steps, which waits for them."""
+        norm, waited_s = self.tally.read_window()
+        figures = self.meter.read(waited_s=waited_s)
+        if norm is not None:
+            figures["window/gradient_norm"] = norm
+        if self.tracker:
+            self.tracker.write("train", progress.step, figures)
+        self.guard.check(progress, self.tally.read_sums()[0])
 
     def _is_save_due(self) -> bool:
         minutes = self.config.train.checkpoint_minutes
@@ -220,7 +265,7 @@ class _Run:
 
         If they disagreed, one would wait for ever for the next step of another.
         """
-        if self.devices.num_workers > 1 and progress.step % _STEPS_BETWEEN_EXCHANGES and progress.step_in_epoch:
+        if not self.pace.is_meeting(progress.step) and progress.step_in_epoch:
             return None
         requests = distribute.exchange(self.devices, self.should_stop() or (_SAVE if self._is_save_due() else ""))
         reasons = [request for request in requests if request not in ("", _SAVE)]
@@ -240,7 +285,7 @@ class _Run:
         """Measures, records and saves the epoch that has just ended."""
         loss_sum, correct, num_examples = progress.sums
         labels, chances = self.predict()
-        self._check_finite(loss_sum + float(chances.sum()), progress.epoch + 1)
+        self.guard.check(progress, loss_sum + float(chances.sum()))
         found = metrics.measure(labels, chances, self.data.class_names)
         progress.epoch += 1
         row = {
@@ -274,14 +319,6 @@ class _Run:
         validation = {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}
         tracker.write("validation", epoch, validation if auc is None else {**validation, "auc": auc})
 
-    def _check_finite(self, figure: float, epoch: int) -> None:
-        if not math.isfinite(figure):
-            raise ConfigError(
-                f"training diverged in epoch {epoch}: its figures are no finite numbers. The checkpoints in "
-                f"{self.workdir.checkpoints} end with the epoch before. optim.learning_rate is "
-                f"{self.config.optim.learning_rate}; try a tenth of it in another folder: --run runs/NEW"
-            )
-
     def _log_epoch(self, row: dict[str, float], progress: Progress, seconds: float) -> None:
         left = (self.config.train.epochs - progress.epoch) * seconds
         log.info(
@@ -300,7 +337,7 @@ class _Run:
 
     def finish(self, split: Split, progress: Progress) -> Metrics:
         """Measures the best weights, and has the chief write all results."""
-        self.profile.stop()
+        self.profile.finish(progress.step)
         self.checkpoints.restore_best()
         labels, chances = self.predict()
         if self.tracker:

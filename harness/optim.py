@@ -9,6 +9,7 @@ import tensorflow as tf
 from harness.config import OptimConfig
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+BACK_OFF_FACTOR = 0.1  # of the learning rate after a divergence, which comes from a rate that is far too high
 _BASE_BATCH = 16  # what optim.learning_rate is for when it is scaled; the default of train.batch_size
 
 
@@ -52,40 +53,41 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate as a function of the step.
 
     A linear rise from zero, then a constant, half a cosine down to zero (Loshchilov and Hutter, 2017), or a fall
-    whenever the validation loss has not fallen for a while. Must be made under the strategy.
+    whenever the validation loss has not fallen for a while; all of it times a tenth after each divergence. Must be made
+    under the strategy.
     """
 
     def __init__(self, config: OptimConfig, *, batch_size: int, steps_per_epoch: int, epochs: int) -> None:
         self.peak = scale_learning_rate(config, batch_size)
         self.config, self.steps_per_epoch, self.total_steps = config, steps_per_epoch, steps_per_epoch * epochs
         self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
-        self._plateau_scale = tf.Variable(1.0, trainable=False) if config.schedule == "plateau" else None
+        self._scale = tf.Variable(1.0, trainable=False)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate of a step, float32, counted from 0."""
         step = tf.cast(step, tf.float32)
         rise = tf.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps)) if self.warmup_steps else 1.0
         if self.config.schedule == "constant":
-            return self.peak * rise * tf.ones_like(step)
-        if self._plateau_scale is not None:
-            return self.peak * rise * self._plateau_scale
+            return self.peak * rise * self._scale * tf.ones_like(step)
+        if self.config.schedule == "plateau":
+            return self.peak * rise * self._scale
         done = tf.clip_by_value((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps), 0.0, 1.0)
-        return self.peak * rise * 0.5 * (1.0 + tf.cos(3.14159265 * done))
+        return self.peak * rise * self._scale * 0.5 * (1.0 + tf.cos(3.14159265 * done))
 
     def last_of(self, epoch: int) -> float:
         """Returns the rate of the last step of an epoch, counted from 1."""
         return float(self(tf.constant(epoch * self.steps_per_epoch - 1)))
 
-    def follow(self, losses: Sequence[float]) -> bool:
-        """Sets the rate by the validation losses of all epochs so far; returns whether it has changed.
+    def follow(self, losses: Sequence[float], *, num_back_offs: int = 0) -> bool:
+        """Sets the rate by the validation losses of all epochs and the divergences so far; returns whether it changed.
 
-        It needs no state of its own in a checkpoint, which holds the losses.
+        It needs no state of its own in a checkpoint, which holds both.
         """
-        if self._plateau_scale is None:
-            return False
-        before = self._plateau_scale.numpy()
-        self._plateau_scale.assign(scale_at_plateaus(losses, self.config))
-        return bool(self._plateau_scale.numpy() != before)
+        before, scale = self._scale.numpy(), BACK_OFF_FACTOR**num_back_offs
+        if self.config.schedule == "plateau":
+            scale *= scale_at_plateaus(losses, self.config)
+        self._scale.assign(scale)
+        return bool(self._scale.numpy() != before)
 
 
 def scale_learning_rate(config: OptimConfig, batch_size: int) -> float:
@@ -115,12 +117,11 @@ def scale_at_plateaus(losses: Sequence[float], config: OptimConfig) -> float:
 def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: str) -> keras.Optimizer:
     """Returns the optimizer; in mixed_float16 its loss is scaled dynamically, so that small gradients survive.
 
+    Each replica has to give it the sum of the gradients of all.
     Biases and the scales and shifts of normalisation do not decay.
     """
     if config.name == "sgd":
-        optimizer = keras.optimizers.SGD(
-            learning_rate, momentum=config.momentum, weight_decay=config.weight_decay or None
-        )
+        optimizer = SummedSGD(learning_rate, momentum=config.momentum, weight_decay=config.weight_decay or None)
     elif config.name == "adamw":
         optimizer = FusedAdamW(learning_rate, weight_decay=config.weight_decay)
     else:
@@ -130,7 +131,14 @@ def make_optimizer(config: OptimConfig, learning_rate: Callable, *, precision: s
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
-class _Fused:
+class _Summed:
+    """Leaves the sum over replicas to whoever has it already; a second one would cost what the first does."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list[tuple]) -> list[tuple]:
+        return grads_and_vars  # in Keras' place
+
+
+class _Fused(_Summed):
     """Adam's step by one operation of TensorFlow, where Keras' dozen go through the memory of all weights each."""
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
@@ -150,8 +158,12 @@ class _Fused:
         )
 
 
+class SummedSGD(_Summed, keras.optimizers.SGD):
+    """SGD; Keras names an optimizer after its class, and TensorFlow wants a letter first."""
+
+
 class FusedAdam(_Fused, keras.optimizers.Adam):
-    """Adam; Keras names an optimizer after its class, and TensorFlow wants a letter first."""
+    """Adam."""
 
 
 class FusedAdamW(_Fused, keras.optimizers.AdamW):

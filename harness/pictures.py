@@ -25,11 +25,14 @@ _LOADED_AT_ONCE = 64  # pictures decoded by one call while a split is loaded
 
 @dataclass(frozen=True)
 class Inputs:
-    """How pictures reach the devices: where they are kept, and which engine augments them."""
+    """How pictures reach the devices: where they are kept, and which engine augments them.
+
+    `reasons` say of "cache" and "engine" why they are so.
+    """
 
     cache: memory.Mode
     engine: str  # "host" or "device"
-    notes: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, object]:
         """Returns what is in force as plain values."""
@@ -76,33 +79,48 @@ def plan_inputs(
             "augment.engine is host, but data.cache is device: pictures that are kept on the device are augmented "
             "there. Use --data.cache memory, or --augment.engine auto."
         )
-    notes = []
     if cache == "auto" and "cache" in earlier:
-        try:
-            placement = _place(str(earlier["cache"]), data, devices)
-            placement = replace(placement, reason=placement.reason.replace("as data.cache asks", "as they were before"))
-        except MemoryLimitError as error:
-            notes.append(f"the run goes on, but not to the same bits: {error}")
-            placement = _place("auto", data, devices)
+        placement = _place_as_before(str(earlier["cache"]), data, devices)
     else:
         placement = _place(cache, data, devices)
-    mode = placement.mode
+    mode, reasons = placement.mode, {"cache": placement.reason}
     if engine == "auto":
-        engine = earlier.get("engine") or ("device" if devices.is_gpu or mode == "device" else "host")
+        engine, reasons["engine"] = _choose_engine(str(earlier.get("engine", "")), mode, devices)
     if engine == "host" and mode == "device":
-        mode = "memory"
+        mode, reasons["cache"] = "memory", "augment.engine host cannot reach pictures on the device"
     cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
-    return _agree(Inputs(mode, str(engine), (*notes, placement.reason)), devices)
+    return _agree(Inputs(mode, engine, reasons), devices)
+
+
+def _place_as_before(before: str, data: Manifest, devices: Devices) -> memory.Placement:
+    try:
+        placement = _place(before, data, devices)
+    except MemoryLimitError as error:
+        placement = _place("auto", data, devices)
+        reason = f"{placement.reason}; the run goes on, but not to the same bits: {error}"
+        return replace(placement, reason=reason)
+    return replace(placement, reason=placement.reason.replace("as data.cache asks", "as they were before"))
+
+
+def _choose_engine(before: str, mode: memory.Mode, devices: Devices) -> tuple[str, str]:
+    """Returns the engine and why."""
+    if before:
+        return before, "as when the run was started"
+    if devices.is_gpu:
+        return "device", "it takes a GPU hardly any time"
+    if mode == "device":
+        return "device", "pictures are kept on the device"
+    return "host", "OpenCV takes a sixth of the CPU time"
 
 
 def _agree(inputs: Inputs, devices: Devices) -> Inputs:
     """What all workers can afford: pictures that are kept elsewhere come in another order."""
     told = [text.split() for text in distribute.exchange(devices, f"{inputs.cache} {inputs.engine}")]
     mode = min((cache for cache, _ in told), key=("none", "memory", "device").index)
-    notes = (
-        inputs.notes if mode == inputs.cache else (*inputs.notes, f"another worker can keep pictures in {mode} only")
-    )
-    return Inputs(mode, told[0][1], notes)
+    if mode == inputs.cache:
+        return replace(inputs, engine=told[0][1])
+    reason = f"another worker can keep pictures in {mode} only" if mode == "memory" else "another worker has to stream"
+    return Inputs(mode, told[0][1], inputs.reasons | {"cache": reason})
 
 
 def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:

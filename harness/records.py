@@ -26,6 +26,7 @@ FILENAME, SHA256, GROUP = "image/filename", "image/sha256", "image/group"
 _HEADER_BYTES = 12  # the length and its checksum
 _FOOTER_BYTES = 4  # the checksum of the example
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of tensorflow.Feature's oneof
+_PROBE_BYTES = 32
 _SHORT = tuple(bytes([value]) for value in range(0x80))
 
 
@@ -43,6 +44,18 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
         _field(1, _field(1, name.encode()) + _field(2, _feature(features[name]))) for name in sorted(features)
     )
     return _field(1, entries)
+
+
+def find_value(example: bytes, value: bytes) -> int:
+    """Returns where a value begins in a serialized example; bytes.index would first study the whole of a long value.
+
+    Raises:
+      ValueError: it is not in there.
+    """
+    start = example.index(value[:_PROBE_BYTES])
+    while not example.startswith(value, start):
+        start = example.index(value[:_PROBE_BYTES], start + 1)
+    return start
 
 
 def _feature(value: bytes | int) -> bytes:

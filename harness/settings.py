@@ -19,13 +19,15 @@ DEFAULT = "default"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that also reads `1e-3` as a float, which YAML 1.1 takes for text."""
+    """YAML's safe loader but for two rules of YAML 1.1: `1e-3` is a number, and `10:20` none to the base of 60."""
 
 
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
+for _digit in "0123456789":  # the first that matches decides
+    _Loader.yaml_implicit_resolvers[_digit].insert(0, ("tag:yaml.org,2002:str", re.compile(r"^\d+(:\d+)+$")))
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], c
                     records.GROUP: item.group.encode(),
                 }
             )
-            places.append(example.index(stored))
+            places.append(records.find_value(example, stored))
             yield example
 
     written = records.write_shard(work.root / shard.file, examples())

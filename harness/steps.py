@@ -1,7 +1,8 @@
 """The model in training, and the two steps that use it: one that learns from a global batch, one that answers."""
 
 import functools
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -10,11 +11,15 @@ import tensorflow as tf
 from harness import augment_device, forward, gradients, models, optim
 from harness.config import Config
 from harness.distribute import Devices
-from harness.gradients import Updater
+from harness.gradients import Turn, Updater
 from harness.manifest import Manifest
+from harness.pace import MOST_STEPS
+from harness.tally import NUM_SUMS
 
 Batch = Mapping[str, tf.Tensor]
 TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
+TrainSteps = Callable[[Iterator[Batch], Batch, int, int], tf.Tensor]  # see _make_train_steps
+TakeTurn = Callable[[Batch, tf.Tensor, bool], tf.Tensor]  # the batch, its share of the turn, and whether it ends it
 PredictStep = Callable[[Batch], tf.Tensor]
 Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
 
@@ -32,8 +37,10 @@ class Trainee:
     updater: Updater
     learning_rate: optim.LearningRate
     train_step: TrainStep
+    train_steps: TrainSteps
     predict_step: PredictStep
-    count_traces: Callable[[], int]  # of the compiled training step
+    count_traces: Callable[[], int]  # of the two compiled trainings together
+    is_finite: Callable[[], bool]  # all that a checkpoint holds
 
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
@@ -62,26 +69,24 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         label_smoothing=config.optim.label_smoothing,
         class_weights=_weigh_classes(config, data),
     )
-    train_on_turn = _make_train_step(model, _make_forward(model, devices), loss_of, updater, devices.strategy)
+    take_turn = _make_turn(model, _make_forward(model, devices), loss_of, updater, devices.strategy)
 
-    @tf.function
-    def average() -> None:
-        optim.average_weights(
-            kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
-        )
+    def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        figures = take_turn(batch, share, is_last)
+        if config.optim.ema and is_last:
+            optim.average_weights(
+                kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
+            )
+        return figures
 
-    def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
-        turn = gradients.find_turn(
-            step_in_epoch,
-            num_examples=num_examples,
-            batch_size=config.train.batch_size,
-            accumulate_steps=config.optim.accumulate_steps,
-        )
-        sums = train_on_turn(batch, tf.constant(turn.share), turn.is_last)
-        if config.optim.ema and turn.is_last:
-            average()
-        return sums
-
+    find_turn = functools.partial(
+        gradients.find_turn,
+        num_examples=num_examples,
+        batch_size=config.train.batch_size,
+        accumulate_steps=config.optim.accumulate_steps,
+    )
+    train_step, count_single = _make_train_step(take_turn_and_average, find_turn)
+    train_steps, count_several = _make_train_steps(take_turn_and_average, find_turn, config)
     predict_step = _make_predict_step(kept_model, devices.strategy)
     return Trainee(
         model,
@@ -90,8 +95,10 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         updater,
         learning_rate,
         train_step,
+        train_steps,
         predict_step,
-        train_on_turn.experimental_get_tracing_count,
+        lambda: count_single() + count_several(),
+        _make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
     )
 
 
@@ -118,14 +125,15 @@ def _make_forward(model: keras.Model, devices: Devices) -> Forward:
     return functools.partial(logits_model, training=True) if devices.is_gpu else forward.make_forward(logits_model)
 
 
-def _make_train_step(
+def _make_turn(
     model: keras.Model,
     forward_in_training: Forward,
     loss_of: optim.Loss,
     updater: Updater,
     strategy: tf.distribute.Strategy,
-) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
-    """Returns a step of a global batch to float64 [3]: the sums of loss and of right answers, and the examples.
+) -> TakeTurn:
+    """Returns a step of a global batch to float64 [5]: the sums of loss and of right answers, and the examples; the
+    norm of the gradient, see `Updater.apply`, and 1, or 0 and 0 if it is not finite or the gradient waits.
 
     Of a mixed picture the right answer is its own label, whatever its share.
     """
@@ -140,19 +148,82 @@ def _make_train_step(
             losses = _mixed_loss(loss_of, batch, logits)
             # The weights of the global batch sum to one and the optimizer sums over replicas: this is the global mean.
             loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
-        updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
+        norm = updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
         predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
-        sums = tf.stack([tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)])
-        return tf.cast(sums, tf.float64)
+        sums = [tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)]
+        return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
+
+    def take_turn(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        figures = strategy.run(replica_step, args=(batch, share, is_last))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, figures, axis=None)
+
+    return take_turn
+
+
+def _make_train_step(take_turn: TakeTurn, find_turn: Callable[[int], Turn]) -> tuple[TrainStep, Callable[[], int]]:
+    """Returns a step of one batch to what `_make_turn` says, and a count of its traces."""
+    compiled = tf.function(take_turn)
+
+    def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
+        turn = find_turn(step_in_epoch)
+        return compiled(batch, tf.constant(turn.share), turn.is_last)
+
+    return train_step, compiled.experimental_get_tracing_count
+
+
+def _make_train_steps(
+    take_turn: TakeTurn, find_turn: Callable[[int], Turn], config: Config
+) -> tuple[TrainSteps, Callable[[], int]]:
+    """Returns several steps in one call, and a count of its traces.
+
+    A call takes batches without end, what lies on every device beside them, the number of the first step in the epoch,
+    and how many steps to take, up to MOST_STEPS. It gives float64 [6]: the sums of what `_make_turn` says, and the
+    seconds for which the steps waited for batches.
+    """
+    accumulates, read_clock = config.optim.accumulate_steps > 1, tf.timestamp
+    if config.runtime.deterministic:  # TensorFlow refuses its own clock then
+
+        def read_clock() -> tf.Tensor:
+            return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
 
     @tf.function
-    def train_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
-        sums = strategy.run(replica_step, args=(batch, share, is_last))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+    def compiled(
+        batches: Iterator[Batch], resident: Batch, shares: tf.Tensor, are_last: tf.Tensor, num_steps: tf.Tensor
+    ) -> tf.Tensor:
+        sums, waited_s = tf.zeros(NUM_SUMS - 1, tf.float64), tf.zeros([], tf.float64)
+        for index in tf.range(num_steps):
+            with tf.control_dependencies([sums]):
+                asked = read_clock()
+            with tf.control_dependencies([asked]):
+                batch = next(batches)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                waited_s += read_clock() - asked
+            batch = {**batch, **resident}
+            if not accumulates or are_last[index]:
+                sums += take_turn(batch, shares[index], True)
+            else:
+                sums += take_turn(batch, shares[index], False)
+        return tf.concat([sums, [waited_s]], axis=0)
 
-    return train_step
+    def train_steps(batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int) -> tf.Tensor:
+        turns = [find_turn(first_step + index) for index in range(num_steps)]
+        turns += [Turn(0.0, False)] * (MOST_STEPS - num_steps)  # of one shape, since each is a trace
+        shares = tf.constant([turn.share for turn in turns], tf.float32)
+        are_last = tf.constant([turn.is_last for turn in turns])
+        return compiled(batches, resident, shares, are_last, tf.constant(num_steps))
+
+    return train_steps, compiled.experimental_get_tracing_count
+
+
+def _count_norm(norm: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """The norm and 1, or zeros; a share of both, as all replicas have the same norm and their figures are summed."""
+    if norm is None:
+        return tf.constant(0.0), tf.constant(0.0)
+    share = 1.0 / tf.distribute.get_replica_context().num_replicas_in_sync
+    is_finite = tf.math.is_finite(norm)
+    return tf.where(is_finite, norm * share, 0.0), tf.where(is_finite, share, 0.0)
 
 
 def _pictures_of(batch: Batch) -> tf.Tensor:
@@ -166,6 +237,26 @@ def _mixed_loss(loss_of: optim.Loss, batch: Batch, logits: tf.Tensor) -> tf.Tens
     if "mix" not in batch:
         return losses
     return batch["mix"] * losses + (1.0 - batch["mix"]) * loss_of(augment_device.swap_pairs(batch["label"]), logits)
+
+
+def _make_finite_check(
+    model: keras.Model,
+    kept_model: keras.Model,
+    optimizer: keras.Optimizer,
+    updater: Updater,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[], bool]:
+    variables = [*model.weights, *optimizer.variables, *(kept_model.weights if kept_model is not model else [])]
+    variables = [variable.value for variable in variables]
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not
+        variables += updater.sums
+
+    @tf.function
+    def check() -> tf.Tensor:
+        copies = [copy for variable in variables for copy in strategy.experimental_local_results(variable)]
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies if copy.dtype.is_floating])
+
+    return lambda: bool(check())
 
 
 def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:

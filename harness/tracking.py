@@ -1,6 +1,7 @@
 """TensorBoard event files of one run: scalars and pictures for each split, and its hyperparameters."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from tensorboard.plugins.pr_curve import summary as pr_curves
 from harness.config import Config
 from harness.workdir import Workdir
 
+log = logging.getLogger("harness")
 SPLITS = ("train", "validation")
 _MOST_CURVES = 10
 
@@ -61,12 +63,17 @@ class Tracker:
             writer.close()
 
 
+def parse_profile(steps: str | None) -> tuple[int, ...]:
+    """Returns the steps after which a trace begins and ends; () for none."""
+    return tuple(map(int, steps.split(":"))) if steps else ()
+
+
 class Profile:
-    """Records a trace of some steps of a run, by TensorFlow's profiler."""
+    """Records a trace of some steps of a run, by TensorFlow's profiler: "10:20" is after step 10 up to step 20."""
 
     def __init__(self, workdir: Workdir, steps: str | None) -> None:
         self._folder = str(workdir.events("train"))
-        self._first, self._last = map(int, steps.split("-")) if steps else (0, 0)
+        self._first, self._last = parse_profile(steps) or (0, 0)
         self._is_running = False
 
     def follow(self, step: int) -> None:
@@ -75,13 +82,21 @@ class Profile:
             tf.profiler.experimental.start(self._folder)
             self._is_running = True
         elif self._is_running and step >= self._last:
-            self.stop()
+            self._stop()
 
-    def stop(self) -> None:
-        """Writes what is recorded, if it is running."""
+    def _stop(self) -> None:
+        tf.profiler.experimental.stop()
+        self._is_running = False
+
+    def finish(self, step: int) -> None:
+        """Writes what is recorded so far; warns if the run has ended, after `step` steps, before the first of them."""
         if self._is_running:
-            tf.profiler.experimental.stop()
-            self._is_running = False
+            self._stop()
+        elif self._last and step <= self._first:
+            log.warning(
+                "runtime.profile is %d:%d, but the run ended with step %d: no trace was recorded. Give earlier steps.",
+                self._first, self._last, step,
+            )  # fmt: skip
 
 
 @contextlib.contextmanager

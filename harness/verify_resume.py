@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, files, manifest, settings
+from harness import cli, files, manifest, run_folder, settings
 from harness.config import Config
 from harness.errors import CheckpointError, ExitCode
 from harness.workdir import Workdir
@@ -34,6 +34,7 @@ _CHANGED_FOR_IT = {
     "runtime.deterministic": "true",
     "train.patience": "0",
     "train.checkpoint_minutes": "0.0005",  # so that kills land within epochs, and resumes begin there
+    "runtime.steps_per_loop": "1",  # checkpoints lie between calls
 }
 
 
@@ -53,6 +54,9 @@ def main(argv: Sequence[str]) -> int:
         command = _make_command(config, root, epochs)
         log.info("training %d epochs in one go", epochs)
         seconds = _train(command, root / "whole")
+        # A CPU's precision is tried out, and might come out otherwise the second time.
+        precision = run_folder.read_in_force(Workdir(root / "whole"))["precision"]
+        command = [*command, "--train.precision", str(precision)]
         log.info("training them again, killed %d times", arguments.kills)
         steps = _train_with_kills(command, root / "killed", num_kills=arguments.kills, seconds=seconds)
         difference = compare(Workdir(root / "whole"), Workdir(root / "killed"))
@@ -68,13 +72,13 @@ def _make_command(config: Config, root: Path, epochs: int) -> list[str]:
     files.write_text(path, settings.as_yaml(config, header="What both trainings are started with."))
     changed = {**_CHANGED_FOR_IT, "train.epochs": str(epochs)}
     flags = [word for name, value in changed.items() for word in (f"--{name}", value)]
-    return [sys.executable, "-m", "harness.train", "--config", str(path), *flags, "--run"]
+    return [sys.executable, "-m", "harness.train", "--config", str(path), *flags]
 
 
 def _train(command: Sequence[str], run: Path) -> float:
     """Trains to the end; returns the seconds it took."""
     started = time.monotonic()
-    done = subprocess.run([*command, str(run)], check=False, capture_output=True, text=True)
+    done = subprocess.run([*command, "--run", str(run)], check=False, capture_output=True, text=True)
     if done.returncode:
         raise CheckpointError(
             f"the training to compare with ended with {done.returncode}: {done.stderr.strip()[-500:]}"
@@ -88,7 +92,7 @@ def _train_with_kills(command: Sequence[str], run: Path, *, num_kills: int, seco
     latest = Workdir(run).checkpoints
     for _ in range(num_kills):
         seen = _last_step(latest)
-        process = subprocess.Popen([*command, str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, "--run", str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60 + 5 * seconds
         while process.poll() is None and _last_step(latest) <= seen and time.monotonic() < deadline:
             time.sleep(_POLL_S)

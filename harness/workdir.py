@@ -31,6 +31,11 @@ class Workdir:
         return self.root / "checkpoints" / "best"
 
     @property
+    def epoch_start(self) -> Path:
+        """The checkpoint of the start of the current epoch, to go back to."""
+        return self.root / "checkpoints" / "epoch_start"
+
+    @property
     def interrupted(self) -> Path:
         """Present while a run that was asked to stop waits to go on."""
         return self.root / "INTERRUPTED"

@@ -29,7 +29,8 @@ def test_a_long_gradient_is_shortened_and_a_short_one_kept(gradient, step, preci
 
 def test_a_gradient_that_overflows_float16_is_no_step_and_halves_the_loss_scale():
     updater, optimizer, variable = make_updater(clip_norm=1.0, precision="mixed_float16")
-    updater.apply([tf.constant([float("inf"), 1.0])], tf.constant(1.0), is_last=True)
+    norm = updater.apply([tf.constant([float("inf"), 1.0])], tf.constant(1.0), is_last=True)
+    assert norm.numpy() == float("inf")
     assert variable.numpy().tolist() == [0.0, 0.0]
     assert optimizer.dynamic_scale.numpy() == 2.0**14
 
@@ -59,6 +60,20 @@ def test_what_is_clipped_is_the_accumulated_gradient():
     updater.apply([tf.constant([6.0, 0.0])], tf.constant(0.5), is_last=False)
     updater.apply([tf.constant([0.0, 8.0])], tf.constant(0.5), is_last=True)
     assert variable.numpy() == pytest.approx([-0.6, -0.8])
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_the_norm_is_that_before_clipping_and_without_the_scale(clip_norm, precision):
+    updater, optimizer, _ = make_updater(clip_norm=clip_norm, precision=precision)
+    norm = updater.apply([optimizer.scale_loss(tf.constant([3.0, 4.0]))], tf.constant(1.0), is_last=True)
+    assert norm.numpy() == 5.0
+
+
+def test_a_gradient_that_waits_has_no_norm_and_those_together_have():
+    updater, _, _ = make_updater(accumulate_steps=2)
+    assert updater.apply([tf.constant([6.0, 0.0])], tf.constant(0.5), is_last=False) is None
+    assert updater.apply([tf.constant([0.0, 8.0])], tf.constant(0.5), is_last=True).numpy() == 5.0
 
 
 OVERFLOW = """

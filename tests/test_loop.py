@@ -30,7 +30,7 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     config = settings.make_config({**settings.read_file(SMOKE), **stated})
     workdir, data = Workdir(folder), manifest.load(records)
     run_folder.claim(workdir, config, data, in_force={})
-    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision, ())
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
     inputs = pictures.plan_inputs(config, data, devices)
     if stop_after:
         reasons = iter([None] * (stop_after - 1) + ["the test"])

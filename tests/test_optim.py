@@ -48,6 +48,15 @@ def test_the_warm_up_is_no_plateau():
     assert [optim.scale_at_plateaus([1.0, 2.0, 3.0, 3.0][:num], config) for num in range(5)] == [1, 1, 1, 1, 0.5]
 
 
+@pytest.mark.parametrize(("schedule", "expected"), [("constant", 0.01), ("cosine", 0.005), ("plateau", 0.005)])
+def test_divergences_make_every_schedule_smaller(schedule, expected):
+    config = OptimConfig(learning_rate=1.0, schedule=schedule, plateau_epochs=1, plateau_factor=0.5)
+    rate = optim.LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
+    assert rate.follow([5.0, 6.0], num_back_offs=2)
+    assert float(rate(tf.constant(50))) == pytest.approx(expected)
+    assert not rate.follow([5.0, 6.0], num_back_offs=2)
+
+
 def test_the_optimizer_takes_the_lowered_rate():
     config = OptimConfig(
         name="sgd", momentum=0.0, learning_rate=1.0, schedule="plateau", plateau_epochs=1, warmup_epochs=0.2

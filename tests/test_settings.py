@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_command
 
-from harness import settings
+from harness import cli, settings
 from harness.config import Config
 from harness.errors import ConfigError
 from harness.settings import Setting
@@ -41,6 +41,20 @@ def test_text_that_looks_like_a_number_stays_text():
     assert config.runtime.gpus == "2"
 
 
+@pytest.mark.parametrize("steps", ["10:20", "'10:20'", '"10:20"'])
+def test_steps_to_profile_are_read_with_and_without_quotes(tmp_path, steps):
+    assert read(tmp_path, f"runtime: {{profile: {steps}}}\n").runtime.profile == "10:20"
+    assert read(tmp_path, f"runtime:\n  profile: {steps}\n").runtime.profile == "10:20"
+
+
+@pytest.mark.parametrize("flag", ["--profile", "--runtime.profile"])
+def test_steps_to_profile_are_a_flag(flag):
+    arguments = cli.make_parser("train", "", sections=("runtime",)).parse_args([flag, "10:20"])
+    config, _ = cli.read_config(arguments)
+    assert config.runtime.profile == "10:20"
+    assert "profile: '10:20'" in settings.as_yaml(config)  # other programs read YAML too
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -64,6 +78,10 @@ def test_text_that_looks_like_a_number_stays_text():
         (
             "optim:\n  weight_decay: 0.1\n",
             "my.yaml:2: optim.weight_decay is 0.1: it should be 0 with optim.name adam; adamw and sgd decay weights",
+        ),
+        *(
+            (f"runtime:\n  profile: {text}\n", f"runtime.profile is {value!r}: it should be two steps, the first below")
+            for text, value in (("20:10", "20:10"), ("0:0", "0:0"), ("a:b", "a:b"), ("10-20", "10-20"), ("10", 10))
         ),
         ("train: 5\n", "my.yaml:1: expected settings under 'train:', found a single value"),
         ("train:\n  epochs: [1\n", "this is not valid YAML"),

@@ -15,6 +15,7 @@ import urllib.request
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import SMOKE, command_environment, command_line, run_command
 from PIL import Image
 
@@ -77,10 +78,17 @@ def test_the_figures_agree_with_each_other(smoke_run):
 
 def test_the_environment_says_what_was_asked_and_what_is_in_force(smoke_run):
     found = json.loads((smoke_run / "environment.json").read_text())
-    assert found["asked"] == {"gpus": "all", "precision": "auto", "cache": "auto"}
     assert found["in_force"]["precision"] == "float32" and found["in_force"]["devices"] == ["/cpu:0"]
     assert (found["in_force"]["cache"], found["in_force"]["engine"]) == ("memory", "host")
-    assert found["in_force"]["notes"] == ["no GPU found: training on the CPU"]
+    rows = {row["name"]: row for row in found["settings"]}
+    assert rows["devices"] == {
+        "name": "devices",
+        "asked": "gpus all",
+        "in_force": "/cpu:0",
+        "reason": "no GPU found: training on the CPU",
+    }
+    assert rows["cache"]["asked"] == "auto" and rows["cache"]["reason"].startswith("pictures kept in memory: ")
+    assert (rows["precision"]["asked"], rows["global batch"]["in_force"]) == ("float32", "16")
 
 
 def test_both_exports_give_the_same_probabilities(smoke_run):
@@ -95,6 +103,7 @@ def test_the_saved_config_trains_the_same_run_again(smoke_run, face_records, tmp
     again = tmp_path / "again"
     done = run_command("train", "--config", smoke_run / "config.yaml", "--run", again, "--quiet")
     assert done.returncode == 0, done.stderr
+    assert "in force" not in done.stderr
     assert settings.read_file(again / "config.yaml")["train.epochs"].value == 3
     assert_same_state(final_state(again), final_state(smoke_run))
 
@@ -244,6 +253,32 @@ def test_a_killed_run_of_two_replicas_with_every_option_goes_on_and_ends_the_sam
     assert len({row["lr"] for row in read_history(whole)}) > 1
 
 
+def read_scalars(run, tag):
+    """The values of one tag in TensorBoard's events of the training, by step."""
+    (path,) = (run / "train").glob("*tfevents*")
+    found = [
+        (event.step, value) for event in tf.compat.v1.train.summary_iterator(str(path)) for value in event.summary.value
+    ]
+    return {step: float(tf.make_ndarray(value.tensor)) for step, value in found if value.tag == tag}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [("--optim.name", "adam"), ("--train.precision", "mixed_float16"), ("--optim.accumulate_steps", "2")],
+    ids=["plain", "float16", "accumulated"],
+)
+def test_the_norm_of_the_gradient_of_two_replicas_is_that_of_one(face_records, tmp_path, options):
+    flags = ("--model.dropout", "0", "--model.dense_dropout", "0", "--batch-size", "2", "--train.patience", "0")
+    flags += ("--epochs", "20", "--optim.learning_rate", "1e-5", *options)
+    assert train(face_records, tmp_path / "one", *flags).returncode == 0
+    assert train(face_records, tmp_path / "two", *flags, "--runtime.logical_cpus", "2").returncode == 0
+    one, two = (read_scalars(tmp_path / run, "window/gradient_norm") for run in ("one", "two"))
+    assert list(one) == list(two) == [100, 200]
+    assert list(two.values()) == pytest.approx(list(one.values()), rel=0.02 if "mixed_float16" in options else 1e-3)
+    assert all(0.01 < norm < 100 for norm in one.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
@@ -281,16 +316,6 @@ def test_mixed_precision_trains_and_exports_in_float32(face_records, tmp_path, p
     model = keras.models.load_model(tmp_path / "run" / "export" / "model.keras")
     assert model.get_layer("conv2").compute_dtype == "float32"
     assert model.output.shape == (None, 2)
-
-
-def test_a_run_that_diverges_says_so_and_keeps_its_last_good_checkpoint(face_records, tmp_path):
-    flags = ("--optim.name", "adamw", "--optim.learning_rate", "10", "--optim.weight_decay", "1", "--epochs", "60")
-    done = train(face_records, tmp_path / "run", *flags)
-    assert done.returncode == 2 and "training diverged in epoch" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "run" / "metrics.json").exists()
-    for row in read_history(tmp_path / "run"):
-        assert all(np.isfinite(value) for value in row.values())
 
 
 @pytest.mark.slow
@@ -364,9 +389,16 @@ def test_the_cnn_learns_faces(face_records, tmp_path):
 
 @pytest.mark.slow
 def test_a_trace_of_some_steps_is_recorded_when_asked(face_records, tmp_path):
-    done = train(face_records, tmp_path / "run", "--runtime.profile", "2-3", "--epochs", "2", "--batch-size", "8")
+    done = train(face_records, tmp_path / "run", "--profile", "0:2", "--epochs", "1", "--batch-size", "8")
     assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "run" / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
+    (trace,) = (tmp_path / "run" / "train" / "plugins" / "profile").rglob("*.xplane.pb")
+    assert b"train_step" in trace.read_bytes()
+
+
+def test_a_run_too_short_for_its_trace_says_so(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--profile", "10:20", "--epochs", "1", "--batch-size", "8")
+    assert done.returncode == 0
+    assert "runtime.profile is 10:20, but the run ended with step 3: no trace was recorded" in done.stderr
 
 
 def test_tensorboard_shows_the_run(smoke_run):
