@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     inputs = pictures.plan_inputs(config, data, devices)
     rows = in_force.list_rows(config, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
     log.info("%s\n", in_force.format_rows(rows))
-    with reader.damage_named(data, folder):
+    with reader.damage_named():
         split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:
             files.write_bytes(arguments.show_augmentation, showing.draw_augmentation(split, config, inputs, _SHOWN))

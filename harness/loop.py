@@ -81,7 +81,7 @@ def train_and_evaluate(
     data = manifest.load(folder)
     with (
         watchdog.watch(config.runtime.stall_s, workdir.stacks(devices.worker_index)) as tell_progress,
-        reader.damage_named(data, folder),
+        reader.damage_named(),
         distribute.losses_named(devices),
     ):
         train_split, validation_split = (

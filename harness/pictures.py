@@ -1,6 +1,5 @@
 """The pictures of a split: where they are kept, decoded or not, and which engine will augment them."""
 
-import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from harness import distribute, memory, order, reader
+from harness import distribute, memory, order, reader, stored
 from harness.config import Config
 from harness.distribute import Devices
 from harness.errors import ConfigError, MemoryLimitError
 from harness.manifest import Manifest
+from harness.order import Streams
 from harness.remote import Folder
+from harness.streams import Reading
 
 log = logging.getLogger("harness")
 KEPT_SPLITS = ("train", "validation")
@@ -49,11 +50,6 @@ class Split:
     images: np.ndarray | None = None  # uint8 [n, size, size, 3]
     labels: np.ndarray | None = None  # int32 [n]
     resident: Mapping[str, tf.Tensor] = field(default_factory=dict)  # what lies on every device
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The shards in order."""
-        return tuple(path for path, _ in self.shards)
 
     def num_batches(self, batch_size: int) -> int:
         """Batches an epoch has, the filled-up one included."""
@@ -171,15 +167,19 @@ def _load(split: Split, name: str) -> Split:
     """Decodes all pictures of a split into one array."""
     images = reader.new_pixels(split.num_examples, split.image_size)
     labels = np.empty(split.num_examples, np.int32)
-    decode = functools.partial(reader.decode_batch, encoding=split.encoding, size=split.image_size)
+    reading = Reading(Streams(split.shards, (0, split.num_examples)), np.arange(split.num_examples))
+
+    def decode(indices: np.ndarray) -> np.int64:
+        for index, (content, label) in zip(indices, reading.take(indices)):
+            stored.decode_into(content, split.encoding, images[index])
+            labels[index] = label
+        return np.int64(len(indices))
 
     @tf.autograph.experimental.do_not_convert
-    def load(serialized: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        fields = reader.parse_batch(serialized)
-        return {"image": tf.numpy_function(decode, [fields["stored"]], tf.uint8), "label": fields["label"]}
+    def load(indices: tf.Tensor) -> tf.Tensor:
+        return tf.numpy_function(decode, [indices], tf.int64)
 
-    batches = reader.map_in_threads(reader.read_records(split.paths).batch(_LOADED_AT_ONCE), load)
-    start = 0
+    batches = reader.map_in_threads(tf.data.Dataset.range(split.num_examples).batch(_LOADED_AT_ONCE), load)
     with tqdm(
         total=split.num_examples,
         desc=f"decoding {name}",
@@ -188,9 +188,6 @@ def _load(split: Split, name: str) -> Split:
         delay=2,
         disable=None if log.isEnabledFor(logging.INFO) else True,
     ) as bar:
-        for batch in batches.as_numpy_iterator():
-            stop = start + len(batch["label"])
-            images[start:stop], labels[start:stop] = batch["image"], batch["label"]
-            bar.update(stop - start)
-            start = stop
+        for num in batches.as_numpy_iterator():
+            bar.update(int(num))
     return replace(split, images=images, labels=labels)

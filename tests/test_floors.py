@@ -14,8 +14,8 @@ FLOORS = tuple(
         "config findings grouping manifest split workdir",
         "data_facts in_force settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
-        "duplicates forward gradients images metrics models optim rejects run_folder spool stored tfds_metadata "
-        "tracking transforms workers",
+        "duplicates forward gradients images metrics models optim rejects run_folder spool stored streams "
+        "tfds_metadata tracking transforms workers",
         "data_report export plots precision reader report sources steps",
         "cleaner pictures shards thumbnails",
         "input_pipeline",

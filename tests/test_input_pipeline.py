@@ -288,7 +288,7 @@ def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
 
 
 def read_jpegs(split, positions):
-    return reader.read_jpegs(split.paths, split.encoding, split.image_size, positions)
+    return reader.read_jpegs(split.shards, split.encoding, split.image_size, positions)
 
 
 def test_pictures_reach_the_batch_as_they_were_drawn(face_records):
