@@ -189,7 +189,7 @@ def _make_train_steps(
             return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
 
     @tf.function
-    def compiled(
+    def train_steps(
         batches: Iterator[Batch], resident: Batch, shares: tf.Tensor, are_last: tf.Tensor, num_steps: tf.Tensor
     ) -> tf.Tensor:
         sums, waited_s = tf.zeros(NUM_SUMS - 1, tf.float64), tf.zeros([], tf.float64)
@@ -207,14 +207,14 @@ def _make_train_steps(
                 sums += take_turn(batch, shares[index], False)
         return tf.concat([sums, [waited_s]], axis=0)
 
-    def train_steps(batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int) -> tf.Tensor:
+    def take_steps(batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int) -> tf.Tensor:
         turns = [find_turn(first_step + index) for index in range(num_steps)]
         turns += [Turn(0.0, False)] * (MOST_STEPS - num_steps)  # of one shape, since each is a trace
         shares = tf.constant([turn.share for turn in turns], tf.float32)
         are_last = tf.constant([turn.is_last for turn in turns])
-        return compiled(batches, resident, shares, are_last, tf.constant(num_steps))
+        return train_steps(batches, resident, shares, are_last, tf.constant(num_steps))
 
-    return train_steps, compiled.experimental_get_tracing_count
+    return take_steps, train_steps.experimental_get_tracing_count
 
 
 def _count_norm(norm: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
