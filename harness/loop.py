@@ -227,8 +227,8 @@ class _Run:
         """Takes some steps in one call, and says how many."""
         num_steps = self.pace.choose(progress.step, most=most)
         started = time.perf_counter()
-        figures = self.trainee.train_steps(training.iterator, training.resident, progress.step_in_epoch, num_steps)
-        self.tally.add(figures)
+        first, totals = progress.step_in_epoch, self.tally.totals
+        self.tally.totals = self.trainee.train_steps(training.iterator, training.resident, first, num_steps, totals)
         self.pace.learn(num_steps, time.perf_counter() - started)
         self.meter.count(num_steps)
         self.tell_progress()

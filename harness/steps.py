@@ -14,11 +14,10 @@ from harness.distribute import Devices
 from harness.gradients import Turn, Updater
 from harness.manifest import Manifest
 from harness.pace import MOST_STEPS
-from harness.tally import NUM_SUMS
 
 Batch = Mapping[str, tf.Tensor]
 TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
-TrainSteps = Callable[[Iterator[Batch], Batch, int, int], tf.Tensor]  # see _make_train_steps
+TrainSteps = Callable[[Iterator[Batch], Batch, int, int, tf.Tensor], tf.Tensor]  # see _make_train_steps
 TakeTurn = Callable[[Batch, tf.Tensor, bool], tf.Tensor]  # the batch, its share of the turn, and whether it ends it
 PredictStep = Callable[[Batch], tf.Tensor]
 Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
@@ -179,8 +178,9 @@ def _make_train_steps(
     """Returns several steps in one call, and a count of its traces.
 
     A call takes batches without end, what lies on every device beside them, the number of the first step in the epoch,
-    and how many steps to take, up to MOST_STEPS. It gives float64 [6]: the sums of what `_make_turn` says, and the
-    seconds for which the steps waited for batches.
+    how many steps to take, up to MOST_STEPS, and totals, float64 [6]. It gives the totals with each step's figures
+    added in turn, so that they are the same to the bit however many steps a call takes: what `_make_turn` says, and the
+    seconds for which the step waited for its batch.
     """
     accumulates, read_clock = config.optim.accumulate_steps > 1, tf.timestamp
     if config.runtime.deterministic:  # TensorFlow refuses its own clock then
@@ -190,29 +190,33 @@ def _make_train_steps(
 
     @tf.function
     def train_steps(
-        batches: Iterator[Batch], resident: Batch, shares: tf.Tensor, are_last: tf.Tensor, num_steps: tf.Tensor
+        batches: Iterator[Batch], resident: Batch, turns: Mapping[str, tf.Tensor], num: tf.Tensor, totals: tf.Tensor
     ) -> tf.Tensor:
-        sums, waited_s = tf.zeros(NUM_SUMS - 1, tf.float64), tf.zeros([], tf.float64)
-        for index in tf.range(num_steps):
-            with tf.control_dependencies([sums]):
+        for index in tf.range(num):
+            with tf.control_dependencies([totals]):
                 asked = read_clock()
             with tf.control_dependencies([asked]):
                 batch = next(batches)
             with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-                waited_s += read_clock() - asked
-            batch = {**batch, **resident}
-            if not accumulates or are_last[index]:
-                sums += take_turn(batch, shares[index], True)
+                waited_s = read_clock() - asked
+            batch, share = {**batch, **resident}, turns["share"][index]
+            if not accumulates or turns["is_last"][index]:
+                figures = take_turn(batch, share, True)
             else:
-                sums += take_turn(batch, shares[index], False)
-        return tf.concat([sums, [waited_s]], axis=0)
+                figures = take_turn(batch, share, False)
+            totals += tf.concat([figures, [waited_s]], axis=0)
+        return totals
 
-    def take_steps(batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int) -> tf.Tensor:
+    def take_steps(
+        batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int, totals: tf.Tensor
+    ) -> tf.Tensor:
         turns = [find_turn(first_step + index) for index in range(num_steps)]
         turns += [Turn(0.0, False)] * (MOST_STEPS - num_steps)  # of one shape, since each is a trace
-        shares = tf.constant([turn.share for turn in turns], tf.float32)
-        are_last = tf.constant([turn.is_last for turn in turns])
-        return train_steps(batches, resident, shares, are_last, tf.constant(num_steps))
+        table = {
+            "share": tf.constant([turn.share for turn in turns], tf.float32),
+            "is_last": tf.constant([turn.is_last for turn in turns]),
+        }
+        return train_steps(batches, resident, table, tf.constant(num_steps), totals)
 
     return take_steps, train_steps.experimental_get_tracing_count
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from harness import input_pipeline, models, pictures, steps
+from harness import input_pipeline, models, pictures, steps, tally
 from harness.config import Config
 from harness.distribute import Devices
 from harness.errors import HarnessError
@@ -114,20 +114,19 @@ def measure_compute(subject: Subject) -> tuple[Rate, steps.Trainee]:
 
 def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, float]:
     """Returns the rate of training as it is, and the share of the time that it waited for batches."""
-    batches, position, calls = _make_batches(subject), 0, []
+    batches, position, totals = _make_batches(subject), 0, [tf.zeros(tally.NUM_SUMS, tf.float64)]
 
     def take(num_steps: int) -> tf.Tensor:
         nonlocal position
         while num_steps:
             num_taken = min(num_steps, subject.num_batches - position)
-            calls.append(trainee.train_steps(batches.iterator, batches.resident, position, num_taken))
+            totals.append(trainee.train_steps(batches.iterator, batches.resident, position, num_taken, totals[-1]))
             position = (position + num_taken) % subject.num_batches
             num_steps -= num_taken
-        return calls[-1]
+        return totals[-1]
 
     rate = _time(take, subject)
-    calls = [figures.numpy() for figures in calls[_WARM_UP:]]
-    num_images, waited_s = sum(figures[2] for figures in calls), sum(figures[-1] for figures in calls)
+    num_images, waited_s = (totals[-1] - totals[_WARM_UP]).numpy()[[2, -1]]
     return rate, waited_s * rate.images_per_s / num_images
 
 

@@ -11,6 +11,7 @@ from harness import augment_device, input_pipeline, manifest, pictures, steps
 from harness.config import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
 from harness.distribute import Devices
 from harness.input_pipeline import Batches
+from harness.tally import Tally
 from harness.transforms import draw_transforms
 
 # While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
@@ -94,7 +95,7 @@ def test_steps_are_traced_once_however_many_epochs(face_records, cache):
     for _ in range(2):  # after a divergence the batches are begun again
         batches, num_batches = Batches(split, devices.strategy, make), split.num_batches(5)
         for num_steps in (1, num_batches, 2, num_batches - 2):
-            trainee.train_steps(batches.iterator, batches.resident, 0, num_steps)
+            trainee.train_steps(batches.iterator, batches.resident, 0, num_steps, Tally().totals)
     assert trainee.count_traces() == 1
 
 
@@ -107,12 +108,12 @@ def test_several_steps_in_one_call_are_those_taken_one_by_one(face_records, logi
     make = partial(input_pipeline.train_batches, split, config, engine="host", epoch=0)
     num_batches, found = split.num_batches(4), []
     for calls in ([1] * num_batches, [2, num_batches - 2]):
-        trainee, batches, sums = steps.make_trainee(config, devices, data), Batches(split, devices.strategy, make), 0
-        position = 0
+        trainee, batches = steps.make_trainee(config, devices, data), Batches(split, devices.strategy, make)
+        position, totals = 0, Tally().totals
         for num_steps in calls:
-            sums += trainee.train_steps(batches.iterator, batches.resident, position, num_steps).numpy()[:5]
+            totals = trainee.train_steps(batches.iterator, batches.resident, position, num_steps, totals)
             position += num_steps
-        found.append((sums, [*trainee.model.get_weights(), *trainee.kept_model.get_weights()]))
+        found.append((totals.numpy()[:5], [*trainee.model.get_weights(), *trainee.kept_model.get_weights()]))
     (sums, weights), (other_sums, other_weights) = found
     assert sums[2] == split.num_examples and sums[4] == -(-num_batches // optim.accumulate_steps)
     np.testing.assert_allclose(sums, other_sums, rtol=1e-5)
