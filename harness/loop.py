@@ -16,6 +16,7 @@ from tqdm import tqdm
 from harness import (
     distribute,
     files,
+    history,
     input_pipeline,
     manifest,
     metrics,
@@ -90,13 +91,7 @@ def train_and_evaluate(
         )
         trainee = steps.make_trainee(config, devices, data)
         checkpoints = _open_checkpoints(workdir, trainee, is_chief=devices.is_chief)
-        progress = checkpoints.restore()
-        if progress is None and config.train.start_from is not None:
-            checkpoints.start_from(Workdir(config.train.start_from))
-        progress = progress or Progress()
-        distribute.check_alike(devices, f"step {progress.step} in {workdir.root}")
-        if progress.step:
-            log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
+        progress = _restore(checkpoints, config, devices, workdir)
         if devices.is_chief:
             workdir.interrupted.unlink(missing_ok=True)
         make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
@@ -139,6 +134,18 @@ def _open_checkpoints(workdir: Workdir, trainee: Trainee, *, is_chief: bool) -> 
         gradient_sums=trainee.updater.sums,
         is_chief=is_chief,
     )
+
+
+def _restore(checkpoints: Checkpoints, config: Config, devices: Devices, workdir: Workdir) -> Progress:
+    """Where the run stands, with the weights that belong to it."""
+    progress = checkpoints.restore()
+    if progress is None and config.train.start_from is not None:
+        checkpoints.start_from(Workdir(config.train.start_from))
+    progress = progress or Progress()
+    distribute.check_alike(devices, f"step {progress.step} in {workdir.root}")
+    if progress.step:
+        log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
+    return progress
 
 
 def _open_training(split: Split, config: Config, devices: Devices, inputs: Inputs, progress: Progress) -> Batches:
@@ -283,20 +290,15 @@ class _Run:
 
     def finish_epoch(self, progress: Progress, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
-        loss_sum, correct, num_examples = progress.sums
         labels, chances = self.predict()
-        self.guard.check(progress, loss_sum + float(chances.sum()))
+        self.guard.check(progress, progress.sums[0] + float(chances.sum()))
         found = metrics.measure(labels, chances, self.data.class_names)
         progress.epoch += 1
-        row = {
-            "epoch": progress.epoch,
-            "loss": loss_sum / num_examples,
-            "accuracy": correct / num_examples,
-            "val_loss": found.loss,
-            "val_accuracy": found.accuracy,
-            "lr": self.trainee.learning_rate.last_of(progress.epoch),
-            "images_per_s": images_per_s,
-        }
+        learning_rate = self.trainee.learning_rate.last_of(progress.epoch)
+        row = history.make_row(
+            progress.epoch, progress.sums, found, learning_rate=learning_rate, images_per_s=images_per_s
+        )
+        seconds_left = (self.config.train.epochs - progress.epoch) * progress.sums[2] / images_per_s
         progress.history.append(row)
         progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
         is_judged = progress.epoch >= self.config.train.first_judged_epoch
@@ -304,36 +306,14 @@ class _Run:
             progress.best_loss, progress.best_epoch = found.loss, progress.epoch
             self.checkpoints.save_best(progress)
         if self.tracker:
-            self._track(row, found.auc, self.tracker)
-            self._write_history(progress)
+            history.track(row, found.auc, self.tracker)
+            history.write(self.workdir.metrics_csv, progress.history)
         self.checkpoints.save(progress)
-        self._log_epoch(row, progress, num_examples / images_per_s)
+        is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.epochs
+        log.info("%s", history.describe(row, epochs=epochs, seconds_left=seconds_left, is_best=is_best))
         request = self._find_request(progress)
-        if request not in (None, _SAVE) and progress.epoch < self.config.train.epochs:
+        if request not in (None, _SAVE) and progress.epoch < epochs:
             self._interrupt(progress, request)
-
-    @staticmethod
-    def _track(row: dict[str, float], auc: float | None, tracker: Tracker) -> None:
-        epoch = row["epoch"]
-        tracker.write("train", epoch, {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
-        validation = {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}
-        tracker.write("validation", epoch, validation if auc is None else {**validation, "auc": auc})
-
-    def _log_epoch(self, row: dict[str, float], progress: Progress, seconds: float) -> None:
-        left = (self.config.train.epochs - progress.epoch) * seconds
-        log.info(
-            "epoch %*d/%d  loss %.4f  accuracy %.3f  val loss %.4f  val accuracy %.3f  %5.0f images/s  ETA %d:%02d%s",
-            len(str(self.config.train.epochs)), progress.epoch, self.config.train.epochs,
-            row["loss"], row["accuracy"], row["val_loss"], row["val_accuracy"], row["images_per_s"],
-            left // 60, left % 60, "  best" if progress.best_epoch == progress.epoch else "",
-        )  # fmt: skip
-
-    def _write_history(self, progress: Progress) -> None:
-        lines = [
-            ",".join(progress.history[0]),
-            *(",".join(str(value) for value in row.values()) for row in progress.history),
-        ]
-        files.write_text(self.workdir.metrics_csv, "\n".join(lines) + "\n")
 
     def finish(self, split: Split, progress: Progress) -> Metrics:
         """Measures the best weights, and has the chief write all results."""

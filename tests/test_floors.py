@@ -16,7 +16,7 @@ FLOORS = tuple(
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
         "duplicates forward gradients images metrics models optim rejects run_folder spool stored streams "
         "tfds_metadata tracking transforms workers",
-        "data_report export plots precision reader report sources steps",
+        "data_report export history plots precision reader report sources steps",
         "cleaner pictures shards thumbnails",
         "input_pipeline",
         "divergence plan results showing",
