@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         log.info("training %d epochs in one go", epochs)
         seconds = _train_whole(words, whole)
         log.info("training them again, killed %d times, each time at a random moment", arguments.kills)
-        attempts = _Attempts(forked, words, killed, told=root / "killed.log", limit_s=60 + 5 * seconds)
+        attempts = _Attempts(forked, words, killed, temporary=Path(folder), limit_s=60 + 5 * seconds)
         steps = _train_with_kills(attempts, num_kills=arguments.kills, num_steps=_last_step(whole))
         with ProcessPoolExecutor(1, mp_context=forked) as pool:  # there TensorFlow is imported
             difference = pool.submit(compare, whole, killed).result()
@@ -120,14 +120,18 @@ class _Attempts:
     forked: BaseContext
     words: Sequence[str]
     workdir: Workdir
-    told: Path  # what the one that runs writes on the terminal
+    temporary: Path  # a folder for what the killed ones cannot remove
     limit_s: float
+
+    @property
+    def _told(self) -> Path:
+        return self.temporary / "told.log"
 
     @contextmanager
     def start(self) -> Iterator[BaseProcess]:
         """Starts a training, which is killed at the end of the block."""
         words = [*self.words, str(self.workdir.root)]
-        process = self.forked.Process(target=_train_here, args=(words, self.told), daemon=True)
+        process = self.forked.Process(target=_train_here, args=(words, self._told), daemon=True)
         process.start()
         try:
             yield process
@@ -145,7 +149,7 @@ class _Attempts:
             return process.exitcode != 0
         raise CheckpointError(
             f"a training that goes on after a kill, at step {_last_step(self.workdir)}, ended with {process.exitcode}: "
-            f"{self.told.read_text(errors='replace').strip()[-500:]}"
+            f"{self._told.read_text(errors='replace').strip()[-500:]}"
         )
 
 
@@ -154,6 +158,7 @@ def _train_here(words: Sequence[str], told: Path) -> None:
     file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for stream in (1, 2):
         os.dup2(file, stream)
+    tempfile.tempdir = str(told.parent)
     sys.argv[1:] = words
     runpy.run_module(_TRAIN, run_name="__main__", alter_sys=True)
 
