@@ -77,9 +77,10 @@ def make_sample(folder: Path, images: Path | None, num: int) -> int:
     )
     data = manifest.load(folder / "records")
     tf.config.set_visible_devices([], "GPU")
-    paths = [str(path) for path in data.shard_paths(folder / "records", "train")]
+    paths = data.shard_paths(folder / "records", "train")
+    shards = [(str(path), info.num_examples) for path, info in zip(paths, data.splits["train"].shards)]
     num_train = data.splits["train"].num_examples
-    found = reader.read_jpegs(paths, data.encoding, data.image_size, range(num_train))
+    found = reader.read_jpegs(shards, data.encoding, data.image_size, range(num_train))
     for index, (name, content) in found.items():
         path = folder / "files" / name.split("/")[0] / f"{index:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import cli, files, manifest
+from harness import cli, files, in_force, manifest
 from harness.config import Config
 from harness.errors import ExitCode
 from harness.tables import format_table
@@ -42,14 +42,14 @@ def main(argv: Sequence[str]) -> int:
     data = manifest.load(folder)
     data.shard_paths(folder, "train")
     cli.import_tensorflow()
-    from harness import distribute, pictures, reader, showing, throughput
+    from harness import distribute, pictures, precision, reader, showing, throughput
     from harness.throughput import Subject
 
-    devices = distribute.make_devices(config)
+    devices = precision.settle(config, data, distribute.make_devices(config))
     inputs = pictures.plan_inputs(config, data, devices)
-    for note in (*devices.notes, *inputs.notes):
-        log.info("%s", note)
-    with reader.damage_named(data, folder):
+    rows = in_force.list_rows(config, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
+    log.info("%s\n", in_force.format_rows(rows))
+    with reader.damage_named():
         split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:
             files.write_bytes(arguments.show_augmentation, showing.draw_augmentation(split, config, inputs, _SHOWN))

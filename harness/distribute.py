@@ -9,8 +9,8 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -28,15 +28,16 @@ _JOIN_S = 600  # tasks of one job start together, but a cold file system takes m
 
 @dataclass(frozen=True)
 class Devices:
-    """What is in force: the strategy, its devices in words, the precision, and a reason for what was not asked for.
+    """What is in force: the strategy, its devices in words, and the precision.
 
-    `names` are the devices of this worker; every worker has as many.
+    `names` are the devices of this worker; every worker has as many. `reasons` say of "devices" and "precision" why
+    they are as they are, where that is not what was asked for.
     """
 
     strategy: tf.distribute.Strategy
     names: tuple[str, ...]
     precision: str
-    notes: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
     worker_index: int = 0
     num_workers: int = 1
 
@@ -72,7 +73,6 @@ class Devices:
             "strategy": self._strategy_name,
             "workers": self.num_workers,
             "precision": self.precision,
-            "notes": self.notes,
         }
 
 
@@ -80,7 +80,8 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
     """Chooses devices; must be called before TensorFlow has used any.
 
     One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy; those of several
-    processes a MultiWorkerMirroredStrategy, for which TF_CONFIG is set. It waits until all tasks are there.
+    processes a MultiWorkerMirroredStrategy, for which TF_CONFIG is set. It waits until all tasks are there. A CPU's
+    precision is float32 unless another is asked for; `precision.settle` then looks whether fewer bits are faster.
 
     Args:
       config: its sections `runtime`, `train` and `augment` are used.
@@ -91,8 +92,8 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
       ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide,
         or not into pairs where mixup asks for them.
     """
-    notes: list[str] = []
-    gpus = _choose_gpus(config.runtime.gpus, notes)
+    reasons: dict[str, str] = {}
+    gpus = _choose_gpus(config.runtime.gpus, reasons)
     if cluster is not None:
         gpus = _share_out(gpus, cluster)
     tf.config.set_visible_devices(gpus, "GPU")
@@ -111,12 +112,12 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
             "together. Use --runtime.logical_cpus 0."
         )
     _check_batch(config, num_workers * len(names))
-    precision = _choose_precision(config.train.precision, gpus)
+    precision = _choose_precision(config.train.precision, gpus, reasons)
     if cluster is None:
         several = len(names) > 1
         strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
-        return Devices(strategy, tuple(names), precision, tuple(notes))
-    devices = Devices(_join(cluster), tuple(names), precision, tuple(notes), cluster.task, num_workers)
+        return Devices(strategy, tuple(names), precision, reasons)
+    devices = Devices(_join(cluster), tuple(names), precision, reasons, cluster.task, num_workers)
     facts = f"{len(names)} {'GPUs' if gpus else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
     return devices
@@ -229,13 +230,13 @@ def _first_line(error: tf.errors.OpError) -> str:
     return error.message.splitlines()[0][:300].rstrip(".")
 
 
-def _choose_gpus(asked: str, notes: list[str]) -> list:
+def _choose_gpus(asked: str, reasons: dict[str, str]) -> list:
     found = tf.config.list_physical_devices("GPU")
     if asked in ("none", "0"):
         return []
     if asked == "all":
         if not found:
-            notes.append("no GPU found: training on the CPU")
+            reasons["devices"] = "no GPU found: training on the CPU"
         return found
     indices = [int(part) for part in asked.split(",") if part] if "," in asked else list(range(int(asked)))
     if any(index >= len(found) for index in indices):
@@ -283,13 +284,14 @@ def _split_cpu(num_devices: int) -> list[str]:
     return [f"/cpu:{index}" for index in range(max(1, num_devices))]
 
 
-def _choose_precision(asked: str, gpus: list) -> str:
-    """Tensor cores multiply bfloat16 from compute capability 8.0 on and float16 from 7.0 on; CPUs stay exact."""
+def _choose_precision(asked: str, gpus: list, reasons: dict[str, str]) -> str:
+    """Tensor cores multiply bfloat16 from compute capability 8.0 on and float16 from 7.0 on."""
     if asked != "auto":
         return asked
     if not gpus:
         return "float32"
     capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
+    reasons["precision"] = f"compute capability {'.'.join(map(str, capability))}"
     if capability >= (8, 0):
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= (7, 0) else "float32"

@@ -88,7 +88,7 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, f
 def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
     from harness import input_pipeline, pictures, reader
 
-    with reader.damage_named(data, folder):
+    with reader.damage_named():
         split = pictures.open_split(data, folder, name, cache="none")
         for batch in input_pipeline.eval_batches(split, _BATCH).take(split.num_batches(_BATCH)).as_numpy_iterator():
             counted = batch["weight"] > 0

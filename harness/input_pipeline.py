@@ -14,15 +14,18 @@ What is in step k of an epoch is a function of the seed, the epoch and k, see or
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from harness import augment_host, order, reader, transforms
 from harness.config import Config
-from harness.order import Share
+from harness.order import Share, Streams
 from harness.pictures import Split
+from harness.reader import PixelMemory
+from harness.streams import Readings
 
 Batch = Mapping[str, tf.Tensor]
 _EVERYTHING = Share()
@@ -33,6 +36,10 @@ class Batches:
     """Global batches as the strategy wants them, with what lies on every device.
 
     `make` is a function of a keyword `share` to batches without end, as `train_batches` and `eval_batches` are.
+
+    Attributes:
+      iterator: the batches without what is resident; a compiled function may go on with it.
+      resident: what lies on every device.
     """
 
     def __init__(self, split: Split, strategy: tf.distribute.Strategy, make: Callable[..., tf.data.Dataset]) -> None:
@@ -41,11 +48,11 @@ class Batches:
             each = total // context.num_input_pipelines
             return make(share=Share(context.input_pipeline_id * each, each, total))
 
-        self._batches = iter(strategy.distribute_datasets_from_function(make_own))
-        self._resident = split.resident
+        self.iterator = iter(strategy.distribute_datasets_from_function(make_own))
+        self.resident = split.resident
 
     def __next__(self) -> Batch:
-        return {**next(self._batches), **self._resident}
+        return {**next(self.iterator), **self.resident}
 
     def take(self, num: int) -> Iterator[Batch]:
         """Yields the next `num` batches."""
@@ -69,136 +76,120 @@ def train_batches(
       share: the replicas to feed; every step gives one batch for each of them, in turn.
     """
 
-    def draw(number: int) -> dict[str, dict[str, np.ndarray]]:
+    def draw(number: int) -> Epoch:
         return _draw_epoch(split, config, epoch=number, first_step=first_step if number == epoch else 0, share=share)
 
-    def describe(values: np.ndarray) -> tf.TensorSpec:
-        return tf.TensorSpec([None, *values.shape[1:]], tf.as_dtype(values.dtype))
-
-    epochs = tf.data.Dataset.from_generator(
-        lambda: map(draw, itertools.count(epoch)), output_signature=tf.nest.map_structure(describe, draw(epoch))
-    )
-    deal = _deal_rows if split.labels is not None else functools.partial(_deal_records, split, config, share)
-    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return _finish(split, epochs.flat_map(deal).apply(endless), engine)
-
-
-@tf.autograph.experimental.do_not_convert
-def _deal_rows(tables: Mapping[str, Batch]) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(tables["rows"])
-
-
-@tf.autograph.experimental.do_not_convert
-def _deal_records(split: Split, config: Config, share: Share, tables: Mapping[str, Batch]) -> tf.data.Dataset:
-    """The rows of an epoch, each with its serialized examples; of the steps that are left out nothing is decoded."""
-    batch_size = config.train.batch_size
-    num_streams = order.count_streams(split.shards, batch_size)
-    each = batch_size // num_streams
-    first, last = order.streams_of(share, num_streams, batch_size)
-    blocks = reader.read_streams(
-        tables["streams"], num_streams=last - first, block_length=each, is_remote=reader.is_remote(split.paths)
-    )
-    joined = blocks.batch(each * (last - first), drop_remainder=True)
-    bounds = [bound - first * each for bound in share.bounds(batch_size)]
-    return _with_serialized(tables["rows"], _part(joined, bounds, batch_size // share.total))
-
-
-def _part(batches: tf.data.Dataset, bounds: Sequence[int], each: int) -> tf.data.Dataset:
-    """The positions of a share, in elements of one replica's batch."""
-    start, stop = bounds
-    if (start, stop) != (0, batches.element_spec.shape[0]):
-        batches = batches.map(functools.partial(_cut, start=start, stop=stop))
-    return batches if stop - start == each else batches.unbatch().batch(each, drop_remainder=True)
-
-
-@tf.autograph.experimental.do_not_convert
-def _cut(batch: tf.Tensor, *, start: int, stop: int) -> tf.Tensor:
-    return batch[start:stop]
-
-
-def _with_serialized(rows: Batch, serialized: tf.data.Dataset) -> tf.data.Dataset:
-    return tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices({**rows}), serialized).map(_join)
-
-
-@tf.autograph.experimental.do_not_convert
-def _join(row: Batch, serialized: tf.Tensor) -> Batch:
-    return {**row, "serialized": serialized}
-
-
-def _draw_epoch(
-    split: Split, config: Config, *, epoch: int, first_step: int, share: Share
-) -> dict[str, dict[str, np.ndarray]]:
-    """The tables of an epoch: a row for each replica and step, and if the pictures are streamed, each stream's too."""
-    batch_size, seed = config.train.batch_size, config.train.seed
-    if split.labels is None:
-        streams, weights = order.draw_streams(split.shards, batch_size, seed=seed, epoch=epoch)
-        tables = {"weight": weights}
-    else:
-        indices, weights = order.lay_out(order.draw_permutation(split.num_examples, seed=seed, epoch=epoch), batch_size)
-        tables = {"weight": weights} | _look_up(split, indices)
-    if config.augment.enabled:
-        drawn = transforms.draw_transforms(
-            config.augment, np.random.default_rng([seed, epoch, 1]), num=weights.size, size=split.image_size
-        )
-        tables |= {name: values.reshape(*weights.shape, *values.shape[1:]) for name, values in drawn.items()}
-    rows = {name: share.take(table[first_step:]) for name, table in tables.items()}
-    if split.labels is not None:
-        return {"rows": rows}
-    each = batch_size // len(streams)
-    first, last = order.streams_of(share, len(streams), batch_size)
-    table = reader.as_table(
-        streams[first:last], num_files=len(split.shards), first=first_step * each, stop=len(weights) * each
-    )
-    return {"rows": rows, "streams": table}
+    return _deal(split, draw, epoch=epoch, engine=engine)
 
 
 def eval_batches(split: Split, batch_size: int, *, share: Share = _EVERYTHING) -> tf.data.Dataset:
     """Returns every example once in the order of the records, again and again; `share` as in `train_batches`."""
     indices, weights = order.lay_out(np.arange(split.num_examples), batch_size)
-    tables = {"weight": weights} if split.labels is None else {"weight": weights} | _look_up(split, indices)
+    rows = _share_rows(split, share, {"index": indices, "weight": weights})
+    epoch = Epoch(rows, Streams(split.shards, (0, split.num_examples)) if split.labels is None else None)
+    return _deal(split, lambda _: epoch, epoch=0, engine="host")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of every table for each replica and step, and how the examples are read that `index` names."""
+
+    rows: Mapping[str, np.ndarray]
+    streams: Streams | None
+
+
+def _draw_epoch(split: Split, config: Config, *, epoch: int, first_step: int, share: Share) -> Epoch:
+    batch_size, seed, streams = config.train.batch_size, config.train.seed, None
+    if split.labels is None:
+        streams, indices, weights = order.draw_streams(split.shards, batch_size, seed=seed, epoch=epoch)
+    else:
+        indices, weights = order.lay_out(order.draw_permutation(split.num_examples, seed=seed, epoch=epoch), batch_size)
+    tables = {"index": indices, "weight": weights}
+    if config.augment.enabled:
+        drawn = transforms.draw_transforms(
+            config.augment, np.random.default_rng([seed, epoch, 1]), num=weights.size, size=split.image_size
+        )
+        tables |= {name: values.reshape(*weights.shape, *values.shape[1:]) for name, values in drawn.items()}
+    return Epoch(_share_rows(split, share, {name: table[first_step:] for name, table in tables.items()}), streams)
+
+
+def _share_rows(split: Split, share: Share, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of a share, with the labels where these are known before the pictures are read."""
     rows = {name: share.take(table) for name, table in tables.items()}
-    if split.labels is not None:
-        return _finish(split, _deal_rows({"rows": rows}).repeat(), "host")
-    records = reader.read_records(split.paths).repeat().take(weights.size).batch(batch_size, drop_remainder=True)
-    serialized = _part(records, share.bounds(batch_size), batch_size // share.total)
-    return _finish(split, _with_serialized(rows, serialized).repeat(), "host")
+    return rows if split.labels is None else rows | {"label": split.labels[rows["index"]]}
 
 
-def _look_up(split: Split, indices: np.ndarray) -> dict[str, np.ndarray]:
-    return {"index": indices, "label": split.labels[indices]}
+def _deal(split: Split, draw: Callable[[int], Epoch], *, epoch: int, engine: str) -> tf.data.Dataset:
+    """The batches of all epochs without end, the first of them `epoch`."""
+    readings = Readings()
+
+    def draw_rows() -> Iterator[Mapping[str, np.ndarray]]:
+        for drawn in map(draw, itertools.count(epoch)):
+            yield drawn.rows if drawn.streams is None else drawn.rows | _begin(readings, drawn)
+
+    def describe(values: np.ndarray) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *values.shape[1:]], tf.as_dtype(values.dtype))
+
+    signature = tf.nest.map_structure(describe, dict(draw(epoch).rows))
+    if split.labels is None:
+        signature["ticket"] = tf.TensorSpec([None], tf.int64)
+    epochs = tf.data.Dataset.from_generator(draw_rows, output_signature=signature)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    rows = epochs.flat_map(tf.data.Dataset.from_tensor_slices).apply(endless)
+    if split.resident:
+        return reader.map_in_threads(rows, dict)
+    applied = tuple(name for name in _APPLIED_ON_HOST if name in signature and engine == "host")
+    memory = PixelMemory(rows.element_spec["index"].shape[0], split.image_size)
+    copy = functools.partial(_copy_batch, split, memory=memory, applied=applied)
+    read = functools.partial(_read_batch, split, readings=readings, memory=memory, applied=applied)
+    make = functools.partial(_make_pictures, split, applied, copy if split.labels is not None else read)
+    return reader.map_in_threads(rows, make)
 
 
-def _finish(split: Split, rows: tf.data.Dataset, engine: str) -> tf.data.Dataset:
-    """Adds the pictures to the rows of the tables, and hides the time that takes behind the steps."""
-    if not split.resident:
-        applied = tuple(name for name in _APPLIED_ON_HOST if name in rows.element_spec and engine == "host")
-        return reader.map_in_threads(rows, functools.partial(_make_pictures, split, applied))
-    return reader.map_in_threads(rows, dict)
+def _begin(readings: Readings, epoch: Epoch) -> dict[str, np.ndarray]:
+    indices = epoch.rows["index"]
+    return {"ticket": np.full(len(indices), readings.begin(epoch.streams, indices))}
 
 
 @tf.autograph.experimental.do_not_convert
-def _make_pictures(split: Split, applied: tuple[str, ...], row: Batch) -> Batch:
-    """Adds `image` to a row, from memory or from the records, with the transforms applied that are named."""
+def _make_pictures(split: Split, applied: tuple[str, ...], make: Callable, row: Batch) -> Batch:
+    """Adds `image` and `label` to a row, with the transforms applied that are named."""
     row = dict(row)
-    if split.labels is not None:
-        source = row.pop("index")
-    else:
-        fields = reader.parse_batch(row.pop("serialized"))
-        source, row["label"] = fields["stored"], tf.ensure_shape(fields["label"], row["weight"].shape)
-    values = [row[name] for name in applied]
-    image = tf.numpy_function(functools.partial(_draw_batch, split, applied), [source, *values], tf.uint8)
+    sources = [row.pop(name) for name in ("index", "label", "ticket") if name in row]
+    image, label = tf.numpy_function(make, [*sources, *(row[name] for name in applied)], [tf.uint8, tf.int32])
     image = tf.ensure_shape(image, [*row["weight"].shape, split.image_size, split.image_size, 3])
     kept = {name: value for name, value in row.items() if name not in applied or name == "mix"}  # for the loss
-    return {"image": image, **kept}
+    return {"image": image, "label": tf.ensure_shape(label, row["weight"].shape), **kept}
 
 
-def _draw_batch(split: Split, applied: tuple[str, ...], source: np.ndarray, *values: np.ndarray) -> np.ndarray:
-    """The pixels of a batch: `source` are indices into memory, or stored forms."""
-    drawn = dict(zip(applied, values))
-    out = reader.new_pixels(len(source), split.image_size)
-    if split.images is None:
-        pixels = reader.decode_batch(source, split.encoding, split.image_size)
-        return augment_host.augment_batch(pixels, range(len(pixels)), drawn, out=out) if drawn else pixels
-    if drawn:
-        return augment_host.augment_batch(split.images, source, drawn, out=out)
-    return np.take(split.images, source, axis=0, out=out, mode="clip")  # other modes copy twice
+def _read_batch(
+    split: Split,
+    index: np.ndarray,
+    ticket: np.ndarray,
+    *values: np.ndarray,
+    readings: Readings,
+    memory: PixelMemory,
+    applied: tuple[str, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels and labels of a row, from the records."""
+    forms, labels = zip(*readings.take(int(ticket), index))
+    pixels = reader.decode_batch(forms, split.encoding, out=memory.lend())
+    if applied:
+        drawn = dict(zip(applied, values))
+        pixels = augment_host.augment_batch(pixels, range(len(pixels)), drawn, out=memory.lend())
+    return pixels, np.array(labels, np.int32)
+
+
+def _copy_batch(
+    split: Split,
+    index: np.ndarray,
+    label: np.ndarray,
+    *values: np.ndarray,
+    memory: PixelMemory,
+    applied: tuple[str, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same from memory."""
+    if applied:
+        drawn = dict(zip(applied, values))
+        return augment_host.augment_batch(split.images, index, drawn, out=memory.lend()), label
+    return np.take(split.images, index, axis=0, out=memory.lend(), mode="clip"), label  # other modes copy twice

@@ -38,6 +38,7 @@ from harness.input_pipeline import Batches
 from harness.manifest import Manifest
 from harness.meter import Meter
 from harness.metrics import Metrics
+from harness.pace import Pace
 from harness.pictures import Inputs, Split
 from harness.results import Finished
 from harness.steps import Trainee
@@ -47,7 +48,6 @@ from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
 _NUM_SHOWN = 16  # training pictures shown before and after augmentation
-_STEPS_BETWEEN_EXCHANGES = 8  # of several workers about whether to stop: an exchange waits for the step before
 _SAVE = "save"
 _LEAVE_LAST_S = 2  # TensorFlow of the other workers complains on their terminals where the chief's is gone
 
@@ -81,7 +81,7 @@ def train_and_evaluate(
     data = manifest.load(folder)
     with (
         watchdog.watch(config.runtime.stall_s, workdir.stacks(devices.worker_index)) as tell_progress,
-        reader.damage_named(data, folder),
+        reader.damage_named(),
         distribute.losses_named(devices),
     ):
         train_split, validation_split = (
@@ -114,6 +114,11 @@ def train_and_evaluate(
                 guard=Guard(config, devices, trainee, checkpoints),
                 open_training=partial(_open_training, train_split, config, devices, inputs),
                 validation=validation,
+                pace=Pace(
+                    config.runtime.steps_per_loop,
+                    num_workers=devices.num_workers,
+                    ends=tracking.parse_profile(config.runtime.profile),
+                ),
                 meter=Meter(config.train.batch_size),
                 tally=Tally(),
                 tracker=tracker,
@@ -172,6 +177,7 @@ class _Run:
     guard: Guard
     open_training: Callable[[Progress], Batches]
     validation: Batches
+    pace: Pace
     meter: Meter
     tally: Tally
     tracker: Tracker | None  # the chief's
@@ -198,16 +204,13 @@ class _Run:
         if self.trainee.learning_rate.follow(losses, num_back_offs=progress.num_back_offs):
             log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
-        started, num_left = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
+        started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
         self.tally.begin_epoch(progress.sums)
         self.profile.follow(progress.step)
-        with self._bar(split, progress) as bar:
-            for batch in self.meter.watch(training.take(num_steps - progress.step_in_epoch)):
-                self.tally.add(self.trainee.train_step(batch, progress.step_in_epoch))
-                self.tell_progress()
-                progress.step += 1
-                progress.step_in_epoch += 1
-                bar.update(min(batch_size, split.num_examples - bar.n))
+        with self._bar(split, progress) as bar, self.meter.running():
+            while (num_left := num_steps - progress.step_in_epoch) > 0:
+                num_taken = self._take_steps(training, progress, most=min(num_left, self.meter.num_left))
+                bar.update(min(num_taken * batch_size, split.num_examples - bar.n))
                 self.profile.follow(progress.step)
                 if self.meter.is_full:
                     self._finish_window(progress)
@@ -218,11 +221,27 @@ class _Run:
                         self._interrupt(progress, request)
                     self.checkpoints.save(progress)
         progress.sums = self.tally.read_sums()
-        return num_left / (time.perf_counter() - started)
+        return num_images / (time.perf_counter() - started)
+
+    def _take_steps(self, training: Batches, progress: Progress, *, most: int) -> int:
+        """Takes some steps in one call, and says how many."""
+        num_steps = self.pace.choose(progress.step, most=most)
+        started = time.perf_counter()
+        first, totals = progress.step_in_epoch, self.tally.totals
+        self.tally.totals = self.trainee.train_steps(training.iterator, training.resident, first, num_steps, totals)
+        self.pace.learn(num_steps, time.perf_counter() - started)
+        self.meter.count(num_steps)
+        self.tell_progress()
+        progress.step += num_steps
+        progress.step_in_epoch += num_steps
+        return num_steps
 
     def _finish_window(self, progress: Progress) -> None:
         """Reads the figures of a window of steps, which waits for them."""
-        figures = self.meter.read() | self.tally.read_norms()
+        norm, waited_s = self.tally.read_window()
+        figures = self.meter.read(waited_s=waited_s)
+        if norm is not None:
+            figures["window/gradient_norm"] = norm
         if self.tracker:
             self.tracker.write("train", progress.step, figures)
         self.guard.check(progress, self.tally.read_sums()[0])
@@ -246,7 +265,7 @@ class _Run:
 
         If they disagreed, one would wait for ever for the next step of another.
         """
-        if self.devices.num_workers > 1 and progress.step % _STEPS_BETWEEN_EXCHANGES and progress.step_in_epoch:
+        if not self.pace.is_meeting(progress.step) and progress.step_in_epoch:
             return None
         requests = distribute.exchange(self.devices, self.should_stop() or (_SAVE if self._is_save_due() else ""))
         reasons = [request for request in requests if request not in ("", _SAVE)]

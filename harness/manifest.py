@@ -138,15 +138,9 @@ def _rebuild(folder: Folder) -> str:
     return f"Build the records again: python -m harness.build_records --images FOLDER --records {folder} --overwrite"
 
 
-def verify(manifest: Manifest, folder: Folder) -> None:
-    """Reads every shard and compares it with the manifest.
-
-    Raises:
-      DataError: a shard's bytes are not those that were written; the first bad record is named.
-    """
-    for split in manifest.splits.values():
-        for shard in split.shards:
-            verify_shard(shard, folder)
+def explain(path: Folder, damage: records.DamagedRecord) -> DataError:
+    """Returns what a user can do about a damaged record of a shard."""
+    return DataError(f"{path} is damaged in {damage}. {_rebuild(path.parent)}")
 
 
 def verify_shard(shard: ShardInfo, folder: Folder) -> int:
@@ -161,10 +155,11 @@ def verify_shard(shard: ShardInfo, folder: Folder) -> int:
     _check_size(folder, shard)
     path, num_records = folder / shard.file, 0
     try:
-        for _ in records.read_shard(path):
-            num_records += 1
+        with path.open("rb") as file:
+            for _ in records.read_shard(file):
+                num_records += 1
     except records.DamagedRecord as damage:
-        raise DataError(f"{path} is damaged in {damage}. {_rebuild(folder)}") from None
+        raise explain(path, damage) from None
     if num_records != shard.num_examples:
         raise DataError(
             f"{path} has {num_records} records but the manifest says {shard.num_examples}. {_rebuild(folder)}"

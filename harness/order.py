@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _MOST_STREAMS = 8  # shards read at a time
+_SHUFFLE_WINDOW = 256  # examples of a stream; half of them are held in memory, 200 MB of raw pixels in all
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,14 @@ def _weigh(counts: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A run of records, read in sequence and shuffled within a window: `num_examples` after `skip` of these files."""
+class Streams:
+    """Shards, each a file with its number of examples, and where to read them side by side.
 
-    files: tuple[str, ...]
-    skip: int
-    num_examples: int
-    seed: int
+    Their examples are numbered through; stream s has those from `bounds[s]` to `bounds[s + 1]`.
+    """
+
+    shards: tuple[tuple[str, int], ...]
+    bounds: tuple[int, ...]
 
 
 def count_streams(shards: Sequence[tuple[str, int]], batch_size: int) -> int:
@@ -75,11 +77,12 @@ def count_streams(shards: Sequence[tuple[str, int]], batch_size: int) -> int:
 
 def draw_streams(
     shards: Sequence[tuple[str, int]], batch_size: int, *, seed: int, epoch: int
-) -> tuple[list[Stream], np.ndarray]:
+) -> tuple[Streams, np.ndarray, np.ndarray]:
     """Divides shards in a drawn order into streams, each of which gives the same number of examples to every batch.
 
     So a worker that feeds a part of each batch reads its streams and not those of others, and no stream ends before
-    another, whatever the shards hold: the streams' lengths differ by one example at most.
+    another, whatever the shards hold: the streams' lengths differ by one example at most. No example comes more than a
+    window earlier or later in its stream than it lies there.
 
     Args:
       shards: files with the number of examples in each.
@@ -88,35 +91,33 @@ def draw_streams(
       epoch: of the run.
 
     Returns:
-      streams: stream s gives each batch its positions from s * batch_size / len(streams) on. After its last example it
-        begins anew, with examples that weigh nothing.
+      streams: stream s gives each batch its positions from s * batch_size / num_streams on.
+      indices: int64 [steps, batch_size], the numbers of the examples. The last batch is filled up with the last ones
+        again, which weigh nothing: the first ones would have to be read a second time.
       weights: float32 [steps, batch_size], as of `lay_out`.
     """
     random = np.random.default_rng([seed, epoch])
-    drawn = [shards[index] for index in random.permutation(len(shards))]
-    counts = np.array([count for _, count in drawn])
-    total = int(counts.sum())
+    drawn = tuple(shards[index] for index in random.permutation(len(shards)))
+    total = sum(count for _, count in drawn)
     num_streams = count_streams(shards, batch_size)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    streams = []
-    for index in range(num_streams):
-        begin, end = total * index // num_streams, total * (index + 1) // num_streams
-        first, last = np.searchsorted(starts, [begin, end - 1], side="right") - 1
-        files = tuple(file for file, _ in drawn[first : last + 1])
-        streams.append(Stream(files, begin - int(starts[first]), end - begin, int(random.integers(2**31))))
-    each = batch_size // num_streams
-    num_steps = count_steps(total, batch_size)
-    positions = np.arange(num_steps)[:, None] * each + np.arange(batch_size) % each
-    lengths = np.repeat([stream.num_examples for stream in streams], each)
-    return streams, _weigh(positions < lengths)
+    bounds = tuple(total * index // num_streams for index in range(num_streams + 1))
+    positions = np.arange(count_steps(total, batch_size) * (batch_size // num_streams))
+    lengths = np.diff(bounds)
+    parts = [start + _shuffle(num, random)[_turn_back(positions, num)] for start, num in zip(bounds, lengths)]
+    counts = [positions < num for num in lengths]
+    return Streams(drawn, bounds), _interleave(parts, batch_size), _weigh(_interleave(counts, batch_size))
 
 
-def streams_of(share: Share, num_streams: int, batch_size: int) -> tuple[int, int]:
-    """Returns the streams that a share reads: the first, and the one after the last.
+def _shuffle(num: int, random: np.random.Generator) -> np.ndarray:
+    """An order in which none of so many is a window away from its place."""
+    return np.argsort(np.arange(num) + _SHUFFLE_WINDOW * random.random(num), kind="stable")
 
-    Where a share begins or ends within a stream's part of the batch, two workers read that stream, and each drops what
-    is not its own.
-    """
-    each = batch_size // num_streams
-    start, stop = share.bounds(batch_size)
-    return start // each, -(-stop // each)
+
+def _turn_back(positions: np.ndarray, num: int) -> np.ndarray:
+    """Positions that go on backwards after the last of so many, and so again and again."""
+    return np.where(positions < num, positions, num - 1 - (positions - num) % num)
+
+
+def _interleave(parts: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
+    """A table [steps, batch_size] of batches that take as many from each part."""
+    return np.concatenate([part.reshape(-1, batch_size // len(parts)) for part in parts], axis=1)

@@ -1,6 +1,5 @@
 """The pictures of a split: where they are kept, decoded or not, and which engine will augment them."""
 
-import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from harness import distribute, memory, order, reader
+from harness import distribute, memory, order, reader, stored
 from harness.config import Config
 from harness.distribute import Devices
 from harness.errors import ConfigError, MemoryLimitError
 from harness.manifest import Manifest
+from harness.order import Streams
 from harness.remote import Folder
+from harness.streams import Reading
 
 log = logging.getLogger("harness")
 KEPT_SPLITS = ("train", "validation")
@@ -24,11 +25,14 @@ _LOADED_AT_ONCE = 64  # pictures decoded by one call while a split is loaded
 
 @dataclass(frozen=True)
 class Inputs:
-    """How pictures reach the devices: where they are kept, and which engine augments them."""
+    """How pictures reach the devices: where they are kept, and which engine augments them.
+
+    `reasons` say of "cache" and "engine" why they are so.
+    """
 
     cache: memory.Mode
     engine: str  # "host" or "device"
-    notes: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, object]:
         """Returns what is in force as plain values."""
@@ -46,11 +50,6 @@ class Split:
     images: np.ndarray | None = None  # uint8 [n, size, size, 3]
     labels: np.ndarray | None = None  # int32 [n]
     resident: Mapping[str, tf.Tensor] = field(default_factory=dict)  # what lies on every device
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The shards in order."""
-        return tuple(path for path, _ in self.shards)
 
     def num_batches(self, batch_size: int) -> int:
         """Batches an epoch has, the filled-up one included."""
@@ -80,33 +79,48 @@ def plan_inputs(
             "augment.engine is host, but data.cache is device: pictures that are kept on the device are augmented "
             "there. Use --data.cache memory, or --augment.engine auto."
         )
-    notes = []
     if cache == "auto" and "cache" in earlier:
-        try:
-            placement = _place(str(earlier["cache"]), data, devices)
-            placement = replace(placement, reason=placement.reason.replace("as data.cache asks", "as they were before"))
-        except MemoryLimitError as error:
-            notes.append(f"the run goes on, but not to the same bits: {error}")
-            placement = _place("auto", data, devices)
+        placement = _place_as_before(str(earlier["cache"]), data, devices)
     else:
         placement = _place(cache, data, devices)
-    mode = placement.mode
+    mode, reasons = placement.mode, {"cache": placement.reason}
     if engine == "auto":
-        engine = earlier.get("engine") or ("device" if devices.is_gpu or mode == "device" else "host")
+        engine, reasons["engine"] = _choose_engine(str(earlier.get("engine", "")), mode, devices)
     if engine == "host" and mode == "device":
-        mode = "memory"
+        mode, reasons["cache"] = "memory", "augment.engine host cannot reach pictures on the device"
     cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
-    return _agree(Inputs(mode, str(engine), (*notes, placement.reason)), devices)
+    return _agree(Inputs(mode, engine, reasons), devices)
+
+
+def _place_as_before(before: str, data: Manifest, devices: Devices) -> memory.Placement:
+    try:
+        placement = _place(before, data, devices)
+    except MemoryLimitError as error:
+        placement = _place("auto", data, devices)
+        reason = f"{placement.reason}; the run goes on, but not to the same bits: {error}"
+        return replace(placement, reason=reason)
+    return replace(placement, reason=placement.reason.replace("as data.cache asks", "as they were before"))
+
+
+def _choose_engine(before: str, mode: memory.Mode, devices: Devices) -> tuple[str, str]:
+    """Returns the engine and why."""
+    if before:
+        return before, "as when the run was started"
+    if devices.is_gpu:
+        return "device", "it takes a GPU hardly any time"
+    if mode == "device":
+        return "device", "pictures are kept on the device"
+    return "host", "OpenCV takes a sixth of the CPU time"
 
 
 def _agree(inputs: Inputs, devices: Devices) -> Inputs:
     """What all workers can afford: pictures that are kept elsewhere come in another order."""
     told = [text.split() for text in distribute.exchange(devices, f"{inputs.cache} {inputs.engine}")]
     mode = min((cache for cache, _ in told), key=("none", "memory", "device").index)
-    notes = (
-        inputs.notes if mode == inputs.cache else (*inputs.notes, f"another worker can keep pictures in {mode} only")
-    )
-    return Inputs(mode, told[0][1], notes)
+    if mode == inputs.cache:
+        return replace(inputs, engine=told[0][1])
+    reason = f"another worker can keep pictures in {mode} only" if mode == "memory" else "another worker has to stream"
+    return Inputs(mode, told[0][1], inputs.reasons | {"cache": reason})
 
 
 def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:
@@ -153,15 +167,19 @@ def _load(split: Split, name: str) -> Split:
     """Decodes all pictures of a split into one array."""
     images = reader.new_pixels(split.num_examples, split.image_size)
     labels = np.empty(split.num_examples, np.int32)
-    decode = functools.partial(reader.decode_batch, encoding=split.encoding, size=split.image_size)
+    reading = Reading(Streams(split.shards, (0, split.num_examples)), np.arange(split.num_examples))
+
+    def decode(indices: np.ndarray) -> np.int64:
+        for index, (content, label) in zip(indices, reading.take(indices)):
+            stored.decode_into(content, split.encoding, images[index])
+            labels[index] = label
+        return np.int64(len(indices))
 
     @tf.autograph.experimental.do_not_convert
-    def load(serialized: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        fields = reader.parse_batch(serialized)
-        return {"image": tf.numpy_function(decode, [fields["stored"]], tf.uint8), "label": fields["label"]}
+    def load(indices: tf.Tensor) -> tf.Tensor:
+        return tf.numpy_function(decode, [indices], tf.int64)
 
-    batches = reader.map_in_threads(reader.read_records(split.paths).batch(_LOADED_AT_ONCE), load)
-    start = 0
+    batches = reader.map_in_threads(tf.data.Dataset.range(split.num_examples).batch(_LOADED_AT_ONCE), load)
     with tqdm(
         total=split.num_examples,
         desc=f"decoding {name}",
@@ -170,9 +188,6 @@ def _load(split: Split, name: str) -> Split:
         delay=2,
         disable=None if log.isEnabledFor(logging.INFO) else True,
     ) as bar:
-        for batch in batches.as_numpy_iterator():
-            stop = start + len(batch["label"])
-            images[start:stop], labels[start:stop] = batch["image"], batch["label"]
-            bar.update(stop - start)
-            start = stop
+        for num in batches.as_numpy_iterator():
+            bar.update(int(num))
     return replace(split, images=images, labels=labels)

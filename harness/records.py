@@ -1,4 +1,4 @@
-"""The Example schema and shards of TFRecords. It writes and checks them; input_pipeline.py parses them.
+"""The Example schema and shards of TFRecords. It writes and checks them; streams.py parses them.
 
 The few lines of the protocol buffer and TFRecord formats stand here so that the processes that write shards need no
 TensorFlow, whose import costs each of them seconds:
@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -23,6 +24,7 @@ LABEL, TEXT = "image/class/label", "image/class/text"
 FILENAME, SHA256, GROUP = "image/filename", "image/sha256", "image/group"
 
 _HEADER_BYTES = 12  # the length and its checksum
+_FOOTER_BYTES = 4  # the checksum of the example
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of tensorflow.Feature's oneof
 _PROBE_BYTES = 32
 _SHORT = tuple(bytes([value]) for value in range(0x80))
@@ -113,26 +115,46 @@ class DamagedRecord(ValueError):
         self.index = index
 
 
-def read_shard(path: Path) -> Iterator[bytes]:
-    """Yields the serialized examples of a shard after comparing their checksums.
+def read_shard(file: BinaryIO, positions: Iterable[int] | None = None) -> Iterator[bytes]:
+    """Yields serialized examples of an open shard after comparing their checksums.
+
+    Args:
+      file: the shard, at its beginning.
+      positions: which examples, in increasing order; all if None. Of those between them nothing is compared but the
+        length.
 
     Raises:
-      DamagedRecord: a record is cut off or changed.
+      DamagedRecord: a record is cut off, changed or missing.
     """
-    start = 0
-    with path.open("rb") as file:
-        for index in itertools.count():
-            header = file.read(_HEADER_BYTES)
-            if not header:
-                return
-            length = header[:8]
-            if len(header) < _HEADER_BYTES or _masked_crc(length) != header[8:]:
-                raise DamagedRecord(index, start, "its length is damaged")
-            num_bytes = int.from_bytes(length, "little")
-            example, checksum = file.read(num_bytes), file.read(4)
-            if len(example) + len(checksum) < num_bytes + 4:
-                raise DamagedRecord(index, start, "the file ends within it")
-            if _masked_crc(example) != checksum:
-                raise DamagedRecord(index, start, "its checksum is wrong")
-            yield example
-            start += _HEADER_BYTES + num_bytes + 4
+    index, start = 0, 0
+    for position in itertools.count() if positions is None else positions:
+        while (num_bytes := _read_length(file, index, start)) is not None and index < position:
+            file.read(num_bytes + _FOOTER_BYTES)
+            index, start = index + 1, start + _HEADER_BYTES + num_bytes + _FOOTER_BYTES
+        if num_bytes is not None:
+            yield _read_content(file, num_bytes, index, start)
+            index, start = index + 1, start + _HEADER_BYTES + num_bytes + _FOOTER_BYTES
+        elif positions is None:
+            return
+        else:
+            raise DamagedRecord(index, start, "the file ends before it")
+
+
+def _read_length(file: BinaryIO, index: int, start: int) -> int | None:
+    """The bytes of the next example; None at the end."""
+    header = file.read(_HEADER_BYTES)
+    if not header:
+        return None
+    length = header[:8]
+    if len(header) < _HEADER_BYTES or _masked_crc(length) != header[8:]:
+        raise DamagedRecord(index, start, "its length is damaged")
+    return int.from_bytes(length, "little")
+
+
+def _read_content(file: BinaryIO, num_bytes: int, index: int, start: int) -> bytes:
+    example, checksum = file.read(num_bytes), file.read(_FOOTER_BYTES)
+    if len(example) + len(checksum) < num_bytes + _FOOTER_BYTES:
+        raise DamagedRecord(index, start, "the file ends within it")
+    if _masked_crc(example) != checksum:
+        raise DamagedRecord(index, start, "its checksum is wrong")
+    return example

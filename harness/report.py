@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import page
+from harness import in_force, page
 from harness.config import Config
+from harness.in_force import Row
 from harness.metrics import Metrics
 from harness.page import Html
 from harness.settings import as_yaml
@@ -57,6 +58,8 @@ def render(
         (f"{summary['images_per_s']:,.0f}", "images/s in training"),
         (f"{summary['num_parameters']:,}", "parameters"),
     ]
+    rows = [Row(**row) for row in environment.get("settings", ())]
+    others = {name: value for name, value in environment.items() if name != "settings"}
     classes = " | ".join(found.class_names)
     body = (
         f'<p class="quiet">{page.text(classes)}: the kept weights on the validation split</p>'
@@ -65,7 +68,8 @@ def render(
         f"<h2>Confusion</h2>{page.image(confusion, 'png', 'confusion matrix')}"
         f"<h2>Most confident mistakes</h2>{_mistakes(mistakes)}"
         f"<h2>Settings</h2>{page.block(as_yaml(config))}"
-        f"<h2>Environment</h2>{page.block(json.dumps(environment, indent=2))}"
+        f"<h2>In force</h2>{page.block(in_force.format_rows(rows))}"
+        f"<h2>Environment</h2>{page.block(json.dumps(others, indent=2))}"
     )
     return page.whole(name, body)
 

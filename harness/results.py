@@ -82,7 +82,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
 
 
 def _export(run: Finished) -> float:
-    probe = reader.read_pictures(run.split.paths, run.split.encoding, run.split.image_size, _PROBE_PICTURES)
+    probe = reader.read_pictures(run.split.shards, run.split.encoding, run.split.image_size, _PROBE_PICTURES)
     difference = export.export_model(
         run.model,
         run.config,
@@ -101,7 +101,7 @@ def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> li
     predicted = chances.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-    stored = reader.read_jpegs(run.split.paths, run.split.encoding, run.split.image_size, worst)
+    stored = reader.read_jpegs(run.split.shards, run.split.encoding, run.split.image_size, worst)
     names = run.data.class_names
     return [
         Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])

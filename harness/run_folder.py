@@ -2,12 +2,14 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 
 from harness import __version__, files, settings
 from harness.config import Config
 from harness.errors import CheckpointError, ConfigError
+from harness.in_force import Row
 from harness.manifest import Manifest
 from harness.workdir import Workdir
 
@@ -56,8 +58,17 @@ def _foreign_files(workdir: Workdir) -> list[str]:
     return [path.name for path in workdir.root.iterdir() if path.name != ours and not path.name.endswith(".tmp")]
 
 
-def claim(workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping[str, object]) -> None:
+def claim(
+    workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping[str, object], rows: Sequence[Row] = ()
+) -> None:
     """Writes environment.json and config.yaml, which make the folder a run.
+
+    Args:
+      workdir: the run folder.
+      config: the resolved config.
+      data: the records.
+      in_force: what the run goes on with if it is interrupted.
+      rows: the same for people, beside what was asked for, and why.
 
     Raises:
       CheckpointError: the folder cannot be written.
@@ -67,8 +78,8 @@ def claim(workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
         "platform": platform.platform(),
-        "asked": {"gpus": config.runtime.gpus, "precision": config.train.precision, "cache": config.data.cache},
         "in_force": in_force,
+        "settings": [asdict(row) for row in rows],
         "records": str(config.data.records_folder),
         "records_sha256": data.digest,
     }

@@ -1,7 +1,8 @@
 """The model in training, and the two steps that use it: one that learns from a global batch, one that answers."""
 
 import functools
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -10,11 +11,14 @@ import tensorflow as tf
 from harness import augment_device, forward, gradients, models, optim
 from harness.config import Config
 from harness.distribute import Devices
-from harness.gradients import Updater
+from harness.gradients import Turn, Updater
 from harness.manifest import Manifest
+from harness.pace import MOST_STEPS
 
 Batch = Mapping[str, tf.Tensor]
-TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch, to what tally.py adds up
+TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
+TrainSteps = Callable[[Iterator[Batch], Batch, int, int, tf.Tensor], tf.Tensor]  # see _make_train_steps
+TakeTurn = Callable[[Batch, tf.Tensor, bool], tf.Tensor]  # the batch, its share of the turn, and whether it ends it
 PredictStep = Callable[[Batch], tf.Tensor]
 Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
 
@@ -32,8 +36,9 @@ class Trainee:
     updater: Updater
     learning_rate: optim.LearningRate
     train_step: TrainStep
+    train_steps: TrainSteps
     predict_step: PredictStep
-    count_traces: Callable[[], int]  # of the compiled training step
+    count_traces: Callable[[], int]  # of the two compiled trainings together
     is_finite: Callable[[], bool]  # all that a checkpoint holds
 
 
@@ -63,26 +68,24 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         label_smoothing=config.optim.label_smoothing,
         class_weights=_weigh_classes(config, data),
     )
-    train_on_turn = _make_train_step(model, _make_forward(model, devices), loss_of, updater, devices.strategy)
+    take_turn = _make_turn(model, _make_forward(model, devices), loss_of, updater, devices.strategy)
 
-    @tf.function
-    def average() -> None:
-        optim.average_weights(
-            kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
-        )
+    def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        figures = take_turn(batch, share, is_last)
+        if config.optim.ema and is_last:
+            optim.average_weights(
+                kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
+            )
+        return figures
 
-    def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
-        turn = gradients.find_turn(
-            step_in_epoch,
-            num_examples=num_examples,
-            batch_size=config.train.batch_size,
-            accumulate_steps=config.optim.accumulate_steps,
-        )
-        sums = train_on_turn(batch, tf.constant(turn.share), turn.is_last)
-        if config.optim.ema and turn.is_last:
-            average()
-        return sums
-
+    find_turn = functools.partial(
+        gradients.find_turn,
+        num_examples=num_examples,
+        batch_size=config.train.batch_size,
+        accumulate_steps=config.optim.accumulate_steps,
+    )
+    train_step, count_single = _make_train_step(take_turn_and_average, find_turn)
+    train_steps, count_several = _make_train_steps(take_turn_and_average, find_turn, config)
     predict_step = _make_predict_step(kept_model, devices.strategy)
     return Trainee(
         model,
@@ -91,8 +94,9 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         updater,
         learning_rate,
         train_step,
+        train_steps,
         predict_step,
-        train_on_turn.experimental_get_tracing_count,
+        lambda: count_single() + count_several(),
         _make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
     )
 
@@ -120,13 +124,13 @@ def _make_forward(model: keras.Model, devices: Devices) -> Forward:
     return functools.partial(logits_model, training=True) if devices.is_gpu else forward.make_forward(logits_model)
 
 
-def _make_train_step(
+def _make_turn(
     model: keras.Model,
     forward_in_training: Forward,
     loss_of: optim.Loss,
     updater: Updater,
     strategy: tf.distribute.Strategy,
-) -> Callable[[Batch, tf.Tensor, bool], tf.Tensor]:
+) -> TakeTurn:
     """Returns a step of a global batch to float64 [5]: the sums of loss and of right answers, and the examples; the
     norm of the gradient, see `Updater.apply`, and 1, or 0 and 0 if it is not finite or the gradient waits.
 
@@ -150,12 +154,71 @@ def _make_train_step(
         sums = [tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)]
         return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
 
-    @tf.function
-    def train_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
-        sums = strategy.run(replica_step, args=(batch, share, is_last))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+    def take_turn(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        figures = strategy.run(replica_step, args=(batch, share, is_last))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, figures, axis=None)
 
-    return train_step
+    return take_turn
+
+
+def _make_train_step(take_turn: TakeTurn, find_turn: Callable[[int], Turn]) -> tuple[TrainStep, Callable[[], int]]:
+    """Returns a step of one batch to what `_make_turn` says, and a count of its traces."""
+    compiled = tf.function(take_turn)
+
+    def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
+        turn = find_turn(step_in_epoch)
+        return compiled(batch, tf.constant(turn.share), turn.is_last)
+
+    return train_step, compiled.experimental_get_tracing_count
+
+
+def _make_train_steps(
+    take_turn: TakeTurn, find_turn: Callable[[int], Turn], config: Config
+) -> tuple[TrainSteps, Callable[[], int]]:
+    """Returns several steps in one call, and a count of its traces.
+
+    A call takes batches without end, what lies on every device beside them, the number of the first step in the epoch,
+    how many steps to take, up to MOST_STEPS, and totals, float64 [6]. It gives the totals with each step's figures
+    added in turn, so that they are the same to the bit however many steps a call takes: what `_make_turn` says, and the
+    seconds for which the step waited for its batch.
+    """
+    accumulates, read_clock = config.optim.accumulate_steps > 1, tf.timestamp
+    if config.runtime.deterministic:  # TensorFlow refuses its own clock then
+
+        def read_clock() -> tf.Tensor:
+            return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
+
+    @tf.function
+    def train_steps(
+        batches: Iterator[Batch], resident: Batch, turns: Mapping[str, tf.Tensor], num: tf.Tensor, totals: tf.Tensor
+    ) -> tf.Tensor:
+        for index in tf.range(num):
+            with tf.control_dependencies([totals]):
+                asked = read_clock()
+            with tf.control_dependencies([asked]):
+                batch = next(batches)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                waited_s = read_clock() - asked
+            batch, share = {**batch, **resident}, turns["share"][index]
+            if not accumulates or turns["is_last"][index]:
+                figures = take_turn(batch, share, True)
+            else:
+                figures = take_turn(batch, share, False)
+            totals += tf.concat([figures, [waited_s]], axis=0)
+        return totals
+
+    def take_steps(
+        batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int, totals: tf.Tensor
+    ) -> tf.Tensor:
+        turns = [find_turn(first_step + index) for index in range(num_steps)]
+        turns += [Turn(0.0, False)] * (MOST_STEPS - num_steps)  # of one shape, since each is a trace
+        table = {
+            "share": tf.constant([turn.share for turn in turns], tf.float32),
+            "is_last": tf.constant([turn.is_last for turn in turns]),
+        }
+        return train_steps(batches, resident, table, tf.constant(num_steps), totals)
+
+    return take_steps, train_steps.experimental_get_tracing_count
 
 
 def _count_norm(norm: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:

@@ -5,35 +5,35 @@ It computes no figures of an epoch and writes nothing.
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
-NUM_SUMS = 5  # of what each step returns: loss, right answers, examples, norms of gradients that are finite, how many
+# What is added up: loss, right answers, examples; norms of gradients that are finite, how many; seconds of waiting.
+NUM_SUMS = 6
 Sums = tuple[float, float, float]  # of loss and right answers, and the examples
 
 
 class Tally:
-    """Adds up what each step returns, float64 [NUM_SUMS]."""
+    """Keeps the sums, to which the steps themselves add.
+
+    Attributes:
+      totals: float64 [NUM_SUMS].
+    """
 
     def __init__(self) -> None:
-        self._totals = tf.zeros(NUM_SUMS, tf.float64)
-        self._norms_read = (0.0, 0.0)
+        self.totals = tf.zeros(NUM_SUMS, tf.float64)
+        self._read = np.zeros(3)
 
     def begin_epoch(self, sums: Sequence[float]) -> None:
-        """Goes on from these sums of loss, right answers and examples; the norms stay, as windows cross epochs."""
-        self._totals = tf.concat([tf.constant(sums, tf.float64), self._totals[3:]], axis=0)
-
-    def add(self, figures: tf.Tensor) -> None:
-        """Adds the figures of one step, and waits for nothing."""
-        self._totals += figures
+        """Goes on from these sums of loss, right answers and examples; the others stay, as windows cross epochs."""
+        self.totals = tf.concat([tf.constant(sums, tf.float64), self.totals[3:]], axis=0)
 
     def read_sums(self) -> Sums:
         """Returns the sums of the epoch so far; waits for all steps."""
-        return tuple(self._totals[:3].numpy().tolist())
+        return tuple(self.totals[:3].numpy().tolist())
 
-    def read_norms(self) -> dict[str, float]:
-        """Returns the mean norm of the gradients since the last reading, by its tag; nothing if no step was taken."""
-        total, num = self._totals[3:].numpy().tolist()
-        (total_before, num_before), self._norms_read = self._norms_read, (total, num)
-        if num == num_before:
-            return {}
-        return {"window/gradient_norm": (total - total_before) / (num - num_before)}
+    def read_window(self) -> tuple[float | None, float]:
+        """Returns the mean norm of gradients since the last reading, None without a step, and the seconds waited."""
+        totals = self.totals[3:].numpy()
+        (norms, num, waited_s), self._read = totals - self._read, totals
+        return (float(norms / num) if num else None), float(waited_s)

@@ -10,7 +10,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from harness import input_pipeline, models, pictures, steps
+from harness import input_pipeline, models, pictures, steps, tally
 from harness.config import Config
 from harness.distribute import Devices
 from harness.errors import HarnessError
@@ -37,6 +37,11 @@ class Subject:
     split: Split
     inputs: Inputs
     seconds: float
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch."""
+        return self.split.num_batches(self.config.train.batch_size)
 
     def with_settings(self, **settings: object) -> "Subject":
         """Returns the subject with other settings of sections, such as train={"batch_size": 32}."""
@@ -96,30 +101,33 @@ def measure(subject: Subject) -> Throughput:
 def measure_input(subject: Subject) -> Rate:
     """Returns the rate at which batches come when nothing uses them."""
     batches = _make_batches(subject)
-    return _time(lambda: next(batches)["weight"], subject)
+    return _time(lambda num_steps: [next(batches)["weight"] for _ in range(num_steps)][-1], subject)
 
 
 def measure_compute(subject: Subject) -> tuple[Rate, steps.Trainee]:
     """Returns the rate of steps that get the same batch again and again, and what was trained."""
     trainee = steps.make_trainee(subject.config, subject.devices, subject.data)
     batch = next(_make_batches(subject))
-    turns = _turns(subject)
-    return _time(lambda: trainee.train_step(batch, next(turns)), subject), trainee
+    turns = itertools.cycle(range(subject.num_batches))
+    return _time(lambda num: [trainee.train_step(batch, next(turns)) for _ in range(num)][-1], subject), trainee
 
 
 def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, float]:
     """Returns the rate of training as it is, and the share of the time that it waited for batches."""
-    batches, turns, waits_s = _make_batches(subject), _turns(subject), []
+    batches, position, totals = _make_batches(subject), 0, [tf.zeros(tally.NUM_SUMS, tf.float64)]
 
-    def step() -> tf.Tensor:
-        started = time.perf_counter()
-        batch = next(batches)
-        waits_s.append(time.perf_counter() - started)
-        return trainee.train_step(batch, next(turns))
+    def take(num_steps: int) -> tf.Tensor:
+        nonlocal position
+        while num_steps:
+            num_taken = min(num_steps, subject.num_batches - position)
+            totals.append(trainee.train_steps(batches.iterator, batches.resident, position, num_taken, totals[-1]))
+            position = (position + num_taken) % subject.num_batches
+            num_steps -= num_taken
+        return totals[-1]
 
-    rate = _time(step, subject)
-    waits_s = waits_s[_WARM_UP:]
-    return rate, sum(waits_s) * rate.images_per_s / (len(waits_s) * subject.config.train.batch_size)
+    rate = _time(take, subject)
+    num_images, waited_s = (totals[-1] - totals[_WARM_UP]).numpy()[[2, -1]]
+    return rate, waited_s * rate.images_per_s / num_images
 
 
 def _make_batches(subject: Subject) -> Batches:
@@ -127,25 +135,18 @@ def _make_batches(subject: Subject) -> Batches:
     return Batches(subject.split, subject.devices.strategy, make)
 
 
-def _turns(subject: Subject) -> Iterator[int]:
-    """The number of each step in its epoch."""
-    return itertools.cycle(range(subject.split.num_batches(subject.config.train.batch_size)))
-
-
-def _time(work: Callable[[], object], subject: Subject) -> Rate:
-    """The rate of what handles a batch, and hands out a tensor that is there once the work is done."""
+def _time(take: Callable[[int], object], subject: Subject) -> Rate:
+    """The rate of what takes so many steps, and hands out a tensor that is there once the last is done."""
 
     def finish(promise: object) -> None:
         for part in subject.devices.strategy.experimental_local_results(promise):
             part.numpy()
 
     for _ in range(_WARM_UP):
-        finish(work())
+        finish(take(1))
     started, cpu_started, num_blocks = time.perf_counter(), time.process_time(), 0
     while num_blocks < _MIN_BLOCKS or time.perf_counter() - started < subject.seconds:
-        for _ in range(_BLOCK):
-            promise = work()
-        finish(promise)
+        finish(take(_BLOCK))
         num_blocks += 1
     num_images = num_blocks * _BLOCK * subject.config.train.batch_size
     return Rate(num_images / (time.perf_counter() - started), 1000 * (time.process_time() - cpu_started) / num_images)

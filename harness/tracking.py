@@ -63,12 +63,17 @@ class Tracker:
             writer.close()
 
 
+def parse_profile(steps: str | None) -> tuple[int, ...]:
+    """Returns the steps after which a trace begins and ends; () for none."""
+    return tuple(map(int, steps.split(":"))) if steps else ()
+
+
 class Profile:
     """Records a trace of some steps of a run, by TensorFlow's profiler: "10:20" is after step 10 up to step 20."""
 
     def __init__(self, workdir: Workdir, steps: str | None) -> None:
         self._folder = str(workdir.events("train"))
-        self._first, self._last = map(int, steps.split(":")) if steps else (0, 0)
+        self._first, self._last = parse_profile(steps) or (0, 0)
         self._is_running = False
 
     def follow(self, step: int) -> None:

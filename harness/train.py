@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import cli, cluster, manifest, run_folder, watchdog
+from harness import cli, cluster, in_force, manifest, run_folder, watchdog
 from harness.cluster import Cluster
 from harness.config import Config
 from harness.errors import CheckpointError, ExitCode, HarnessError
+from harness.in_force import Row
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -71,33 +72,32 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
             _report(workdir)
         return ExitCode.DONE
     cli.import_tensorflow()
-    from harness import distribute, loop, pictures
+    from harness import distribute, loop, pictures, precision
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
         devices = distribute.make_devices(config, tasks)
         settings = config.digest("augment", "model", "optim", "train")
         distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
-        inputs = pictures.plan_inputs(config, data, devices, earlier=run_folder.read_in_force(workdir))
+        earlier = run_folder.read_in_force(workdir)
+        devices = precision.settle(config, data, devices, earlier=earlier)
+        inputs = pictures.plan_inputs(config, data, devices, earlier=earlier)
     if is_chief:
-        run_folder.claim(workdir, config, data, in_force=devices.describe() | inputs.describe())
-    _announce(config, data, devices, inputs)
+        found = devices.describe() | inputs.describe()
+        rows = in_force.list_rows(config, found, {**devices.reasons, **inputs.reasons})
+        run_folder.claim(workdir, config, data, in_force=found, rows=rows)
+        _announce(config, data, rows)
     loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
     if is_chief:
         _report(workdir)
     return ExitCode.DONE
 
 
-def _announce(config: Config, data: manifest.Manifest, devices, inputs) -> None:
-    for note in (*devices.notes, *inputs.notes):
-        log.info("%s", note)
+def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> None:
+    log.info("%s\n", in_force.format_rows(rows))
     log.info(
-        "%s on %s%s, %s, batch %d: %d pictures to train on, %d to validate, %s; run folder %s",
+        "%s: %d pictures to train on, %d to validate, %s; run folder %s",
         config.model.name,
-        " ".join(devices.names),
-        f" of each of {devices.num_workers} workers" if devices.num_workers > 1 else "",
-        devices.precision,
-        config.train.batch_size,
         data.splits["train"].num_examples,
         data.splits["validation"].num_examples,
         " | ".join(data.class_names),

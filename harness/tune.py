@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from harness import cli, files, manifest, run_folder, settings
+from harness import cli, files, in_force, manifest, run_folder, settings
 from harness.config import Config, Range
 from harness.errors import CheckpointError, ConfigError, DataError, ExitCode, HarnessError
 from harness.settings import Setting
@@ -117,11 +117,12 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     import keras
     import keras_tuner
 
-    from harness import distribute, loop, pictures
+    from harness import distribute, loop, pictures, precision
 
     devices = distribute.make_devices(config)
-    for note in devices.notes:
-        log.info("%s", note)
+    devices = precision.settle(config, data, devices, earlier=_read_in_force(config))
+    for reason in devices.reasons.values():
+        log.info("%s", reason)
 
     class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
         """KerasTuner proposes and remembers; the training loop does the work."""
@@ -142,10 +143,14 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             workdir = Workdir(config.tune.folder / "trials" / trial.trial_id)
             log.info("trial %s: %s", trial.trial_id, _show(trial.hyperparameters.values))
             run_folder.check(workdir, trial_config, data)
-            inputs = pictures.plan_inputs(trial_config, data, devices, earlier=run_folder.read_in_force(workdir))
-            run_folder.claim(workdir, trial_config, data, in_force=devices.describe() | inputs.describe())
+            is_searched = trial_config.train.precision != "auto"
+            trial_devices = precision.settle(trial_config, data, devices) if is_searched else devices
+            inputs = pictures.plan_inputs(trial_config, data, trial_devices, earlier=run_folder.read_in_force(workdir))
+            chosen = trial_devices.describe() | inputs.describe()
+            rows = in_force.list_rows(trial_config, chosen, {**trial_devices.reasons, **inputs.reasons})
+            run_folder.claim(workdir, trial_config, data, in_force=chosen, rows=rows)
             keras.backend.clear_session()
-            found = loop.train_and_evaluate(trial_config, workdir, devices, inputs, should_stop=should_stop)
+            found = loop.train_and_evaluate(trial_config, workdir, trial_devices, inputs, should_stop=should_stop)
             if not math.isfinite(found.loss):
                 raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")
             return {"val_loss": found.loss, "val_accuracy": found.accuracy}
@@ -163,6 +168,15 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     if not finished:
         raise DataError(f"not one trial of the search in {config.tune.folder} finished with a finite loss.")
     return finished
+
+
+def _read_in_force(config: Config) -> Mapping[str, object]:
+    """What the trials so far were given that asked for any precision: all get the same, or they would not compare."""
+    for path in sorted((config.tune.folder / "trials").glob("*")):
+        workdir = Workdir(path)
+        if workdir.config.is_file() and run_folder.load_config(workdir).train.precision == "auto":
+            return run_folder.read_in_force(workdir)
+    return {}
 
 
 def _make_oracle(config: Config):

@@ -47,6 +47,7 @@ _CHANGED_FOR_IT = {
     "runtime.deterministic": "true",
     "train.patience": "0",
     "train.checkpoint_minutes": "0.0001",  # so that kills land within epochs, and resumes begin there
+    "runtime.steps_per_loop": "1",  # checkpoints lie between calls
 }
 
 
@@ -69,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
         log.info("training %d epochs in one go", epochs)
         seconds = _train_whole(words, whole)
         log.info("training them again, killed %d times, each time at a random moment", arguments.kills)
+        # A CPU's precision is tried out, and might come out otherwise the second time.
+        words += ["--train.precision", str(run_folder.read_in_force(whole)["precision"])]
         attempts = _Attempts(forked, words, killed, temporary=Path(folder), limit_s=60 + 5 * seconds)
         steps = _train_with_kills(attempts, num_kills=arguments.kills, num_steps=_last_step(whole))
         with ProcessPoolExecutor(1, mp_context=forked) as pool:  # there TensorFlow is imported
@@ -81,12 +84,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _make_words(config: Config, root: Path, epochs: int) -> list[str]:
-    """Returns the command line of both trainings but for the run folder, which comes last."""
+    """Returns the flags of both trainings but for the run folder."""
     path = root / "settings.yaml"
     files.write_text(path, settings.as_yaml(config, header="What both trainings are started with."))
     changed = {**_CHANGED_FOR_IT, "train.epochs": str(epochs)}
     flags = [word for name, value in changed.items() for word in (f"--{name}", value)]
-    return ["--config", str(path), *flags, "--run"]
+    return ["--config", str(path), *flags]
 
 
 def _start_server() -> BaseContext:
@@ -104,7 +107,7 @@ def _start_server() -> BaseContext:
 def _train_whole(words: Sequence[str], workdir: Workdir) -> float:
     """Trains to the end in a process that nothing was forked for; returns the seconds it took."""
     started = time.monotonic()
-    command = [sys.executable, "-m", _TRAIN, *words, str(workdir.root)]
+    command = [sys.executable, "-m", _TRAIN, *words, "--run", str(workdir.root)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise CheckpointError(
@@ -130,7 +133,7 @@ class _Attempts:
     @contextmanager
     def start(self) -> Iterator[BaseProcess]:
         """Starts a training, which is killed at the end of the block."""
-        words = [*self.words, str(self.workdir.root)]
+        words = [*self.words, "--run", str(self.workdir.root)]
         process = self.forked.Process(target=_train_here, args=(words, self._told), daemon=True)
         process.start()
         try:

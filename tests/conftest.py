@@ -66,8 +66,13 @@ def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: in
     )
 
 
+TRAINING, PRECISION = ("bench", "train", "tune", "verify_resume"), "--train.precision"
+
+
 def command_line(module: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"harness.{module}", *map(str, arguments)]
+    """A command; trainings are in float32 unless told otherwise, lest what they learn depend on the CPU's kind."""
+    words = [sys.executable, "-m", f"harness.{module}", *map(str, arguments)]
+    return [*words, PRECISION, "float32"] if module in TRAINING and PRECISION not in words else words
 
 
 def command_environment() -> dict[str, str]:
@@ -113,6 +118,24 @@ def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("runs") / "smoke"
     done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", folder, "--gpus", "all")
     assert done.returncode == 0, done.stderr
-    assert "no GPU found: training on the CPU" in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0].split() == ["setting", "asked", "in", "force", "reason"]
+    assert lines[1] == "devices         gpus all  /cpu:0    no GPU found: training on the CPU"
+    assert lines[10].startswith("emotion_cnn: 20 pictures to train on, 4 to validate, happy | sad; run folder ")
     assert "WARNING" not in done.stderr and "E0000" not in done.stderr  # TensorFlow's own lines stay away
     return folder
+
+
+@pytest.fixture
+def logical_cpus():
+    """A function of a number of replicas, one or two, to devices, for modules that split the CPU when they begin."""
+    import tensorflow as tf
+
+    from harness.distribute import Devices
+
+    def make(num_replicas: int) -> Devices:
+        names = tuple(f"/cpu:{index}" for index in range(num_replicas))
+        strategy = tf.distribute.MirroredStrategy(names) if num_replicas > 1 else tf.distribute.get_strategy()
+        return Devices(strategy, names, "float32")
+
+    return make

@@ -2,10 +2,15 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SMOKE, run_command
+
+from harness.checkpoint import Checkpoints, Progress
+from harness.errors import CheckpointError
+from harness.workdir import Workdir
 
 KERNEL = "optimizer/_trainable_variables/0/.ATTRIBUTES/VARIABLE_VALUE"  # of the first convolution
 FLAGS = ("--epochs", "3", "--train.patience", "0", "--batch-size", "4", "--runtime.deterministic", "true")
@@ -59,6 +64,37 @@ def test_tensorflows_own_list_of_checkpoints_may_be_lost(finished, face_records)
     done = train(face_records, run)
     assert done.returncode == 0 and "going on at epoch 4" in done.stderr
     assert json.loads((run / "metrics.json").read_text())["loss"] == figures["loss"]
+
+
+@pytest.fixture
+def weight_and_checkpoints(tmp_path):
+    """A network of one weight, and its checkpoints."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    return model.weights[0], Checkpoints(Workdir(tmp_path), model, optimizer, [], kept_model=model)
+
+
+def test_going_back_leaves_nothing_that_came_later(weight_and_checkpoints, tmp_path):
+    weight, checkpoints = weight_and_checkpoints
+    for step in (4, 6, 7):
+        weight.assign([[float(step)]])
+        checkpoints.save(Progress(epoch=2, step=step, step_in_epoch=step - 4))
+        if step == 4:
+            checkpoints.save_start(Progress(epoch=2, step=4))
+    expected = Progress(epoch=2, step=4, num_back_offs=1)
+    assert checkpoints.go_back(4, num_back_offs=1) == expected and weight.numpy() == [[4.0]]
+    assert {path.name for path in latest(tmp_path)} == {"ckpt-4"}
+    assert not list((tmp_path / "checkpoints" / "latest").glob("ckpt-[67]*"))
+    weight.assign([[9.0]])
+    assert checkpoints.restore() == expected and weight.numpy() == [[4.0]]
+
+
+def test_going_back_to_what_is_not_there_is_refused(weight_and_checkpoints):
+    _, checkpoints = weight_and_checkpoints
+    checkpoints.save_start(Progress(step=4))
+    with pytest.raises(CheckpointError, match="epoch_start holds no checkpoint of step 5 to go back to"):
+        checkpoints.go_back(5, num_back_offs=1)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ DIVERGING = (
     "0",
 )
 SHORT = ("--batch-size", "1", "--epochs", "4", "--optim.warmup_epochs", "3")  # of 20 steps; the second is too fast
-EACH_STEP = ("--train.checkpoint_minutes", "0.000001")
+EACH_STEP = ("--train.checkpoint_minutes", "0.000001", "--runtime.steps_per_loop", "1")
 
 
 def train(records, run, *flags):
@@ -87,11 +87,11 @@ def test_a_run_backs_off_three_times_and_then_stops(face_records, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "rate"),
-    [((), 1.0), (("--runtime.logical_cpus", "2", "--train.precision", "mixed_float16"), 0.1)],  # 1 is too fast as well
+    "flags",
+    [(), ("--runtime.logical_cpus", "2", "--train.precision", "mixed_float16")],
     ids=["float32", "float16 on two replicas"],
 )
-def test_a_first_epoch_that_diverges_is_noticed_within_a_window_and_begun_again(tmp_path, flags, rate):
+def test_a_first_epoch_that_diverges_is_noticed_within_a_window_and_begun_again(tmp_path, flags):
     records, images = tmp_path / "records", write_faces(tmp_path / "images", num_each=130)
     flags = ("--batch-size", "2", "--epochs", "2", *flags)
     assert run_command("build_records", "--config", SMOKE, "--images", images, "--records", records).returncode == 0
@@ -101,8 +101,9 @@ def test_a_first_epoch_that_diverges_is_noticed_within_a_window_and_begun_again(
     assert "There is no checkpoint yet." in done.stderr
     done = train(records, tmp_path / "run", *flags, "--train.on_divergence", "back_off")
     assert done.returncode == 0, done.stderr
-    assert "Back to the start of epoch 1 with 0.1 times" in done.stderr
-    assert [row["lr"] for row in read_history(tmp_path / "run")] == pytest.approx([rate, rate])
+    num_back_offs = done.stderr.count("Back to the start of epoch 1 with 0.1 times")  # float16 may take two
+    rates = [row["lr"] for row in read_history(tmp_path / "run")]
+    assert 1 <= num_back_offs <= 2 and rates == pytest.approx([10 * 0.1**num_back_offs] * 2)
 
 
 @pytest.mark.slow

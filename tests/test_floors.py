@@ -8,15 +8,15 @@ FLOORS = tuple(
     set(names.split())
     for names in (
         "backbones errors quiet verdict",
-        "alignment cluster containers files fingerprints measures memory meter order page remote shortcuts tables "
+        "alignment cluster containers files fingerprints measures memory meter order pace page remote shortcuts tables "
         "tally watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
-        "data_facts settings",
+        "data_facts in_force settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
-        "duplicates forward gradients images metrics models optim rejects run_folder spool stored tfds_metadata "
-        "tracking transforms workers",
-        "data_report export plots reader report sources steps",
+        "duplicates forward gradients images metrics models optim rejects run_folder spool stored streams "
+        "tfds_metadata tracking transforms workers",
+        "data_report export plots precision reader report sources steps",
         "cleaner pictures shards thumbnails",
         "input_pipeline",
         "divergence plan results showing",

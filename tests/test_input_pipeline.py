@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from harness import augment_host, input_pipeline, manifest, pictures, reader, records
 from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
-from harness.distribute import Devices
 from harness.errors import ConfigError, MemoryLimitError
 from harness.input_pipeline import Batches
 from harness.order import Share
@@ -39,18 +38,6 @@ def numbered(tmp_path_factory):
     done = run_command("build_records", "--images", folder / "images", "--records", folder / "records", *flags)
     assert done.returncode == 0, done.stderr
     return folder / "records"
-
-
-@pytest.fixture
-def logical_cpus():
-    """A function of a number of replicas, one or two, to devices."""
-
-    def make(num_replicas: int) -> Devices:
-        names = tuple(f"/cpu:{index}" for index in range(num_replicas))
-        strategy = tf.distribute.MirroredStrategy(names) if num_replicas > 1 else tf.distribute.get_strategy()
-        return Devices(strategy, names, "float32", ())
-
-    return make
 
 
 def open_split(records, split, cache, devices=None) -> Split:
@@ -263,7 +250,7 @@ def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
     chosen = pictures.plan_inputs(config(), data, devices)
     assert (chosen.cache, chosen.engine) == ("memory", "host")
-    assert chosen.notes[0].startswith("pictures kept in memory: 0.1 MB decoded, ")
+    assert chosen.reasons["cache"].startswith("pictures kept in memory: 0.1 MB decoded, ")
     asked = config().model_copy(update={"data": DataConfig(cache="device")})
     assert pictures.plan_inputs(asked, data, devices).engine == "device"
 
@@ -280,7 +267,7 @@ def test_a_run_that_goes_on_keeps_its_pictures_where_they_were(numbered, logical
     assert (chosen.cache, chosen.engine) == ("none", "device")
     too_large = replace(data, image_size=10_000_000)
     chosen = pictures.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
-    assert chosen.cache == "none" and chosen.notes[0].startswith("the run goes on, but not to the same bits: ")
+    assert chosen.cache == "none" and "the run goes on, but not to the same bits: " in chosen.reasons["cache"]
 
 
 def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical_cpus):
@@ -301,7 +288,7 @@ def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
 
 
 def read_jpegs(split, positions):
-    return reader.read_jpegs(split.paths, split.encoding, split.image_size, positions)
+    return reader.read_jpegs(split.shards, split.encoding, split.image_size, positions)
 
 
 def test_pictures_reach_the_batch_as_they_were_drawn(face_records):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from conftest import SMOKE
 
 from harness import loop, manifest, pictures, run_folder, settings
+from harness.config import RuntimeConfig
 from harness.distribute import Devices
 from harness.errors import InterruptedRun
 from harness.settings import Setting
@@ -21,7 +22,7 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     Args:
       records: the records folder.
       folder: the run folder.
-      stop_after: batches after which the loop is asked to stop; the run then goes on in a second call.
+      stop_after: batches, one a call, after which the loop is asked to stop; the run then goes on in a second call.
       precision: of the layers.
       given: settings, with two underscores for the point.
     """
@@ -30,12 +31,13 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     config = settings.make_config({**settings.read_file(SMOKE), **stated})
     workdir, data = Workdir(folder), manifest.load(records)
     run_folder.claim(workdir, config, data, in_force={})
-    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision, ())
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
     inputs = pictures.plan_inputs(config, data, devices)
     if stop_after:
         reasons = iter([None] * (stop_after - 1) + ["the test"])
+        one_by_one = config.model_copy(update={"runtime": RuntimeConfig(steps_per_loop=1)})
         with pytest.raises(InterruptedRun):
-            loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=lambda: next(reasons))
+            loop.train_and_evaluate(one_by_one, workdir, devices, inputs, should_stop=lambda: next(reasons))
     loop.train_and_evaluate(config, workdir, devices, inputs)
     rows = [line.rsplit(",", 1)[0] for line in workdir.metrics_csv.read_text().splitlines()]
     reader = tf.train.load_checkpoint(str(workdir.checkpoints))

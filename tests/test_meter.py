@@ -1,7 +1,5 @@
 """How fast a run goes, by a clock that is told the time."""
 
-import itertools
-
 import pytest
 
 from harness.meter import WINDOW, Meter
@@ -20,36 +18,32 @@ class Clock:
 def test_the_share_of_waiting_and_the_rate_are_those_of_the_window():
     clock = Clock()
     meter = Meter(8, clock=clock)
-
-    def slow_batches():
-        for number in range(5):
-            clock.now += 1.0  # the input takes a second
-            yield number
-
-    for _ in meter.watch(slow_batches()):
-        clock.now += 3.0  # and the step three
-    figures = meter.read()
+    with meter.running():
+        clock.now += 20.0
+        meter.count(5)
+    figures = meter.read(waited_s=5.0)
     assert figures["window/images_per_s"] == pytest.approx(5 * 8 / 20.0)
     assert figures["window/input_wait"] == pytest.approx(0.25)
     assert figures["window/memory_gb"] > 0.01
 
 
-@pytest.mark.parametrize("num_left", [0, 3])
-def test_time_between_epochs_does_not_count(num_left):
+def test_time_between_epochs_does_not_count():
     clock = Clock()
     meter = Meter(8, clock=clock)
     for _ in range(2):
         clock.now += 100.0  # an evaluation
-        for number in meter.watch(range(2 + num_left)):
-            clock.now += 1.0
-            if number == 1:
-                break
-    assert meter.read()["window/images_per_s"] == pytest.approx(8.0)
+        with meter.running():
+            clock.now += 2.0
+            meter.count(2)
+    assert meter.read(waited_s=0.0)["window/images_per_s"] == pytest.approx(8.0)
 
 
 def test_a_reading_begins_a_new_window():
     meter = Meter(1, clock=Clock())
-    for step, _ in enumerate(meter.watch(itertools.repeat(0, WINDOW)), start=1):
-        assert meter.is_full == (step == WINDOW)
-    meter.read()
-    assert not meter.is_full
+    assert meter.num_left == WINDOW == 100
+    meter.count(60)
+    assert meter.num_left == 40 and not meter.is_full
+    meter.count(40)
+    assert meter.is_full
+    meter.read(waited_s=0.0)
+    assert meter.num_left == 100 and not meter.is_full

@@ -14,13 +14,6 @@ def shards_of(counts):
     return [(f"shard{index}", count) for index, count in enumerate(counts)]
 
 
-def records_of(shards, stream):
-    """The records a stream reads, as (file, position in the file)."""
-    held = dict(shards)
-    listed = [(file, position) for file in stream.files for position in range(held[file])]
-    return listed[stream.skip : stream.skip + stream.num_examples]
-
-
 def test_seven_examples_in_batches_of_three():
     indices, weights = order.lay_out(np.array([4, 2, 0, 6, 1, 3, 5]), 3)
     assert indices.tolist() == [[4, 2, 0], [6, 1, 3], [5, 4, 2]]
@@ -67,45 +60,43 @@ def test_the_shares_of_all_workers_are_the_global_batch(num_examples, each, num_
 
 @settings(max_examples=200)
 @given(COUNTS, st.integers(1, 40), st.integers(0, 5))
-def test_streams_read_every_record_once(counts, batch_size, epoch):
+def test_streams_give_every_record_once(counts, batch_size, epoch):
     shards = shards_of(counts)
-    streams, weights = order.draw_streams(shards, batch_size, seed=3, epoch=epoch)
-    read = [record for stream in streams for record in records_of(shards, stream)]
-    assert len(read) == len(set(read)) == sum(counts)
-    assert batch_size % len(streams) == 0
-    assert int((weights > 0).sum()) == sum(counts) and np.allclose(weights.sum(axis=1), 1.0)
+    streams, indices, weights = order.draw_streams(shards, batch_size, seed=3, epoch=epoch)
+    assert sorted(streams.shards) == sorted(shards)
+    assert sorted(indices[weights > 0].tolist()) == list(range(sum(counts)))
+    assert set(indices.ravel().tolist()) == set(range(sum(counts)))
+    assert np.allclose(weights.sum(axis=1), 1.0)
     assert len(weights) == order.count_steps(sum(counts), batch_size)
 
 
+@settings(max_examples=200)
 @given(COUNTS, st.integers(1, 40))
-def test_no_stream_is_longer_than_another_by_more_than_one(counts, batch_size):
-    streams, _ = order.draw_streams(shards_of(counts), batch_size, seed=0, epoch=0)
-    lengths = [stream.num_examples for stream in streams]
-    assert max(lengths) - min(lengths) <= 1
+def test_each_stream_gives_its_part_of_every_batch(counts, batch_size):
+    streams, indices, _ = order.draw_streams(shards_of(counts), batch_size, seed=0, epoch=0)
+    lengths = np.diff(streams.bounds)
+    assert (streams.bounds[0], streams.bounds[-1]) == (0, sum(counts)) and max(lengths) - min(lengths) <= 1
+    for part, start, length in zip(np.split(indices, len(lengths), axis=1), streams.bounds, lengths):
+        assert ((part >= start) & (part < start + length)).all()
 
 
 def test_eight_equal_shards_are_eight_streams():
     shards = shards_of([10] * 8)
-    streams, weights = order.draw_streams(shards, 16, seed=0, epoch=0)
-    assert [(len(stream.files), stream.skip, stream.num_examples) for stream in streams] == [(1, 0, 10)] * 8
-    assert sorted(stream.files[0] for stream in streams) == [f"shard{index}" for index in range(8)]
+    streams, _, weights = order.draw_streams(shards, 16, seed=0, epoch=0)
+    assert streams.bounds == (0, 10, 20, 30, 40, 50, 60, 70, 80)
+    assert sorted(streams.shards) == shards
     assert weights.shape == (5, 16)
 
 
-def test_workers_read_streams_of_their_own_where_those_divide():
-    assert [order.streams_of(Share(worker, 1, 2), 8, 16) for worker in range(2)] == [(0, 4), (4, 8)]
-    assert [order.streams_of(Share(worker, 2, 8), 8, 16) for worker in (0, 2, 4, 6)] == [(0, 2), (2, 4), (4, 6), (6, 8)]
+def test_streams_are_shuffled_within_a_window():
+    _, indices, _ = order.draw_streams([("shard", 20_000)], 1, seed=0, epoch=0)
+    moved = indices[:, 0] - np.arange(20_000)
+    assert 110 < np.abs(moved).max() <= 256
+    assert 50 < np.abs(moved).mean() < 75
+    assert (np.diff(indices[:, 0]) == 1).mean() < 0.02
 
 
-def test_a_stream_between_two_workers_is_read_by_both():
-    assert [order.streams_of(Share(worker, 1, 2), 3, 6) for worker in range(2)] == [(0, 2), (1, 3)]
-
-
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))
-def test_the_streams_of_a_share_cover_its_part_of_the_batch_and_no_more(num_streams, width, num_workers):
-    batch_size = num_streams * width * num_workers
-    each = batch_size // num_streams
-    for worker in range(num_workers):
-        start, stop = Share(worker, 1, num_workers).bounds(batch_size)
-        first, last = order.streams_of(Share(worker, 1, num_workers), num_streams, batch_size)
-        assert first * each <= start < (first + 1) * each and (last - 1) * each < stop <= last * each
+def test_a_filled_up_batch_ends_with_the_last_examples_again():
+    _, indices, weights = order.draw_streams([("shard", 10)], 4, seed=0, epoch=0)
+    assert indices[2, 2:].tolist() == indices[2, 1::-1].tolist()
+    assert weights[2].tolist() == [0.5, 0.5, 0.0, 0.0]

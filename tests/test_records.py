@@ -34,7 +34,8 @@ def test_a_shard_reads_back_with_its_checksums(tmp_path):
     written = records.write_shard(path, examples)
     assert path.name == "train-00003-of-00016.tfrecord"
     assert [item.numpy() for item in tf.data.TFRecordDataset(str(path))] == examples
-    assert list(records.read_shard(path)) == examples
+    with path.open("rb") as file:
+        assert list(records.read_shard(file)) == examples
     content = path.read_bytes()
     assert len(content) == written.num_bytes == sum(16 + len(example) for example in examples)
     assert hashlib.sha256(content).hexdigest() == written.sha256
@@ -55,6 +56,6 @@ def test_the_first_damaged_record_is_named(tmp_path, damage, message):
     path = tmp_path / "shard"
     records.write_shard(path, [b"", b"one", b"three"])
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(records.DamagedRecord) as damaged:
-        list(records.read_shard(path))
+    with path.open("rb") as file, pytest.raises(records.DamagedRecord) as damaged:
+        list(records.read_shard(file))
     assert str(damaged.value) == message

@@ -11,14 +11,19 @@ from harness import augment_device, input_pipeline, manifest, pictures, steps
 from harness.config import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
 from harness.distribute import Devices
 from harness.input_pipeline import Batches
+from harness.tally import Tally
 from harness.transforms import draw_transforms
 
+# While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 WITHOUT_DROPOUT = ModelConfig(widths=(4, 8, 4), dense_units=16, dropout=0.0, dense_dropout=0.0)
 
 
 @pytest.fixture
 def trainee(face_records):
-    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32", ())
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
     return steps.make_trainee(Config(model=WITHOUT_DROPOUT), devices, manifest.load(face_records))
 
 
@@ -81,13 +86,36 @@ def test_a_gradient_that_overflows_spoils_the_weights_but_in_float16(face_record
 
 @pytest.mark.parametrize("cache", ["memory", "none", "device"])
 def test_steps_are_traced_once_however_many_epochs(face_records, cache):
-    data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32", ())
+    data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
     config = Config(model=WITHOUT_DROPOUT, train=TrainConfig(batch_size=5))
     trainee = steps.make_trainee(config, devices, data)
     split = pictures.open_split(data, face_records, "train", cache=cache, devices=devices)
     engine = "device" if cache == "device" else "host"
     make = partial(input_pipeline.train_batches, split, config, engine=engine, epoch=1, first_step=1)
     for _ in range(2):  # after a divergence the batches are begun again
-        for batch in Batches(split, devices.strategy, make).take(3 * split.num_batches(5)):
-            trainee.train_step(batch, 0)
+        batches, num_batches = Batches(split, devices.strategy, make), split.num_batches(5)
+        for num_steps in (1, num_batches, 2, num_batches - 2):
+            trainee.train_steps(batches.iterator, batches.resident, 0, num_steps, Tally().totals)
     assert trainee.count_traces() == 1
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+@pytest.mark.parametrize("optim", [OptimConfig(), OptimConfig(accumulate_steps=3, ema=0.9)], ids=["plain", "turns"])
+def test_several_steps_in_one_call_are_those_taken_one_by_one(face_records, logical_cpus, num_replicas, optim):
+    data, devices = manifest.load(face_records), logical_cpus(num_replicas)
+    config = Config(model=WITHOUT_DROPOUT, train=TrainConfig(batch_size=4), optim=optim)
+    split = pictures.open_split(data, face_records, "train", cache="memory", devices=devices)
+    make = partial(input_pipeline.train_batches, split, config, engine="host", epoch=0)
+    num_batches, found = split.num_batches(4), []
+    for calls in ([1] * num_batches, [2, num_batches - 2]):
+        trainee, batches = steps.make_trainee(config, devices, data), Batches(split, devices.strategy, make)
+        position, totals = 0, Tally().totals
+        for num_steps in calls:
+            totals = trainee.train_steps(batches.iterator, batches.resident, position, num_steps, totals)
+            position += num_steps
+        found.append((totals.numpy()[:5], [*trainee.model.get_weights(), *trainee.kept_model.get_weights()]))
+    (sums, weights), (other_sums, other_weights) = found
+    assert sums[2] == split.num_examples and sums[4] == -(-num_batches // optim.accumulate_steps)
+    np.testing.assert_allclose(sums, other_sums, rtol=1e-5)
+    for one, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -78,10 +78,17 @@ def test_the_figures_agree_with_each_other(smoke_run):
 
 def test_the_environment_says_what_was_asked_and_what_is_in_force(smoke_run):
     found = json.loads((smoke_run / "environment.json").read_text())
-    assert found["asked"] == {"gpus": "all", "precision": "auto", "cache": "auto"}
     assert found["in_force"]["precision"] == "float32" and found["in_force"]["devices"] == ["/cpu:0"]
     assert (found["in_force"]["cache"], found["in_force"]["engine"]) == ("memory", "host")
-    assert found["in_force"]["notes"] == ["no GPU found: training on the CPU"]
+    rows = {row["name"]: row for row in found["settings"]}
+    assert rows["devices"] == {
+        "name": "devices",
+        "asked": "gpus all",
+        "in_force": "/cpu:0",
+        "reason": "no GPU found: training on the CPU",
+    }
+    assert rows["cache"]["asked"] == "auto" and rows["cache"]["reason"].startswith("pictures kept in memory: ")
+    assert (rows["precision"]["asked"], rows["global batch"]["in_force"]) == ("float32", "16")
 
 
 def test_both_exports_give_the_same_probabilities(smoke_run):
@@ -96,6 +103,7 @@ def test_the_saved_config_trains_the_same_run_again(smoke_run, face_records, tmp
     again = tmp_path / "again"
     done = run_command("train", "--config", smoke_run / "config.yaml", "--run", again, "--quiet")
     assert done.returncode == 0, done.stderr
+    assert "in force" not in done.stderr
     assert settings.read_file(again / "config.yaml")["train.epochs"].value == 3
     assert_same_state(final_state(again), final_state(smoke_run))
 

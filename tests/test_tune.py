@@ -75,6 +75,32 @@ def test_networks_optimizers_and_schedules_can_be_searched(search, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_precision_that_is_searched_is_in_force(search, tmp_path):
+    tree = yaml.safe_load(search.read_text())
+    tree["tune"]["space"] = {"train.precision": {"values": ["float32", "mixed_bfloat16"]}}
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search, "--train.precision", "auto")
+    assert done.returncode == 0, done.stderr
+    found = [
+        {row["name"]: row for row in json.loads((trial / "environment.json").read_text())["settings"]}["precision"]
+        for trial in (tmp_path / "tune" / "trials").iterdir()
+    ]
+    assert {row["asked"] for row in found} == {"float32", "mixed_bfloat16"}
+    assert all(row["in_force"] == row["asked"] and not row["reason"] for row in found)
+
+
+@pytest.mark.slow
+def test_trials_that_ask_for_any_precision_keep_to_the_first_ones(search, tmp_path):
+    flags = ("--config", search, "--train.precision", "auto", "--tune.algorithm", "hyperband")
+    done = run_command("tune", *flags)
+    assert done.returncode == 0, done.stderr
+    trials = sorted((tmp_path / "tune" / "trials").iterdir())
+    assert len({json.loads((trial / "environment.json").read_text())["in_force"]["precision"] for trial in trials}) == 1
+    done = run_command("tune", *flags)
+    assert done.returncode == 0 and "as when the run was started" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
     flags = ("--config", search, "--train.epochs", "12", "--train.patience", "0")
     process = subprocess.Popen(

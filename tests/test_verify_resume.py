@@ -51,6 +51,23 @@ def test_a_training_that_cannot_be_is_told_as_it_tells_itself(face_records):
 
 
 @pytest.mark.slow
+def test_both_trainings_get_the_precision_that_the_first_chose(face_records, tmp_path):
+    flags = ("--kills", 1, "--keep", tmp_path / "kept", "--train.precision", "auto", *FLAGS)
+    flags += ("--runtime.logical_cpus", 2)
+    done = run_command("verify_resume", "--records", face_records, *flags, timeout_s=400)
+    assert done.returncode == 0, done.stderr + done.stdout
+    whole, killed = (
+        {
+            row["name"]: row
+            for row in json.loads((tmp_path / "kept" / name / "environment.json").read_text())["settings"]
+        }
+        for name in ("whole", "killed")
+    )
+    assert whole["precision"]["asked"] == "auto"
+    assert killed["precision"]["asked"] == killed["precision"]["in_force"] == whole["precision"]["in_force"]
+
+
+@pytest.mark.slow
 def test_the_first_tensor_that_differs_is_named(face_records, smoke_run, tmp_path):
     done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "other", "--seed", 9)
     assert done.returncode == 0, done.stderr
