@@ -4,13 +4,24 @@ import importlib
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def import_tensorflow(*extensions: str) -> None:
-    """Imports TensorFlow, and modules that extend it, quietly; shows the start-up lines if an import fails.
+    """Imports TensorFlow, and modules that extend it, quietly; shows the start-up lines if an import fails."""
+    with hide_start_up_lines():
+        for name in ("tensorflow", *extensions):
+            importlib.import_module(name)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+@contextmanager
+def hide_start_up_lines() -> Iterator[None]:
+    """Keeps what is written to stderr from the terminal, also by processes that start within; shows it on an error.
 
     TF_CPP_MIN_LOG_LEVEL does not reach what is logged before TensorFlow's own initialisation, so file descriptor 2 is
-    turned away during the import.
+    turned away.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -18,8 +29,7 @@ def import_tensorflow(*extensions: str) -> None:
         stderr = os.dup(2)
         os.dup2(swallowed.fileno(), 2)
         try:
-            for name in ("tensorflow", *extensions):
-                importlib.import_module(name)
+            yield
         except BaseException:
             swallowed.seek(0)
             os.write(stderr, swallowed.read())
@@ -27,4 +37,3 @@ def import_tensorflow(*extensions: str) -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -1,6 +1,7 @@
 """The command that proves on the user's machine that a killed training ends as if it had been left alone."""
 
 import json
+import shutil
 
 import pytest
 from conftest import SMOKE, run_command
@@ -8,7 +9,8 @@ from conftest import SMOKE, run_command
 from harness import verify_resume
 from harness.workdir import Workdir
 
-FLAGS = ("--config", SMOKE, "--batch-size", "4", "--train.epochs", "2", "--model.widths", "[4,8,4]")
+NUM_KILLS = 10
+FLAGS = ("--config", SMOKE, "--batch-size", "2", "--train.epochs", "6", "--model.widths", "[4,8,4]")  # 60 steps
 
 
 @pytest.mark.slow
@@ -17,14 +19,35 @@ FLAGS = ("--config", SMOKE, "--batch-size", "4", "--train.epochs", "2", "--model
 def test_a_training_killed_again_and_again_ends_identical(face_records, tmp_path, cache, num_devices):
     done = run_command(
         "verify_resume",
-        *("--records", face_records, "--kills", 3, "--keep", tmp_path / "kept", "--data.cache", cache),
+        *("--records", face_records, "--kills", NUM_KILLS, "--keep", tmp_path / "kept", "--data.cache", cache),
         *("--runtime.logical_cpus", num_devices, *FLAGS),
         timeout_s=400,
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    assert done.stdout.startswith("IDENTICAL: 2 epochs, killed at step ")
+    told, _, steps = done.stdout.rstrip().rpartition(" step ")
+    assert told == "IDENTICAL: 6 epochs, killed at"
+    steps = [int(step) for step in steps.split(", ")]
+    assert len(steps) == NUM_KILLS, done.stderr  # else it was at its end before
+    assert steps == sorted(steps) and len(set(steps)) >= 4 and steps[-1] <= 60
     environment = json.loads((tmp_path / "kept" / "killed" / "environment.json").read_text())
     assert environment["in_force"]["cache"] == cache and len(environment["in_force"]["devices"]) == num_devices
+
+
+@pytest.mark.slow
+def test_more_kills_than_steps_fall_before_the_first(face_records):
+    flags = ("--config", SMOKE, "--records", face_records, "--batch-size", "20", "--train.epochs", "1", "--kills", "3")
+    done = run_command("verify_resume", *flags)
+    assert done.returncode == 0, done.stderr + done.stdout
+    told, _, last = done.stdout.rstrip().rpartition(", ")
+    assert told == "IDENTICAL: 1 epochs, killed at step 0, 0" and last in ("0", "1")
+
+
+@pytest.mark.slow
+def test_a_training_that_cannot_be_is_told_as_it_tells_itself(face_records):
+    flags = ("--config", SMOKE, "--records", face_records, "--batch-size", "5", "--runtime.logical_cpus", "2")
+    done = run_command("verify_resume", *flags)
+    assert done.returncode == 5
+    assert "the training to compare with ended with 2: error: train.batch_size is 5, which 2 devices" in done.stderr
 
 
 @pytest.mark.slow
@@ -51,3 +74,13 @@ def test_the_first_tensor_that_differs_is_named(face_records, smoke_run, tmp_pat
     difference = verify_resume.compare(Workdir(smoke_run), Workdir(tmp_path / "other"))
     assert difference.startswith("optimizer/_trainable_variables/0, by up to 0.") and "of 108 values" in difference
     assert verify_resume.compare(Workdir(smoke_run), Workdir(smoke_run)) == ""
+
+
+@pytest.mark.slow
+def test_other_devices_are_no_difference_of_numbers(smoke_run, tmp_path):
+    other = Workdir(shutil.copytree(smoke_run, tmp_path / "other"))
+    environment = json.loads(other.environment.read_text())
+    environment["in_force"]["devices"] = ["/gpu:0"]
+    other.environment.write_text(json.dumps(environment))
+    difference = verify_resume.compare(Workdir(smoke_run), other)
+    assert difference == "the devices: ['/cpu:0'] in one go, ['/gpu:0'] after kills"
