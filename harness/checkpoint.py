@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -94,13 +95,17 @@ class Checkpoints:
             manager.checkpoint.write(f"{folder}/checkpoint")
 
     def restore(self) -> Progress | None:
-        """Restores the latest checkpoint that is whole; None if there is none.
+        """Restores the latest checkpoint that is whole; None if there is none. Removes what a killed save has left.
 
         A crash of the machine may have cut the latest one short; the one before is then used, with a warning.
 
         Raises:
           CheckpointError: none of them fits the model, or all are damaged.
         """
+        if self._is_chief:
+            for manager in (self._latest, self._start, self._best):
+                for unfinished in Path(manager.directory).glob("ckpt-*_temp"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
         paths = list_checkpoints(Path(self._latest.directory))
         for path, before in zip(paths, [*paths[1:], None]):
             try:

@@ -135,14 +135,14 @@ def _nearest(descriptors: np.ndarray, pivots: np.ndarray, num_nearest: int) -> t
 
 def _best_of_table(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, columns and values of the table's large entries, a bounded number for every row."""
-    is_alike = table >= _MIN_COARSE_COSINE * NORM**2
     most = _MAX_COARSE_PAIRS + 1  # a row also finds itself
-    if is_alike.sum() > most * len(table):
+    places = np.flatnonzero(table.ravel() >= _MIN_COARSE_COSINE * NORM**2)
+    if len(places) > most * len(table):
         best = np.argpartition(-table, most, axis=1)[:, :most]
-        is_best = np.zeros_like(is_alike)
+        is_best = np.zeros(table.shape, bool)
         np.put_along_axis(is_best, best, values=True, axis=1)
-        is_alike &= is_best
-    rows, columns = np.nonzero(is_alike)
+        places = places[is_best.ravel()[places]]
+    rows, columns = np.divmod(places, table.shape[1])
     return rows, columns, table[rows, columns]
 
 

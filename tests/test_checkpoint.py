@@ -90,6 +90,20 @@ def test_going_back_leaves_nothing_that_came_later(weight_and_checkpoints, tmp_p
     assert checkpoints.restore() == expected and weight.numpy() == [[4.0]]
 
 
+def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(weight_and_checkpoints, tmp_path):
+    _, checkpoints = weight_and_checkpoints
+    checkpoints.save(Progress(step=3))
+    latest = Workdir(tmp_path).checkpoints
+    (latest / "ckpt-7_temp").mkdir()
+    (latest / "ckpt-7_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half a ")
+    assert checkpoints.restore().step == 3
+    assert sorted(path.name for path in latest.iterdir()) == [
+        "checkpoint",
+        "ckpt-3.data-00000-of-00001",
+        "ckpt-3.index",
+    ]
+
+
 def test_going_back_to_what_is_not_there_is_refused(weight_and_checkpoints):
     _, checkpoints = weight_and_checkpoints
     checkpoints.save_start(Progress(step=4))
