@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     inputs = pictures.plan_inputs(config, data, devices)
     rows = in_force.list_rows(config, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
     log.info("%s\n", in_force.format_rows(rows))
+    config = distribute.with_whole_batch(config, devices.num_replicas)
     with reader.damage_named():
         split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:

@@ -261,7 +261,10 @@ class TrainConfig(_Section):
         None, description="run folder whose latest weights a new run starts from; null: random weights"
     )
     epochs: int = Field(30, ge=1, description="passes over the training split at most")
-    batch_size: int = Field(16, ge=1, description="pictures a step, over all replicas together")
+    batch_size: int = Field(16, ge=1, description="pictures a step")
+    batch_per: Literal["step", "replica"] = Field(
+        "step", description="what batch_size is for: all replicas of a step together, or each replica"
+    )
     min_epochs: int = Field(
         15, ge=1, description="the first epoch whose weights may be the best, at most half of train.epochs"
     )
@@ -287,6 +290,10 @@ class TrainConfig(_Section):
     checkpoint_minutes: float = Field(
         10.0, ge=0, description="a checkpoint is written at least so often within an epoch too; 0: after epochs only"
     )
+
+    def count_batch(self, num_replicas: int) -> int:
+        """Returns the pictures of a step over so many replicas together."""
+        return self.batch_size * (num_replicas if self.batch_per == "replica" else 1)
 
     @property
     def first_judged_epoch(self) -> int:

@@ -111,6 +111,7 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
             f"runtime.logical_cpus is {len(names)}, but a CPU is one device where {num_workers} processes train "
             "together. Use --runtime.logical_cpus 0."
         )
+    config = with_whole_batch(config, num_workers * len(names))
     _check_batch(config, num_workers * len(names))
     precision = _choose_precision(config.train.precision, gpus, reasons)
     if cluster is None:
@@ -121,6 +122,12 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
     facts = f"{len(names)} {'GPUs' if gpus else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
     return devices
+
+
+def with_whole_batch(config: Config, num_replicas: int) -> Config:
+    """Returns the config with the batch of all replicas together, as everything that follows counts it."""
+    whole = {"batch_size": config.train.count_batch(num_replicas), "batch_per": "step"}
+    return config.model_copy(update={"train": config.train.model_copy(update=whole)})
 
 
 def _check_batch(config: Config, num_devices: int) -> None:

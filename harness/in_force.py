@@ -78,10 +78,12 @@ def _is_gpu(found: Mapping[str, object]) -> bool:
 
 
 def _batch_row(config: Config, found: Mapping[str, object]) -> Row:
-    size, num_replicas = config.train.batch_size, found["workers"] * len(found["devices"])
+    train, num_replicas = config.train, found["workers"] * len(found["devices"])
+    asked = f"{train.batch_size}{' a replica' if train.batch_per == 'replica' else ''}"
+    size = train.count_batch(num_replicas)
     if num_replicas == 1:
-        return Row("global batch", str(size), str(size))
-    return Row("global batch", str(size), f"{size}, {size // num_replicas} a replica", f"{num_replicas} replicas")
+        return Row("global batch", asked, str(size))
+    return Row("global batch", asked, f"{size}, {size // num_replicas} a replica", f"{num_replicas} replicas")
 
 
 def _workers_row(found: Mapping[str, object]) -> Row:

@@ -52,6 +52,21 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
         )
 
 
+def check_batch(workdir: Workdir, batch_size: int) -> None:
+    """Looks whether a run that goes on has the batch it was started with, which may follow from the replicas.
+
+    Raises:
+      CheckpointError: it has another.
+    """
+    before = read_in_force(workdir).get("batch", batch_size)
+    if before != batch_size:
+        raise CheckpointError(
+            f"{workdir.root} was started with {before} pictures a step; train.batch_per is replica, and on the devices "
+            f"there are now a step has {batch_size}. Give it as many devices as before, or start a new run from these "
+            "weights: --fork runs/NEW"
+        )
+
+
 def _foreign_files(workdir: Workdir) -> list[str]:
     """What is in the folder besides what a start leaves that was killed before it wrote config.yaml."""
     ours = workdir.environment.name

@@ -77,15 +77,17 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
         devices = distribute.make_devices(config, tasks)
+        asked, config = config, distribute.with_whole_batch(config, devices.num_replicas)
+        run_folder.check_batch(workdir, config.train.batch_size)
         settings = config.digest("augment", "model", "optim", "train")
         distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
         earlier = run_folder.read_in_force(workdir)
         devices = precision.settle(config, data, devices, earlier=earlier)
         inputs = pictures.plan_inputs(config, data, devices, earlier=earlier)
     if is_chief:
-        found = devices.describe() | inputs.describe()
-        rows = in_force.list_rows(config, found, {**devices.reasons, **inputs.reasons})
-        run_folder.claim(workdir, config, data, in_force=found, rows=rows)
+        found = devices.describe() | inputs.describe() | {"batch": config.train.batch_size}
+        rows = in_force.list_rows(asked, found, {**devices.reasons, **inputs.reasons})
+        run_folder.claim(workdir, asked, data, in_force=found, rows=rows)
         _announce(config, data, rows)
     loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
     if is_chief:

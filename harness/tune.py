@@ -150,6 +150,7 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             rows = in_force.list_rows(trial_config, chosen, {**trial_devices.reasons, **inputs.reasons})
             run_folder.claim(workdir, trial_config, data, in_force=chosen, rows=rows)
             keras.backend.clear_session()
+            trial_config = distribute.with_whole_batch(trial_config, devices.num_replicas)
             found = loop.train_and_evaluate(trial_config, workdir, trial_devices, inputs, should_stop=should_stop)
             if not math.isfinite(found.loss):
                 raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")

@@ -50,6 +50,13 @@ def test_several_devices_share_the_batch_under_a_strategy():
     assert rows["global batch"] == Row("global batch", "64", "64, 32 a replica", "2 replicas")
 
 
+def test_a_batch_for_each_replica_grows_with_them():
+    config = Config(train=TrainConfig(batch_size=64, batch_per="replica"))
+    row = rows_by_name(config, TWO_GPUS)["global batch"]
+    assert row == Row("global batch", "64 a replica", "128, 64 a replica", "2 replicas")
+    assert rows_by_name(config, ONE_CPU)["global batch"] == Row("global batch", "64 a replica", "64")
+
+
 def test_several_workers_share_it_too():
     found = TWO_GPUS | {"strategy": "MultiWorkerMirroredStrategy", "workers": 4}
     rows = rows_by_name(Config(train=TrainConfig(batch_size=64)), found)

@@ -19,7 +19,8 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, command_line, run_command
 from PIL import Image
 
-from harness import settings
+from harness import settings, verify_resume
+from harness.workdir import Workdir
 
 
 def train(records, run, *flags, **options):
@@ -295,6 +296,20 @@ def test_two_replicas_learn_what_one_does(face_records, tmp_path, options):
     one, two = read_history(tmp_path / "one"), read_history(tmp_path / "two")
     for name in ("loss", "val_loss"):
         assert [row[name] for row in two] == pytest.approx([row[name] for row in one], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_batch_for_each_replica_is_the_whole_one_divided(face_records, tmp_path):
+    replicas = ("--train.batch_per", "replica", "--runtime.logical_cpus", "2", "--runtime.deterministic", "true")
+    done = train(face_records, tmp_path / "each", "--batch-size", "4", *replicas)
+    assert done.returncode == 0 and "global batch    4 a replica" in done.stderr and "8, 4 a replica" in done.stderr
+    whole = ("--batch-size", "8", "--runtime.logical_cpus", "2", "--runtime.deterministic", "true")
+    assert train(face_records, tmp_path / "whole", *whole).returncode == 0
+    assert verify_resume.compare(Workdir(tmp_path / "each"), Workdir(tmp_path / "whole")) == ""
+    (tmp_path / "each" / "metrics.json").unlink()
+    done = train(face_records, tmp_path / "each", "--batch-size", "4", "--train.batch_per", "replica")
+    assert done.returncode == 5
+    assert "was started with 8 pictures a step; " in done.stderr and "there are now a step has 4." in done.stderr
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused(face_records, tmp_path):
