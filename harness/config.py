@@ -316,6 +316,11 @@ class RuntimeConfig(_Section):
         description="steps to record a trace of for TensorBoard: 10:20 begins after step 10 and ends with step 20; "
         "null: none",
     )
+    xla: bool = Field(
+        False,
+        description="compile the arithmetic of a step with XLA, on one device only; on CPUs 4 to 16 times slower, on "
+        "GPUs python -m harness.bench tries it",
+    )
     steps_per_loop: int = Field(
         0,
         ge=0,

@@ -90,7 +90,7 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
     Raises:
       ClusterError: the tasks of a node cannot share its GPUs evenly, or not all tasks come.
       ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide,
-        or not into pairs where mixup asks for them.
+        or not into pairs where mixup asks for them; or XLA is asked for on several devices.
     """
     reasons: dict[str, str] = {}
     gpus = _choose_gpus(config.runtime.gpus, reasons)
@@ -113,6 +113,11 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
         )
     config = with_whole_batch(config, num_workers * len(names))
     _check_batch(config, num_workers * len(names))
+    if config.runtime.xla and num_workers * len(names) > 1:
+        raise ConfigError(
+            f"runtime.xla is true, but {num_workers * len(names)} devices train under a tf.distribute strategy, which "
+            "goes without. Use one device, such as --gpus 1, or --runtime.xla false."
+        )
     precision = _choose_precision(config.train.precision, gpus, reasons)
     if cluster is None:
         several = len(names) > 1

@@ -37,7 +37,7 @@ def list_rows(config: Config, found: Mapping[str, object], reasons: Mapping[str,
         _devices_row(config, found, reasons.get("devices", "")),
         _strategy_row(found),
         Row("precision", config.train.precision, str(found["precision"]), reasons.get("precision", "")),
-        Row("XLA", "-", "off", _xla_reason(found)),
+        Row("XLA", _on_or_off(config.runtime.xla), _on_or_off(config.runtime.xla), _describe_xla(config, found)),
         Row("cache", config.data.cache, str(found["cache"]), reasons.get("cache", "")),
         Row("augment engine", augment.engine, *engine),
         _batch_row(config, found),
@@ -67,10 +67,16 @@ def _strategy_row(found: Mapping[str, object]) -> Row:
     return Row("strategy", "-", str(found["strategy"]), reason)
 
 
-def _xla_reason(found: Mapping[str, object]) -> str:
+def _on_or_off(value: bool) -> str:
+    return "on" if value else "off"
+
+
+def _describe_xla(config: Config, found: Mapping[str, object]) -> str:
     if found["strategy"] != "none":
         return "never under a tf.distribute strategy"
-    return "not measured on GPUs yet" if _is_gpu(found) else "measured to be 4 to 16 times slower on a CPU"
+    if _is_gpu(found):
+        return "" if config.runtime.xla else "python -m harness.bench tries whether it helps"
+    return "measured to be 4 to 16 times slower on a CPU"
 
 
 def _is_gpu(found: Mapping[str, object]) -> bool:

@@ -16,6 +16,7 @@ from harness.manifest import Manifest
 from harness.pace import MOST_STEPS
 
 Batch = Mapping[str, tf.Tensor]
+_LEARNT_FROM = ("label", "weight", "mix")
 TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
 TrainSteps = Callable[[Iterator[Batch], Batch, int, int, tf.Tensor], tf.Tensor]  # see _make_train_steps
 TakeTurn = Callable[[Batch, tf.Tensor, bool], tf.Tensor]  # the batch, its share of the turn, and whether it ends it
@@ -68,7 +69,8 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         label_smoothing=config.optim.label_smoothing,
         class_weights=_weigh_classes(config, data),
     )
-    take_turn = _make_turn(model, _make_forward(model, devices), loss_of, updater, devices.strategy)
+    forward_in_training, xla = _make_forward(model, devices), config.runtime.xla
+    take_turn = _make_turn(model, forward_in_training, loss_of, updater, devices.strategy, xla=xla)
 
     def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         figures = take_turn(batch, share, is_last)
@@ -130,6 +132,8 @@ def _make_turn(
     loss_of: optim.Loss,
     updater: Updater,
     strategy: tf.distribute.Strategy,
+    *,
+    xla: bool,
 ) -> TakeTurn:
     """Returns a step of a global batch to float64 [5]: the sums of loss and of right answers, and the examples; the
     norm of the gradient, see `Updater.apply`, and 1, or 0 and 0 if it is not finite or the gradient waits.
@@ -137,10 +141,7 @@ def _make_turn(
     Of a mixed picture the right answer is its own label, whatever its share.
     """
 
-    def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
-        images = _pictures_of(batch)
-        if "warp" in batch:  # else the pictures come augmented, or stay as they are
-            images = augment_device.augment_batch(images, batch)
+    def learn(images: tf.Tensor, batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         images = tf.cast(images, tf.float32)
         with tf.GradientTape() as tape:
             logits = forward_in_training(images)
@@ -153,6 +154,15 @@ def _make_turn(
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
         sums = [tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)]
         return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
+
+    if xla:
+        learn = tf.function(learn, jit_compile=True)
+
+    def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        images = _pictures_of(batch)
+        if "warp" in batch:  # else the pictures come augmented, or stay as they are
+            images = augment_device.augment_batch(images, batch)  # XLA knows no warp
+        return learn(images, {name: batch[name] for name in _LEARNT_FROM if name in batch}, share, is_last)
 
     def take_turn(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         figures = strategy.run(replica_step, args=(batch, share, is_last))

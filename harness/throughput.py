@@ -171,8 +171,10 @@ def _try_inputs(subject: Subject) -> Iterator[Trial]:
 
 
 def _try_computes(subject: Subject) -> Iterator[Trial]:
-    """Computes with fewer bits, and with more pictures a step."""
+    """Computes with fewer bits, by XLA, and with more pictures a step."""
     trials = {}
+    if subject.devices.is_gpu and subject.devices.num_replicas == 1 and not subject.config.runtime.xla:
+        trials["--runtime.xla true"] = subject.with_settings(runtime={"xla": True})
     if subject.devices.precision == "float32":
         devices = replace(subject.devices, precision="mixed_bfloat16")
         trials["--train.precision mixed_bfloat16"] = replace(subject, devices=devices)

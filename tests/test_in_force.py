@@ -34,7 +34,7 @@ def test_the_settings_line_up():
         "devices         gpus all  /cpu:0    no GPU found",
         "strategy        -         none      one device needs none",
         "precision       auto      float32   it is exact",
-        "XLA             -         off       measured to be 4 to 16 times slower on a CPU",
+        "XLA             off       off       measured to be 4 to 16 times slower on a CPU",
         "cache           auto      memory    it fits",
         "augment engine  auto      host      it is fast",
         "global batch    16        16",
@@ -46,7 +46,7 @@ def test_several_devices_share_the_batch_under_a_strategy():
     rows = rows_by_name(Config(train=TrainConfig(batch_size=64)), TWO_GPUS)
     assert rows["devices"] == Row("devices", "gpus all", "/gpu:0 /gpu:1")
     assert rows["strategy"] == Row("strategy", "-", "MirroredStrategy", "2 devices of one process")
-    assert rows["XLA"] == Row("XLA", "-", "off", "never under a tf.distribute strategy")
+    assert rows["XLA"] == Row("XLA", "off", "off", "never under a tf.distribute strategy")
     assert rows["global batch"] == Row("global batch", "64", "64, 32 a replica", "2 replicas")
 
 
@@ -72,9 +72,12 @@ def test_a_cpu_that_is_divided_says_so():
     assert rows_by_name(config, TWO_GPUS)["devices"].reason == "logical_cpus divides a CPU, and there are GPUs"
 
 
-def test_no_xla_is_claimed_for_a_gpu():
+def test_whether_xla_helps_on_a_gpu_is_not_claimed():
     found = TWO_GPUS | {"devices": ("/gpu:0",), "strategy": "none"}
-    assert rows_by_name(Config(), found)["XLA"] == Row("XLA", "-", "off", "not measured on GPUs yet")
+    assert rows_by_name(Config(), found)["XLA"] == Row(
+        "XLA", "off", "off", "python -m harness.bench tries whether it helps"
+    )
+    assert rows_by_name(Config(runtime=RuntimeConfig(xla=True)), found)["XLA"] == Row("XLA", "on", "on")
 
 
 @pytest.mark.parametrize("engine", ["auto", "host"])

@@ -317,6 +317,21 @@ def test_a_batch_that_replicas_cannot_share_is_refused(face_records, tmp_path):
     assert done.returncode == 2 and "2 devices cannot share evenly" in done.stderr
 
 
+@pytest.mark.slow
+def test_xla_learns_the_same(face_records, tmp_path):
+    flags = ("--model.widths", "[4, 4]", "--model.dropout", "0", "--model.dense_dropout", "0", "--epochs", "2")
+    flags += ("--augment.engine", "device")
+    for run, xla in (("plain", "false"), ("compiled", "true")):
+        assert train(face_records, tmp_path / run, *flags, "--runtime.xla", xla).returncode == 0
+    plain, compiled = read_history(tmp_path / "plain"), read_history(tmp_path / "compiled")
+    assert [row["loss"] for row in compiled] == pytest.approx([row["loss"] for row in plain], rel=1e-4)
+
+
+def test_xla_on_several_devices_is_refused(face_records, tmp_path):
+    done = train(face_records, tmp_path / "run", "--runtime.logical_cpus", "2", "--runtime.xla", "true")
+    assert done.returncode == 2 and "Use one device, such as --gpus 1, or --runtime.xla false" in done.stderr
+
+
 def test_a_batch_that_cannot_be_mixed_in_pairs_is_refused(face_records, tmp_path):
     flags = ("--runtime.logical_cpus", "2", "--batch-size", "6", "--augment.mixup", "0.2")
     done = train(face_records, tmp_path / "run", *flags)
