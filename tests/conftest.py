@@ -53,12 +53,14 @@ def run_python(program: str, timeout_s: int = 120) -> subprocess.CompletedProces
     )
 
 
-def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
+def run_command(
+    module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180, uses_gpus: bool = False
+) -> subprocess.CompletedProcess:
     """Runs `python -m harness.MODULE` to its end."""
     return subprocess.run(
         command_line(module, *arguments),
         cwd=cwd,
-        env=command_environment(),
+        env=command_environment(uses_gpus=uses_gpus),
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -75,8 +77,9 @@ def command_line(module: str, *arguments: object) -> list[str]:
     return [*words, PRECISION, "float32"] if module in TRAINING and PRECISION not in words else words
 
 
-def command_environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "COLUMNS": "120"}
+def command_environment(*, uses_gpus: bool = False) -> dict[str, str]:
+    hidden = {} if uses_gpus else {"CUDA_VISIBLE_DEVICES": "-1"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), **hidden, "COLUMNS": "120"}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
