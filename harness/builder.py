@@ -183,9 +183,9 @@ def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Findi
 
     def reset(item: Finding) -> Finding:
         if item.reason in findings.COPIES:
-            item = replace(item, verdict=findings.KEPT, reason="", measured="", limit="")
+            item = item._replace(verdict=findings.KEPT, reason="", measured="", limit="")
         notes = " ".join(note for note in item.notes.split() if note != Reason.LABEL_CONFLICT)
-        return replace(item, notes=notes, split="", group="", near_copy_of="")
+        return item._replace(notes=notes, split="", group="", near_copy_of="")
 
     return {item.path: reset(item) for item in read_findings(work.target)}
 

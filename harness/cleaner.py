@@ -111,7 +111,7 @@ def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding
     """Adds size and digest of a file that is too large to be read at once."""
     if rejection.reason != Reason.TOO_LARGE:
         return finding
-    return replace(finding, num_bytes=path.stat().st_size, sha256=files.digest_file(path))
+    return finding._replace(num_bytes=path.stat().st_size, sha256=files.digest_file(path))
 
 
 def _describe(usable: _Usable) -> Examined:
@@ -130,8 +130,7 @@ def _describe(usable: _Usable) -> Examined:
         *images.note_of_name(finding.path, picture.format),
         *measures.flags(found, picture.width, picture.height),
     )
-    described = replace(
-        finding,
+    described = finding._replace(
         format=picture.format,
         width=picture.width,
         height=picture.height,

@@ -5,7 +5,7 @@ It compares digests and takes pairs of near copies as they are found; near_copie
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import DataError
@@ -79,7 +79,7 @@ def judge_near_copies(
             return finding
         same = [path for path in sorted(partners[finding.path]) if class_of[path] == finding.class_name]
         others = [path for path in sorted(partners[finding.path]) if class_of[path] != finding.class_name]
-        finding = replace(finding, near_copy_of=(same or others)[0])
+        finding = finding._replace(near_copy_of=(same or others)[0])
         if others and policy == "drop":
             return finding.rejected(Reason.LABEL_CONFLICT, f"nearly equals {others[0]}", _ONE_LABEL)
         if others and "label_conflict" not in finding.notes.split():

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from harness import cleaner, findings
 from harness.config import Config
@@ -59,7 +58,7 @@ def locate_findings(made: Plan, written: Mapping[str, Shard]) -> Iterator[Findin
 
     def located(item: Finding) -> Finding:
         file, offset = places.get(item.path, ("", 0))
-        return replace(item, file=file, offset=offset, length=item.length if file else 0)
+        return item._replace(file=file, offset=offset, length=item.length if file else 0)
 
     return map(located, made.findings)
 

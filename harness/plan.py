@@ -6,7 +6,7 @@ Everything here is a function of the findings and the config, so that every proc
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,7 @@ def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: C
     )
 
     def placed(item: Finding) -> Finding:
-        return replace(item, group=keys[item.path], split=sides[keys[item.path]]) if item.is_kept else item
+        return item._replace(group=keys[item.path], split=sides[keys[item.path]]) if item.is_kept else item
 
     return [placed(item) for item in found], rule
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import files, findings
@@ -37,7 +37,7 @@ def write_chunk(folder: Path, examined: Sequence[Examined]) -> list[Finding]:
     located, offset = [], 0
     for item in examined:
         if item.stored:
-            located.append(replace(item.finding, file=name + _ENDING, offset=offset, length=len(item.stored)))
+            located.append(item.finding._replace(file=name + _ENDING, offset=offset, length=len(item.stored)))
             offset += len(item.stored)
         else:
             located.append(item.finding)
