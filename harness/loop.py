@@ -68,7 +68,7 @@ def train_and_evaluate(
       workdir: the run folder; the caller has checked that it belongs to this config and data.
       devices: where to train.
       inputs: where pictures are kept, and which engine augments them.
-      should_stop: asked after every step; a reason ends the run after a save.
+      should_stop: asked after every call of the steps; a reason ends the run after a save.
 
     Returns:
       The figures of the best weights on the validation split.
@@ -78,50 +78,63 @@ def train_and_evaluate(
       DivergedError: loss or weights are no finite numbers any more, and `train.on_divergence` is stop or of no use.
       DataError: the records are missing or damaged.
     """
-    folder = config.data.records_folder
-    data = manifest.load(folder)
     with (
         watchdog.watch(config.runtime.stall_s, workdir.stacks(devices.worker_index)) as tell_progress,
         reader.damage_named(),
         distribute.losses_named(devices),
+        tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker,
     ):
-        train_split, validation_split = (
-            pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices)
-            for name in pictures.KEPT_SPLITS
+        run, splits, progress = _open_run(
+            config, workdir, devices, inputs, tracker=tracker, should_stop=should_stop, tell_progress=tell_progress
         )
-        trainee = steps.make_trainee(config, devices, data)
-        checkpoints = _open_checkpoints(workdir, trainee, is_chief=devices.is_chief)
-        progress = _restore(checkpoints, config, devices, workdir)
+        train_split, validation_split = splits
         if devices.is_chief:
             workdir.interrupted.unlink(missing_ok=True)
-        make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
-        validation = Batches(validation_split, devices.strategy, make_validation)
-        with tracking.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker:
-            if tracker and not progress.step:
-                _track_start(tracker, train_split, config, inputs)
-            run = _Run(
-                config=config,
-                workdir=workdir,
-                devices=devices,
-                data=data,
-                trainee=trainee,
-                checkpoints=checkpoints,
-                guard=Guard(config, devices, trainee, checkpoints),
-                open_training=partial(_open_training, train_split, config, devices, inputs),
-                validation=validation,
-                pace=Pace(
-                    config.runtime.steps_per_loop,
-                    num_workers=devices.num_workers,
-                    ends=tracking.parse_profile(config.runtime.profile),
-                ),
-                meter=Meter(config.train.batch_size),
-                tally=Tally(),
-                tracker=tracker,
-                profile=Profile(workdir, config.runtime.profile if devices.is_chief else None),
-                should_stop=should_stop,
-                tell_progress=tell_progress,
-            )
-            return run.finish(validation_split, run.train(train_split, progress))
+        if tracker and not progress.step:
+            _track_start(tracker, train_split, config, inputs)
+        return run.finish(validation_split, run.train(train_split, progress))
+
+
+def _open_run(
+    config: Config,
+    workdir: Workdir,
+    devices: Devices,
+    inputs: Inputs,
+    *,
+    tracker: Tracker | None,
+    should_stop: Callable[[], str | None],
+    tell_progress: Callable[[], None],
+) -> tuple["_Run", tuple[Split, Split], Progress]:
+    """The run with its pictures to train on and to validate, where it stands."""
+    folder = config.data.records_folder
+    data = manifest.load(folder)
+    train_split, validation_split = (
+        pictures.open_split(data, folder, name, cache=inputs.cache, devices=devices) for name in pictures.KEPT_SPLITS
+    )
+    trainee = steps.make_trainee(config, devices, data)
+    checkpoints = _open_checkpoints(workdir, trainee, is_chief=devices.is_chief)
+    progress = _restore(checkpoints, config, devices, workdir)
+    make_validation = partial(input_pipeline.eval_batches, validation_split, config.train.batch_size)
+    steps_of_trace = tracking.parse_profile(config.runtime.profile)
+    run = _Run(
+        config=config,
+        workdir=workdir,
+        devices=devices,
+        data=data,
+        trainee=trainee,
+        checkpoints=checkpoints,
+        guard=Guard(config, devices, trainee, checkpoints),
+        open_training=partial(_open_training, train_split, config, devices, inputs),
+        validation=Batches(validation_split, devices.strategy, make_validation),
+        pace=Pace(config.runtime.steps_per_loop, num_workers=devices.num_workers, ends=steps_of_trace),
+        meter=Meter(config.train.batch_size),
+        tally=Tally(),
+        tracker=tracker,
+        profile=Profile(workdir, config.runtime.profile if devices.is_chief else None),
+        should_stop=should_stop,
+        tell_progress=tell_progress,
+    )
+    return run, (train_split, validation_split), progress
 
 
 def _open_checkpoints(workdir: Workdir, trainee: Trainee, *, is_chief: bool) -> Checkpoints:
@@ -268,7 +281,7 @@ class _Run:
         )
 
     def _find_request(self, progress: Progress) -> str | None:
-        """Why the run shall stop after this step, or that it shall save; the same for all workers.
+        """Why the run shall stop here, between two calls of the steps, or that it shall save; the same for all workers.
 
         If they disagreed, one would wait for ever for the next step of another.
         """

@@ -1,4 +1,4 @@
-"""The model in training, and the two steps that use it: one that learns from a global batch, one that answers."""
+"""The model in training, and the steps that use it: those that learn from global batches, and one that answers."""
 
 import functools
 import time
@@ -72,34 +72,27 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     forward_in_training, xla = _make_forward(model, devices), config.runtime.xla
     take_turn = _make_turn(model, forward_in_training, loss_of, updater, devices.strategy, xla=xla)
 
-    def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
-        figures = take_turn(batch, share, is_last)
-        if config.optim.ema and is_last:
-            optim.average_weights(
-                kept_model, model, devices.strategy, decay=config.optim.ema, num_steps=optimizer.iterations
-            )
-        return figures
-
+    if config.optim.ema:
+        take_turn = _averaging(take_turn, kept_model, model, optimizer, devices.strategy, decay=config.optim.ema)
     find_turn = functools.partial(
         gradients.find_turn,
         num_examples=num_examples,
         batch_size=config.train.batch_size,
         accumulate_steps=config.optim.accumulate_steps,
     )
-    train_step, count_single = _make_train_step(take_turn_and_average, find_turn)
-    train_steps, count_several = _make_train_steps(take_turn_and_average, find_turn, config)
-    predict_step = _make_predict_step(kept_model, devices.strategy)
+    train_step, count_single = _make_train_step(take_turn, find_turn)
+    train_steps, count_several = _make_train_steps(take_turn, find_turn, config)
     return Trainee(
-        model,
-        kept_model,
-        optimizer,
-        updater,
-        learning_rate,
-        train_step,
-        train_steps,
-        predict_step,
-        lambda: count_single() + count_several(),
-        _make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
+        model=model,
+        kept_model=kept_model,
+        optimizer=optimizer,
+        updater=updater,
+        learning_rate=learning_rate,
+        train_step=train_step,
+        train_steps=train_steps,
+        predict_step=_make_predict_step(kept_model, devices.strategy),
+        count_traces=lambda: count_single() + count_several(),
+        is_finite=_make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
     )
 
 
@@ -142,6 +135,7 @@ def _make_turn(
     """
 
     def learn(images: tf.Tensor, batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        """One replica's part, of images uint8 or float32 [batch, H, W, 3] in [0, 255]."""
         images = tf.cast(images, tf.float32)
         with tf.GradientTape() as tape:
             logits = forward_in_training(images)
@@ -169,6 +163,26 @@ def _make_turn(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, figures, axis=None)
 
     return take_turn
+
+
+def _averaging(
+    take_turn: TakeTurn,
+    average: keras.Model,
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+    strategy: tf.distribute.Strategy,
+    *,
+    decay: float,
+) -> TakeTurn:
+    """Returns what also moves the averaged weights after each step of the optimizer."""
+
+    def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        figures = take_turn(batch, share, is_last)
+        if is_last:
+            optim.average_weights(average, model, strategy, decay=decay, num_steps=optimizer.iterations)
+        return figures
+
+    return take_turn_and_average
 
 
 def _make_train_step(take_turn: TakeTurn, find_turn: Callable[[int], Turn]) -> tuple[TrainStep, Callable[[], int]]:
@@ -260,6 +274,7 @@ def _make_finite_check(
     updater: Updater,
     strategy: tf.distribute.Strategy,
 ) -> Callable[[], bool]:
+    """Returns what tells whether all that a checkpoint holds are finite numbers, on every replica of this process."""
     variables = [*model.weights, *optimizer.variables, *(kept_model.weights if kept_model is not model else [])]
     variables = [variable.value for variable in variables]
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not

@@ -180,7 +180,8 @@ def _try_computes(subject: Subject) -> Iterator[Trial]:
         trials["--train.precision mixed_bfloat16"] = replace(subject, devices=devices)
     batch_size = 2 * subject.config.train.batch_size
     if batch_size <= subject.split.num_examples:
-        trials[f"--train.batch_size {batch_size}"] = subject.with_settings(train={"batch_size": batch_size})
+        per_step = " --train.batch_per step" if subject.devices.num_replicas > 1 else ""
+        trials[f"--train.batch_size {batch_size}{per_step}"] = subject.with_settings(train={"batch_size": batch_size})
     for flag, changed in trials.items():
         log.info("trying %s", flag)
         yield Trial(flag, measure_compute(changed)[0].images_per_s)
