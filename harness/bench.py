@@ -45,11 +45,12 @@ def main(argv: Sequence[str]) -> int:
     from harness import distribute, pictures, precision, reader, showing, throughput
     from harness.throughput import Subject
 
-    devices = precision.settle(config, data, distribute.make_devices(config))
+    devices = distribute.make_devices(config)
+    asked, config = config, distribute.with_whole_batch(config, devices.num_replicas)
+    devices = precision.settle(config, data, devices)
     inputs = pictures.plan_inputs(config, data, devices)
-    rows = in_force.list_rows(config, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
+    rows = in_force.list_rows(asked, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
     log.info("%s\n", in_force.format_rows(rows))
-    config = distribute.with_whole_batch(config, devices.num_replicas)
     with reader.damage_named():
         split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:

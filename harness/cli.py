@@ -33,6 +33,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaint names the nearest flag."""
 
     def error(self, message: str):
+        """Prints one sentence, and exits with the code of a usage error."""
         unknown = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
         if message.startswith("unrecognized arguments: --"):
             flags = {flag.removeprefix("--"): None for flag in self._option_string_actions}

@@ -120,7 +120,8 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     from harness import distribute, loop, pictures, precision
 
     devices = distribute.make_devices(config)
-    devices = precision.settle(config, data, devices, earlier=_read_in_force(config))
+    whole = distribute.with_whole_batch(config, devices.num_replicas)
+    devices = precision.settle(whole, data, devices, earlier=_read_in_force(config))
     for reason in devices.reasons.values():
         log.info("%s", reason)
 
@@ -143,14 +144,15 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             workdir = Workdir(config.tune.folder / "trials" / trial.trial_id)
             log.info("trial %s: %s", trial.trial_id, _show(trial.hyperparameters.values))
             run_folder.check(workdir, trial_config, data)
+            asked, trial_config = trial_config, distribute.with_whole_batch(trial_config, devices.num_replicas)
+            run_folder.check_batch(workdir, trial_config.train.batch_size)
             is_searched = trial_config.train.precision != "auto"
             trial_devices = precision.settle(trial_config, data, devices) if is_searched else devices
             inputs = pictures.plan_inputs(trial_config, data, trial_devices, earlier=run_folder.read_in_force(workdir))
-            chosen = trial_devices.describe() | inputs.describe()
-            rows = in_force.list_rows(trial_config, chosen, {**trial_devices.reasons, **inputs.reasons})
-            run_folder.claim(workdir, trial_config, data, in_force=chosen, rows=rows)
+            chosen = trial_devices.describe() | inputs.describe() | {"batch": trial_config.train.batch_size}
+            rows = in_force.list_rows(asked, chosen, {**trial_devices.reasons, **inputs.reasons})
+            run_folder.claim(workdir, asked, data, in_force=chosen, rows=rows)
             keras.backend.clear_session()
-            trial_config = distribute.with_whole_batch(trial_config, devices.num_replicas)
             found = loop.train_and_evaluate(trial_config, workdir, trial_devices, inputs, should_stop=should_stop)
             if not math.isfinite(found.loss):
                 raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")

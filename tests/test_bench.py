@@ -61,3 +61,10 @@ def test_missing_records_are_one_sentence(tmp_path):
 def test_no_time_at_all_is_refused(face_records):
     done = bench(face_records, "--seconds", "-1")
     assert done.returncode == 2 and "-1 should be between 0 and 3600" in done.stderr
+
+
+def test_a_batch_for_each_replica_is_measured_as_the_whole_one(face_records):
+    done = bench(face_records, "--train.batch_per", "replica", "--runtime.logical_cpus", "2")
+    assert done.returncode == 0, done.stderr
+    assert "global batch    4 a replica" in done.stderr and "8, 4 a replica" in done.stderr
+    assert "float32, batch 8" in done.stdout
