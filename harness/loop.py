@@ -156,7 +156,7 @@ def _restore(checkpoints: Checkpoints, config: Config, devices: Devices, workdir
         checkpoints.start_from(Workdir(config.train.start_from))
     progress = progress or Progress()
     distribute.check_alike(devices, f"step {progress.step} in {workdir.root}")
-    if progress.step and progress.epoch < config.train.epochs:
+    if progress.step:
         log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
     return progress
 
