@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from conftest import draw_face
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from harness import images, sources, stored
@@ -285,6 +287,15 @@ def test_resizing_down_averages_and_does_not_alias():
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255
     assert np.abs(images.resize(stripes, 256).astype(int) - 128).max() <= 1
+
+
+@given(st.integers(1, 5).flatmap(lambda n: st.tuples(*[st.integers(32, 32 * 2**n)] * 2)), st.integers(0, 9))
+@example((64, 128), 0)
+@example((1100, 1000), 0)  # more pixels than are made floats at once
+def test_resizing_down_is_opencvs_average_to_the_last_bit(sides, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*sides, 3), np.uint8)
+    expected = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(images.resize(pixels, 32), expected)
 
 
 def test_resizing_takes_each_axis_by_itself():
