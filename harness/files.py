@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_BUFFER_BYTES = 1 << 20  # of many small writes each costs the file system more than twice its share of a large one
+
 
 @contextmanager
 def open_new(path: Path) -> Iterator[BinaryIO]:
@@ -15,7 +17,7 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("wb", buffering=_BUFFER_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -100,7 +100,8 @@ _SHARED = {"class_name", "verdict", "reason", "limit", "notes", "format", "split
 
 def as_row(finding: Finding) -> list[object]:
     """Returns the values of a finding in the order of `COLUMNS`, bytes as hexadecimal digits."""
-    return [value.hex() if isinstance(value, bytes) else value for value in finding]
+    *values, fingerprint = finding
+    return [*values, fingerprint.hex()]
 
 
 def from_row(row: Sequence[str]) -> Finding:

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from harness import containers
 from harness.config import CleanConfig
@@ -113,6 +113,8 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
     """
     found = _check_file(content, limits)
     structure = containers.inspect(content, found)
+    if picture := _decode_plain(content, structure, limits, least_side):
+        return picture
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that it reads correctly
         try:
@@ -132,6 +134,22 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
         except _DECODER_ERRORS as error:
             raise _damage(error, content, structure) from None
     return Picture(_turn_upright(pixels, turn), found.lower(), *size, tuple(notes))
+
+
+def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, least_side: int | None) -> Picture | None:
+    """The short way for most JPEGs; None where something is odd, and the long way finds out what.
+
+    To have Pillow read the header as well costs a twentieth of decoding.
+    """
+    frame = structure.plain
+    if frame is None or structure.end != len(content) or structure.num_scans > _MAX_SCANS:
+        return None
+    _check_size(frame.width, frame.height, limits)
+    try:
+        pixels = simplejpeg.decode_jpeg(content, "RGB", **_reduction(frame.width, frame.height, least_side))
+    except ValueError:
+        return None
+    return Picture(pixels, "jpeg", frame.height, frame.width, ("gray",) if frame.num_components == 1 else ())
 
 
 def _check_file(content: bytes, limits: CleanConfig) -> str:
@@ -178,7 +196,8 @@ def _check_structure(content: bytes, file_format: str, structure: Structure) -> 
 
 
 def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
-    text = str(error) or type(error).__name__
+    # Pillow names the object it was given by its address in memory, which is no news and never the same.
+    text = "its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
     is_cut = any(word in text.lower() for word in ("truncated", "eof", "not enough", "unexpected end", "premature"))
     reason = Reason.CUT_OFF if is_cut or structure.end is None else Reason.CORRUPT
     return Rejected(reason, f"{len(content)} bytes: {text}"[:200], "a file that decodes to its last pixel")

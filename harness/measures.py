@@ -12,6 +12,7 @@ import numpy as np
 _SIDE = 64
 # Scores below these limits are noted.
 LIMITS = {"dark": 0.32, "light": 0.05, "blurry": 0.29, "low_information": 0.3, "odd_aspect": 0.35}
+_BRIGHTNESS = np.array([[0.241, 0.691, 0.068]], np.float32)  # perceived: http://alienryderflex.com/hsp.html
 _EDGES = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
@@ -39,15 +40,13 @@ def shrink(pixels: np.ndarray) -> np.ndarray:
 def measure(small: np.ndarray) -> Measures:
     """Returns the measures of RGB pixels that `shrink` made small."""
     red, green, blue = cv2.mean(small)[:3]
-    squares = np.square(small.astype(np.float32))
-    # perceived brightness, http://alienryderflex.com/hsp.html
-    brightness = np.sort(squares.reshape(-1, 3) @ np.array([0.241, 0.691, 0.068], np.float32))
+    brightness = np.sort(cv2.transform(np.square(small.astype(np.float32)), _BRIGHTNESS), axis=None)
     num = len(brightness)
     dark, bright = np.sqrt(brightness[[int(0.99 * num), int(0.05 * num)]]) / 255
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     edges = cv2.filter2D(gray, cv2.CV_8U, _EDGES, borderType=cv2.BORDER_REPLICATE)
     variance = float(cv2.meanStdDev(edges)[1][0, 0]) ** 2
-    counts = np.bincount(gray.ravel(), minlength=256)
+    counts = cv2.calcHist([gray], [0], None, [256], [0, 256])
     shares = counts[counts > 0] / num
     entropy = float(np.sum(shares * np.log2(1 / shares)))
     return Measures(

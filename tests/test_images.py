@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections import Counter
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from harness import images, sources, stored
+from harness import containers, images, sources, stored
 from harness.config import CleanConfig
 from harness.findings import Reason
 from harness.images import Rejected
@@ -206,6 +207,78 @@ def test_names_that_say_another_format_are_noted():
     assert images.note_of_name("a/photo.jpeg", "jpeg") == ()
     assert images.note_of_name("a/photo", "png") == ()
     assert images.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
+
+
+@pytest.fixture
+def judge_both_ways(monkeypatch):
+    """Returns what becomes of a file by the short way for plain JPEGs, and by the long way through Pillow."""
+
+    def judge(content):
+        try:
+            picture = images.decode(content, LIMITS, least_side=32)
+        except Rejected as rejected:
+            return str(rejected)
+        return picture.pixels.tobytes(), picture.height, picture.width, picture.notes
+
+    def judge_both(content):
+        short = judge(content)
+        with monkeypatch.context() as patched:
+            inspect = containers.inspect
+            patched.setattr(containers, "inspect", lambda *args: replace(inspect(*args), plain=None))
+            return short, judge(content)
+
+    return judge_both
+
+
+PLAIN_JPEGS = (
+    {},
+    {"progressive": True},
+    {"comment": b"a comment"},
+    {"icc_profile": bytes(300)},
+    {"subsampling": 0},
+    {"restart_marker_blocks": 2},
+)
+
+
+@pytest.mark.parametrize("options", PLAIN_JPEGS)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_plain_jpeg_decodes_the_short_way_as_the_long(face, judge_both_ways, mode, options):
+    content = encode(face.resize((200, 120)).convert(mode), "JPEG", **options)
+    frame = containers.inspect(content, "JPEG").plain
+    assert (frame.height, frame.width, frame.num_components) == (120, 200, {"RGB": 3, "L": 1}[mode])
+    short, long = judge_both_ways(content)
+    assert short == long and short[1:] == (120, 200, {"RGB": (), "L": ("gray",)}[mode])
+
+
+def test_a_jpeg_that_may_say_more_of_its_pixels_is_not_plain(face):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    saved = encode(face, "JPEG")
+    two = io.BytesIO()
+    face.save(two, "MPO", save_all=True, append_images=[face])
+    for content in (
+        encode(face, "JPEG", exif=turned),
+        encode(face, "JPEG", xmp=b"<x:xmpmeta/>"),
+        encode(face.convert("CMYK"), "JPEG"),
+        two.getvalue(),
+        saved[:2] + b"\0" + saved[2:],
+        saved.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"),  # 12 bits
+    ):
+        assert content != saved and containers.inspect(content, "JPEG").plain is None
+
+
+def test_a_damaged_jpeg_is_judged_the_short_way_as_the_long(face, judge_both_ways):
+    random = np.random.default_rng(0)
+    files = [encode(face.convert(mode), "JPEG", **options) for mode in ("RGB", "L") for options in PLAIN_JPEGS]
+    verdicts = Counter()
+    for index in range(2000):
+        content = bytearray(files[index % len(files)])
+        for place in random.integers(2, 700 if index % 3 else len(content), 1 + index % 2):
+            content[place : place + index % 4] = random.bytes(2)
+        short, long = judge_both_ways(bytes(content))
+        assert short == long
+        verdicts[type(short)] += 1
+    assert min(verdicts[str], verdicts[tuple]) > 100
 
 
 def test_thousands_of_mutated_files_each_get_a_verdict(face):
