@@ -43,7 +43,7 @@ _FINE_VIEWS: tuple[View, ...] = (
     *((0.84, 0.84, 0, right, down) for right, down in product((-0.05, 0, 0.05), repeat=2)),
     *COARSE_VIEWS[-4:],
 )
-_PAIRS = 512
+_PAIRS = 128  # at a time: their views stay in the caches
 
 
 def _cosines(num: int, positions: np.ndarray) -> np.ndarray:
@@ -80,7 +80,8 @@ def fingerprint(pixels: np.ndarray) -> bytes:
 def _to_norm(values: np.ndarray) -> np.ndarray:
     """The values of the last axis as whole numbers of the norm of a fingerprint."""
     norms = np.sqrt((values * values).sum(axis=-1, keepdims=True))
-    return np.rint(values * (NORM / np.maximum(norms, 1e-9)))
+    scaled = values * (NORM / np.maximum(norms, 1e-9))
+    return np.rint(scaled, out=scaled)
 
 
 def predict(fingerprints: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
