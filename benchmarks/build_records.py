@@ -2,6 +2,7 @@
 
     python benchmarks/build_records.py                          800 made photographs of 300 to 900 pixels
     python benchmarks/build_records.py --images data/flowers    your own
+    python benchmarks/build_records.py --marginal 200 3000      one picture more, without what every start costs
     python benchmarks/build_records.py --memory 2000 50000      peak memory at two sizes of small pictures
 
 Each way runs as a command of its own, imports included, all in one run on one machine; compare ratios, not machines.
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="class folders; default: made photographs")
     parser.add_argument("--num", type=int, default=800, help="photographs to make")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each way, whose median is shown")
+    parser.add_argument("--marginal", type=int, nargs=2, metavar="N", help="compare with the floors from two sizes")
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="measure peak memory at these sizes instead")
     parser.add_argument("--way", choices=[*PEERS], help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -43,6 +45,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.memory:
             compare_memory(arguments.memory, Path(folder))
+        elif arguments.marginal:
+            compare_marginal(*sorted(arguments.marginal), arguments.repeats, Path(folder))
         else:
             images = arguments.images or make_photographs(Path(folder) / "photographs", arguments.num)
             compare_ways(images, arguments.repeats, Path(folder))
@@ -53,14 +57,7 @@ def compare_ways(images: Path, repeats: int, folder: Path) -> None:
     files = list_files(images)
     num_bytes = statistics.mean(path.stat().st_size for path in files)
     print(f"{len(files)} pictures of {num_bytes / 1000:.0f} kB on average, {len(os.sched_getaffinity(0))} cores")
-    ways = {
-        "harness": [sys.executable, "-m", "harness.build_records", "--images", images, "--quiet", "--records"],
-        "harness, 1 worker": [
-            *(sys.executable, "-m", "harness.build_records", "--images", images, "--quiet"),
-            *("--runtime.workers", "1", "--records"),
-        ],
-        **{name: [sys.executable, __file__, "--way", name, "--images", images, "--out"] for name in PEERS},
-    }
+    ways = list_ways(images)
     runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for turn in range(repeats):
         for name, command in ways.items():
@@ -71,6 +68,33 @@ def compare_ways(images: Path, repeats: int, folder: Path) -> None:
         wall_s, cpu_s, peak = (statistics.median(values) for values in zip(*found))
         figures = f"{len(files) / wall_s:>12.0f}{1000 * cpu_s / len(files):>13.2f}{cpu_s / floor:>14.2f}{peak:>9.0f}"
         print(f"{name:<20}{figures}")
+
+
+def list_ways(images: Path) -> dict[str, list[object]]:
+    """The command of each way, but for the folder it writes to, which comes last."""
+    build = [sys.executable, "-m", "harness.build_records", "--images", images, "--quiet"]
+    return {
+        "harness": [*build, "--records"],
+        "harness, 1 worker": [*build, "--runtime.workers", "1", "--records"],
+        **{name: [sys.executable, __file__, "--way", name, "--images", images, "--out"] for name in PEERS},
+    }
+
+
+def compare_marginal(few: int, many: int, repeats: int, folder: Path) -> None:
+    """Prints the CPU time of one photograph more: the difference of two sizes, whatever a start costs."""
+    images = {num: make_photographs(folder / f"{num} photographs", num) for num in (few, many)}
+    names = ["harness, 1 worker", "floor", "floor, scaled"]
+    cpu_s: dict[tuple[str, int], list[float]] = {(name, num): [] for name in names for num in images}
+    for turn in range(repeats):
+        for (name, num), found in cpu_s.items():
+            command = [*list_ways(images[num])[name], folder / f"{turn} {num} {name}"]
+            found.append(measure(command)[1])
+    middle = {key: statistics.median(values) for key, values in cpu_s.items()}
+    each = {name: 1000 * (middle[name, many] - middle[name, few]) / (many - few) for name in names}
+    print(f"one photograph more, from {few} and {many}, medians of {repeats} runs")
+    print(f"{'way':<20}{'CPU ms':>8}{'of the floor':>14}{'of the scaled':>15}")
+    for name, cost in each.items():
+        print(f"{name:<20}{cost:>8.2f}{cost / each['floor']:>14.2f}{cost / each['floor, scaled']:>15.2f}")
 
 
 def compare_memory(sizes: Sequence[int], folder: Path) -> None:

@@ -27,8 +27,9 @@ import numpy as np
 from harness import measures
 from harness.config import CleanConfig
 from harness.fingerprints import fingerprint
-from harness.images import Rejected, resize
+from harness.images import Rejected
 from harness.near_copies import are_near_copies, propose_pairs
+from harness.resizing import resize
 from harness.sources import read_all, walk_files
 from harness.stored import encode_jpeg
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import files, fingerprints, images, measures, sources, spool, stored
+from harness import files, fingerprints, images, measures, resizing, sources, spool, stored
 from harness.config import Config
 from harness.findings import Finding, Reason
 from harness.images import Picture, Rejected
@@ -91,7 +91,7 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
         picture = images.decode(content, config.clean, least_side=config.records.image_size)
     except Rejected as rejection:
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
-    pixels = images.resize(picture.pixels, config.records.image_size)
+    pixels = resizing.resize(picture.pixels, config.records.image_size)
     small = replace(picture, pixels=measures.shrink(pixels))
     return _Usable(finding, mtime_ns, stored.encode(pixels, config.records), small)
 

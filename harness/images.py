@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
@@ -63,7 +62,6 @@ _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 # Progressive files have about ten; thousands are a way to keep a decoder busy.
 _MAX_SCANS = 100
-_MOST_AS_FLOATS = 2**20  # pixels: 12 MiB
 # Damage that every decoder gets over, of which nobody knows what it did to the pixels.
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
@@ -289,26 +287,3 @@ def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns `uint8 [size, size, 3]`; each axis is averaged when it shrinks (no aliasing) and cubic when it grows."""
-    height, width = pixels.shape[:2]
-    small = (min(width, size), min(height, size))
-    if small != (width, height):
-        pixels = _average(pixels, small)
-    if small != (size, size):
-        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_CUBIC)
-    return pixels
-
-
-def _average(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """OpenCV's average over areas of (width, height) `size`, the same to the last bit and for a sixth less.
-
-    It computes in float32 and converts each byte as it comes to it; to convert them all beforehand is faster as long as
-    they stay in the caches. Sides that are whole multiples go another way in OpenCV, which needs no help.
-    """
-    height, width = pixels.shape[:2]
-    if height * width > _MOST_AS_FLOATS or (width % size[0] == 0 and height % size[1] == 0):
-        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return cv2.convertScaleAbs(cv2.resize(pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA))

@@ -13,8 +13,9 @@ from harness import remote
 from harness.config import CleanConfig
 from harness.errors import DataError
 from harness.findings import Finding, Reason
-from harness.images import Picture, Rejected, check_num_bytes, decode, resize
+from harness.images import Picture, Rejected, check_num_bytes, decode
 from harness.remote import Folder, RemotePath
+from harness.resizing import resize
 
 
 def walk_files(folder: Folder) -> Iterator[Folder]:

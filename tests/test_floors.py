@@ -8,8 +8,8 @@ FLOORS = tuple(
     set(names.split())
     for names in (
         "backbones errors quiet verdict",
-        "alignment cluster containers files fingerprints measures memory meter order pace page remote shortcuts tables "
-        "tally watchdog",
+        "alignment cluster containers files fingerprints measures memory meter order pace page remote resizing "
+        "shortcuts tables tally watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts in_force settings",

@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 import pytest
 from conftest import draw_face
-from hypothesis import example, given
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from harness import containers, images, sources, stored
 from harness.config import CleanConfig
 from harness.findings import Reason
 from harness.images import Rejected
+from harness.resizing import resize
 
 LIMITS = CleanConfig()
 
@@ -191,7 +190,7 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_looks_the_same():
     full, reduced = images.decode(content, LIMITS), images.decode(content, LIMITS, least_side=256)
     assert full.pixels.shape == (1100, 1100, 3) and reduced.pixels.shape == (275, 275, 3)
     assert (reduced.height, reduced.width) == (1100, 1100)
-    difference = images.resize(full.pixels, 256).astype(float) - images.resize(reduced.pixels, 256)
+    difference = resize(full.pixels, 256).astype(float) - resize(reduced.pixels, 256)
     assert 10 * np.log10(255**2 / np.mean(difference**2)) > 40  # hard edges; photographs come out above 46
 
 
@@ -354,29 +353,6 @@ def test_a_cut_file_of_any_format_is_rejected(face, kind):
     with pytest.raises(Rejected) as rejected:
         images.decode(cut(encode(face, kind), 0.6), LIMITS)
     assert rejected.value.reason in (Reason.CUT_OFF, Reason.CORRUPT)
-
-
-def test_resizing_down_averages_and_does_not_alias():
-    stripes = np.zeros((512, 512, 3), np.uint8)
-    stripes[:, ::2] = 255
-    assert np.abs(images.resize(stripes, 256).astype(int) - 128).max() <= 1
-
-
-@given(st.integers(1, 5).flatmap(lambda n: st.tuples(*[st.integers(32, 32 * 2**n)] * 2)), st.integers(0, 9))
-@example((64, 128), 0)
-@example((1100, 1000), 0)  # more pixels than are made floats at once
-def test_resizing_down_is_opencvs_average_to_the_last_bit(sides, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (*sides, 3), np.uint8)
-    expected = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(images.resize(pixels, 32), expected)
-
-
-def test_resizing_takes_each_axis_by_itself():
-    tall = np.zeros((512, 64, 3), np.uint8)
-    tall[256:] = 200
-    small = images.resize(tall, 128)
-    assert small.shape == (128, 128, 3)
-    assert small[10].max() == 0 and small[120].min() == 200
 
 
 def test_a_stored_jpeg_is_close_to_its_pixels():

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT, draw_face
 
 from harness.fingerprints import FINGERPRINT_BYTES, fingerprint
-from harness.images import resize
 from harness.near_copies import are_near_copies, propose_pairs
+from harness.resizing import resize
 
 SIZE = 128
 
