@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import google_crc32c
+
 from harness import files, fingerprints, images, measures, resizing, sources, spool, stored
 from harness.config import Config
 from harness.findings import Finding, Reason
@@ -59,12 +61,13 @@ def examine(
 
 @dataclass(frozen=True)
 class _Usable:
-    """A usable picture that is still to be measured, its pixels made small."""
+    """A usable picture that is still to be measured: its pixels made small, and a checksum of those that are stored."""
 
     finding: Finding
     mtime_ns: int
     stored: bytes
     picture: Picture
+    checksum: int
 
 
 def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | _Usable | None:
@@ -93,7 +96,8 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
     pixels = resizing.resize(picture.pixels, config.records.image_size)
     small = replace(picture, pixels=measures.shrink(pixels))
-    return _Usable(finding, mtime_ns, stored.encode(pixels, config.records), small)
+    checksum = google_crc32c.value(pixels.tobytes())
+    return _Usable(finding, mtime_ns, stored.encode(pixels, config.records), small, checksum)
 
 
 def _mtime_ns(path: Folder) -> int:
@@ -113,13 +117,13 @@ def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding
 def _describe(usable: _Usable) -> Examined:
     """Adds to the finding all that the pixels tell.
 
-    Exact copies are those whose stored forms and own sizes are equal: training could not tell them apart. To digest all
-    that was decoded would cost half as much as to decode it.
+    The digest for exact copies is that of the stored form, of a checksum of the pixels it was made from, and of the
+    picture's own size. To digest what was decoded would cost half as much as to decode it.
     """
     finding, picture = usable.finding, usable.picture
     found = measures.measure(picture.pixels)
     digest = hashlib.sha256(usable.stored)
-    digest.update(f"{picture.height}x{picture.width}".encode())
+    digest.update(f"{picture.height}x{picture.width} {usable.checksum}".encode())
     notes = (
         *finding.notes.split(),
         *picture.notes,
