@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     config, _ = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
     folder = config.data.records_folder
-    data = manifest.load(folder)
+    data = manifest.load(folder, config.data.images)
     data.shard_paths(folder, "train")
     cli.import_tensorflow()
     from harness import distribute, pictures, precision, reader, showing, throughput

@@ -153,8 +153,8 @@ def _share_out(gpus: list, cluster: Cluster) -> list:
     index, count = cluster.gpu_share
     if len(gpus) % count:
         raise ClusterError(
-            f"{count} tasks of this node share {len(gpus)} GPUs, which does not divide evenly. Start as many tasks as "
-            f"GPUs with --ntasks-per-node, or give each its own with --gpus-per-task."
+            f"{count} tasks of this node share {_count_gpus(len(gpus))}, which does not divide evenly. Start as many "
+            f"tasks as GPUs with --ntasks-per-node, or give each its own with --gpus-per-task."
         )
     each = len(gpus) // count
     return gpus[index * each : (index + 1) * each]
@@ -253,10 +253,14 @@ def _choose_gpus(asked: str, reasons: dict[str, str]) -> list:
     indices = [int(part) for part in asked.split(",") if part] if "," in asked else list(range(int(asked)))
     if any(index >= len(found) for index in indices):
         raise ConfigError(
-            f"runtime.gpus is '{asked}' but this machine shows {len(found)} GPUs"
+            f"runtime.gpus is '{asked}' but this machine shows {_count_gpus(len(found))}"
             f"{f' (0 to {len(found) - 1})' if found else ''}. Use --gpus all, or --gpus none for the CPU."
         )
     return [found[index] for index in indices]
+
+
+def _count_gpus(number: int) -> str:
+    return f"{number} GPU{'' if number == 1 else 's'}"
 
 
 def _ask_free_bytes() -> int | None:

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.images is not None and not arguments.images.is_dir():
         raise DataError(f"there is no images folder {arguments.images}. Give class folders of pictures: --images DIR")
     folder = arguments.records or config.data.records_folder
-    data = None if arguments.images else manifest.load(folder)
+    data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
         data.shard_paths(folder, arguments.split)
     cli.import_tensorflow()

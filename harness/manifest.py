@@ -81,8 +81,12 @@ def save(manifest: Manifest, folder: Path) -> None:
     files.write_json(folder / FILE_NAME, dataclasses.asdict(manifest))
 
 
-def load(folder: Folder) -> Manifest:
+def load(folder: Folder, images: Folder | str = "FOLDER") -> Manifest:
     """Reads manifest.json and checks that every shard is there with the listed size.
+
+    Args:
+      folder: the records folder.
+      images: what an error says the records can be built from.
 
     Raises:
       DataError: there is no manifest, it cannot be read, or a shard is missing or has another size.
@@ -91,7 +95,7 @@ def load(folder: Folder) -> Manifest:
     if not path.is_file():
         raise DataError(
             f"there are no records in {folder} (no {FILE_NAME}). Build them first: python -m harness.build_records "
-            f"--images FOLDER --records {folder}{remote.advice(folder)}"
+            f"--images {images} --records {folder}{remote.advice(folder)}"
         )
     try:
         manifest = _from_json(json.loads(path.read_text(encoding="utf-8")))

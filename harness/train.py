@@ -62,7 +62,7 @@ def name_run(config: Config, config_file: Path | None) -> Config:
 def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str | None]) -> int:
     is_chief = tasks is None or tasks.is_chief
     workdir = Workdir(config.train.run)
-    data = manifest.load(config.data.records_folder)
+    data = manifest.load(config.data.records_folder, config.data.images)
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
     run_folder.check(workdir, config, data)

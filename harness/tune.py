@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     config, given = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
     check_space(config, given)
-    data = manifest.load(config.data.records_folder)
+    data = manifest.load(config.data.records_folder, config.data.images)
     _claim_folder(config)
     should_stop = cli.catch_stop_signals()
     cli.import_tensorflow()

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, given = cli.read_config(arguments)
     cli.start_logging(quiet=arguments.quiet)
-    manifest.load(config.data.records_folder)
+    manifest.load(config.data.records_folder, config.data.images)
     epochs = config.train.epochs if "train.epochs" in given else _DEFAULT_EPOCHS
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.keep or Path(folder)

@@ -52,6 +52,12 @@ def test_help_comes_without_tensorflow(command):
             "error: split.validation is 0.9 and split.test",
         ),
         (("train", "--records", "/nonexistent"), 3, "error: there are no records in /nonexistent"),
+        (
+            ("train", "--images", "data/mine"),
+            3,
+            "error: there are no records in tfrecords/mine (no manifest.json). Build them first: "
+            "python -m harness.build_records --images data/mine --records tfrecords/mine",
+        ),
         (("build_records", "--images", "/nonexistent"), 3, "error: there is no images folder /nonexistent"),
         (("evaluate", "/nonexistent"), 5, "error: /nonexistent is no run folder"),
         (("predict", "/nonexistent", "x.png"), 5, "error: /nonexistent is no run folder"),

@@ -112,4 +112,4 @@ def test_bench_tells_the_gpus_memory_and_tries_xla(face_records):
 def test_a_number_of_gpus_that_is_not_there_is_refused(face_records, tmp_path):
     flags = ("--config", SMOKE, "--records", face_records, "--run", tmp_path / "run", "--gpus", str(len(GPUS) + 1))
     done = on_gpus("train", *flags)
-    assert done.returncode == 2 and f"this machine shows {len(GPUS)} GPUs" in done.stderr
+    assert done.returncode == 2 and f"this machine shows {len(GPUS)} GPU" in done.stderr
