@@ -7,13 +7,14 @@ import numpy as np
 
 _ROWS = 8  # averaged together: fewer waste the width of a matrix product, more multiply by zeros
 _ONE = 1 << 15
+_MOST_AVERAGES = 1 << 22  # of three colours: 48 MiB
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns `uint8 [size, size, 3]` of `uint8 [H, W, 3]`, the same on every machine.
+    """Returns `uint8 [size, size, 3]` of `uint8 [H, W, 3]`.
 
     Each axis is by itself: averaged over areas when it shrinks, so there is no aliasing, and cubic when it grows. The
-    averages are those of OpenCV's INTER_AREA; in some of a thousand values they are off by 1.
+    averages are those of OpenCV's INTER_AREA; in one of a thousand values they are off by 1.
     """
     height, width = pixels.shape[:2]
     small = (min(width, size), min(height, size))
@@ -27,11 +28,12 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 def _average(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Averages over areas, to (width, height) `size`: of rows by matrix products, of columns by OpenCV.
 
-    OpenCV alone takes byte after byte, columns first, and half as long again. Where both sides are whole multiples it
-    is fast, and where no rows are averaged there is nothing to gain.
+    OpenCV alone takes byte after byte, columns first, and half as long again. But where both sides are whole multiples
+    it is fast, where no rows are averaged there is nothing to gain, and a very wide picture would take much memory.
     """
     (height, width), (small_width, small_height) = pixels.shape[:2], size
-    if height == small_height or (height % small_height == 0 and width % small_width == 0):
+    is_whole = height % small_height == 0 and width % small_width == 0
+    if is_whole or height == small_height or small_height * width > _MOST_AVERAGES:
         return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     rows = pixels.reshape(height, -1)
     averages = np.empty((small_height, width, 3), np.float32)

@@ -29,6 +29,7 @@ def test_three_columns_become_two():
 @example((64, 128), 0)  # whole multiples
 @example((32, 100), 0)  # no rows to average
 @example((33, 32), 0)
+@example((40, 140_000), 0)  # wide
 @example((1500, 2000), 0)
 def test_shrinking_is_opencvs_average_over_areas(sides, seed):
     pixels = draw_noise(*sides, seed)
