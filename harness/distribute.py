@@ -8,20 +8,18 @@ import faulthandler
 import logging
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from harness import rendezvous
+from harness import gpus, rendezvous
 from harness.cluster import Cluster
 from harness.config import Config
 from harness.errors import ClusterError, ConfigError
 
 log = logging.getLogger("harness")
-_NVIDIA_SMI_S = 20  # it can hang on a broken driver
 _EXCHANGED_BYTES = 256
 _JOIN_S = 600  # tasks of one job start together, but a cold file system takes minutes to read TensorFlow
 
@@ -64,7 +62,7 @@ class Devices:
 
     def free_bytes(self) -> int | None:
         """Returns the free memory of the GPU that has least, in bytes; None on CPUs, and where it cannot be told."""
-        return _ask_free_bytes() if self.is_gpu else None
+        return gpus.ask_free_bytes() if self.is_gpu else None
 
     def describe(self) -> dict[str, object]:
         """Returns what is in force as plain values."""
@@ -93,20 +91,20 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
         or not into pairs where mixup asks for them; or XLA is asked for on several devices.
     """
     reasons: dict[str, str] = {}
-    gpus = _choose_gpus(config.runtime.gpus, reasons)
+    chosen = gpus.choose(config.runtime.gpus, reasons)
     if cluster is not None:
-        gpus = _share_out(gpus, cluster)
-    tf.config.set_visible_devices(gpus, "GPU")
-    for gpu in gpus:
+        chosen = gpus.share_out(chosen, *cluster.gpu_share)
+    tf.config.set_visible_devices(chosen, "GPU")
+    for gpu in chosen:
         tf.config.experimental.set_memory_growth(gpu, True)
     if config.runtime.deterministic:
         tf.config.experimental.enable_op_determinism()
-    if gpus:
-        names = [f"/gpu:{index}" for index in range(len(gpus))]
+    if chosen:
+        names = [f"/gpu:{index}" for index in range(len(chosen))]
     else:
         names = _split_cpu(config.runtime.logical_cpus)
     num_workers = 1 if cluster is None else cluster.num_tasks
-    if num_workers > 1 and not gpus and len(names) > 1:
+    if num_workers > 1 and not chosen and len(names) > 1:
         raise ConfigError(
             f"runtime.logical_cpus is {len(names)}, but a CPU is one device where {num_workers} processes train "
             "together. Use --runtime.logical_cpus 0."
@@ -118,13 +116,13 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
             f"runtime.xla is true, but {num_workers * len(names)} devices train under a tf.distribute strategy, which "
             "goes without. Use one device, such as --gpus 1, or --runtime.xla false."
         )
-    precision = _choose_precision(config.train.precision, gpus, reasons)
+    precision = gpus.choose_precision(config.train.precision, chosen, reasons)
     if cluster is None:
         several = len(names) > 1
         strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
         return Devices(strategy, tuple(names), precision, reasons)
     devices = Devices(_join(cluster), tuple(names), precision, reasons, cluster.task, num_workers)
-    facts = f"{len(names)} {'GPUs' if gpus else 'CPU'}, {precision}, batch {config.train.batch_size}"
+    facts = f"{len(names)} {'GPUs' if chosen else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
     return devices
 
@@ -146,18 +144,6 @@ def _check_batch(config: Config, num_devices: int) -> None:
             f"train.batch_size is {config.train.batch_size}, but augment.mixup mixes pairs on each of {num_devices} "
             f"devices. Use a multiple of {2 * num_devices}, or augment.mixup 0."
         )
-
-
-def _share_out(gpus: list, cluster: Cluster) -> list:
-    """The GPUs of this task, where all tasks of the node see the same ones."""
-    index, count = cluster.gpu_share
-    if len(gpus) % count:
-        raise ClusterError(
-            f"{count} tasks of this node share {_count_gpus(len(gpus))}, which does not divide evenly. Start as many "
-            f"tasks as GPUs with --ntasks-per-node, or give each its own with --gpus-per-task."
-        )
-    each = len(gpus) // count
-    return gpus[index * each : (index + 1) * each]
 
 
 def _join(cluster: Cluster) -> tf.distribute.Strategy:
@@ -242,72 +228,8 @@ def _first_line(error: tf.errors.OpError) -> str:
     return error.message.splitlines()[0][:300].rstrip(".")
 
 
-def _choose_gpus(asked: str, reasons: dict[str, str]) -> list:
-    found = tf.config.list_physical_devices("GPU")
-    if asked in ("none", "0"):
-        return []
-    if asked == "all":
-        if not found:
-            reasons["devices"] = "no GPU found: training on the CPU"
-        return found
-    indices = [int(part) for part in asked.split(",") if part] if "," in asked else list(range(int(asked)))
-    if any(index >= len(found) for index in indices):
-        raise ConfigError(
-            f"runtime.gpus is '{asked}' but this machine shows {_count_gpus(len(found))}"
-            f"{f' (0 to {len(found) - 1})' if found else ''}. Use --gpus all, or --gpus none for the CPU."
-        )
-    return [found[index] for index in indices]
-
-
-def _count_gpus(number: int) -> str:
-    return f"{number} GPU{'' if number == 1 else 's'}"
-
-
-def _ask_free_bytes() -> int | None:
-    """TensorFlow tells what it has taken of a GPU, and not what there is; nvidia-smi comes with the driver."""
-    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return parse_free_bytes(told, os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def parse_free_bytes(told: str, visible: str | None) -> int | None:
-    """Returns the least free memory in bytes of the visible GPUs in lines of "index, uuid, MiB"; None if unclear.
-
-    Args:
-      told: what `nvidia-smi --query-gpu=index,uuid,memory.free --format=csv,noheader,nounits` printed.
-      visible: CUDA_VISIBLE_DEVICES, indices or beginnings of UUIDs; None for all. Slices of a GPU (MIG) are unclear.
-    """
-    rows = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
-    if any(len(row) != 3 or not row[2].isdecimal() for row in rows):
-        return None
-    free_of = {name: int(free) << 20 for index, uuid, free in rows for name in (index, uuid)}
-    wanted = list(free_of) if visible is None else [part.strip() for part in visible.split(",") if part.strip()]
-    found = [next((free for name, free in free_of.items() if _names(part, name)), None) for part in wanted]
-    return None if not found or None in found else min(found)
-
-
-def _names(part: str, name: str) -> bool:
-    return part == name if part.isdecimal() else name.startswith(part)
-
-
 def _split_cpu(num_devices: int) -> list[str]:
     if num_devices > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices)
     return [f"/cpu:{index}" for index in range(max(1, num_devices))]
-
-
-def _choose_precision(asked: str, gpus: list, reasons: dict[str, str]) -> str:
-    """Tensor cores multiply bfloat16 from compute capability 8.0 on and float16 from 7.0 on."""
-    if asked != "auto":
-        return asked
-    if not gpus:
-        return "float32"
-    capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus)
-    reasons["precision"] = f"compute capability {'.'.join(map(str, capability))}"
-    if capability >= (8, 0):
-        return "mixed_bfloat16"
-    return "mixed_float16" if capability >= (7, 0) else "float32"

@@ -8,7 +8,7 @@ FLOORS = tuple(
     set(names.split())
     for names in (
         "backbones errors quiet verdict",
-        "alignment cluster containers files fingerprints measures memory meter order pace page remote resizing "
+        "alignment cluster containers files fingerprints gpus measures memory meter order pace page remote resizing "
         "shortcuts tables tally watchdog",
         "near_copies records rendezvous",
         "config findings grouping manifest split workdir",

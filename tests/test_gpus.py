@@ -1,0 +1,67 @@
+"""GPUs: which of them a task takes, what is free on them, and the precision that suits them."""
+
+import pytest
+
+from harness import gpus
+from harness.errors import ClusterError
+from harness.gpus import parse_free_bytes
+
+TWO = "0, GPU-aaa1, 81000\n1, GPU-bbb2, 40000\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "visible", "mebibytes"),
+    [
+        (TWO, None, 40000),
+        (TWO, "0", 81000),
+        (TWO, "1", 40000),
+        (TWO, "0,1", 40000),
+        (TWO, "GPU-aaa1", 81000),
+        (TWO, "GPU-bbb", 40000),
+        (TWO, "7", None),
+        (TWO, "MIG-1234", None),
+        (TWO, "", None),
+        ("0, GPU-aaa1, [N/A]\n", None, None),
+        ("", None, None),
+        ("NVIDIA-SMI has failed\n", None, None),
+    ],
+)
+def test_the_visible_gpu_with_the_least_free_memory_counts(told, visible, mebibytes):
+    assert parse_free_bytes(told, visible) == (None if mebibytes is None else mebibytes * 1024 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "expected"), [(0, 1, [0, 1, 2, 3]), (0, 2, [0, 1]), (1, 2, [2, 3]), (3, 4, [3])]
+)
+def test_tasks_of_a_node_share_its_gpus_evenly(index, count, expected):
+    assert gpus.share_out([0, 1, 2, 3], index, count) == expected
+    assert gpus.share_out([], index, count) == []
+
+
+def test_gpus_that_do_not_divide_are_an_error():
+    with pytest.raises(ClusterError, match=r"^2 tasks of this node share 1 GPU, which does not divide evenly\. Start"):
+        gpus.share_out([0], 0, 2)
+    with pytest.raises(ClusterError, match=r"^2 tasks of this node share 3 GPUs, which"):
+        gpus.share_out([0, 1, 2], 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected", "reason"),
+    [
+        ([(9, 0)], "mixed_bfloat16", "compute capability 9.0"),
+        ([(8, 0), (9, 0)], "mixed_bfloat16", "compute capability 8.0"),
+        ([(7, 5), (8, 6)], "mixed_float16", "compute capability 7.5"),
+        ([(6, 1), (8, 0)], "float32", "compute capability 6.1"),
+        ([None], "float32", "compute capability 0.0"),
+        ([], "float32", None),
+    ],
+)
+def test_precision_follows_the_oldest_gpu(monkeypatch, capabilities, expected, reason):
+    def details(capability):
+        return {} if capability is None else {"compute_capability": capability}
+
+    monkeypatch.setattr(gpus.tf.config.experimental, "get_device_details", details)
+    reasons = {}
+    assert gpus.choose_precision("auto", capabilities, reasons) == expected
+    assert reasons.get("precision") == reason
+    assert gpus.choose_precision("float32", capabilities, {}) == "float32"
