@@ -14,7 +14,7 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """Returns `uint8 [size, size, 3]` of `uint8 [H, W, 3]`.
 
     Each axis is by itself: averaged over areas when it shrinks, so there is no aliasing, and cubic when it grows. The
-    averages are those of OpenCV's INTER_AREA; in one of a thousand values they are off by 1.
+    averages are those of OpenCV's INTER_AREA, but that a half, or what is a hundredth off it, may be rounded otherwise.
     """
     height, width = pixels.shape[:2]
     small = (min(width, size), min(height, size))

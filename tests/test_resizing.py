@@ -29,16 +29,17 @@ def test_three_columns_become_two():
 @example((64, 128), 0)  # whole multiples
 @example((32, 100), 0)  # no rows to average
 @example((33, 32), 0)
+@example((48, 64), 0)  # many halves
 @example((40, 140_000), 0)  # wide
 @example((1500, 2000), 0)
 def test_shrinking_is_opencvs_average_over_areas(sides, seed):
     pixels = draw_noise(*sides, seed)
     expected = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA).astype(int)
-    difference = np.abs(resize(pixels, 32) - expected)
-    assert difference.max() <= 1 and difference.mean() < 0.01
+    assert np.abs(resize(pixels, 32) - expected).max() <= 1  # a half may be rounded the other way
 
 
 @given(st.integers(33, 700))
+@example(48)
 def test_an_average_is_off_by_no_more_than_rounding(height):
     pixels = draw_noise(height, 32, seed=height)
     edges = np.arange(33) * height / 32
