@@ -12,34 +12,25 @@ from dataclasses import dataclass
 # A marker that is neither a stuffed zero, a restart nor padding: what ends the compressed data of a JPEG scan.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
-# What the short way takes before the first scan: tables, frames in Huffman codes, comments, and applications' data, of
-# which 1 holds EXIF and XMP and 2 may hold more pictures.
+# What a plain JPEG holds before its first scan: tables, one frame in Huffman codes, comments, and applications' data.
+# Those of 1 hold EXIF and XMP, those of 2 a colour profile or further pictures.
 _PLAIN_FRAMES, _APP_2 = (0xC0, 0xC1, 0xC2), 0xE2
 _PLAIN_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)} - {0xE1})
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a JPEG says of its picture: pixels, and 1 for grey levels or 3 for colours."""
-
-    height: int
-    width: int
-    num_components: int
 
 
 @dataclass(frozen=True)
 class Structure:
     """What encloses the pixels.
 
-    `end` is the number of bytes up to the end marker and with it; None: there is none. `plain` is set for a JPEG of 8
-    bits in grey or colour whose header is in order and says nothing else of the pixels, such as that they are turned.
+    `end` is the number of bytes up to the end marker and with it; None: there is none. `is_plain` is true of a JPEG of
+    one frame whose header is in order and holds nothing that may say more of the pixels, such as that they are turned.
     """
 
     end: int | None
     is_progressive: bool = False
     num_scans: int = 1
     bad_part: str = ""
-    plain: Frame | None = None
+    is_plain: bool = False
 
 
 def inspect(content: bytes, file_format: str) -> Structure:
@@ -50,34 +41,23 @@ def inspect(content: bytes, file_format: str) -> Structure:
 
 def _walk_jpeg(content: bytes) -> Structure:
     """https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B: segments with lengths, and scans up to the next marker."""
-    position, is_progressive, num_scans, plain = 2, False, 0, None
-    is_plain = True  # so far
+    position, is_progressive, num_scans, num_frames, is_plain = 2, False, 0, 0, True
     while found := _NEXT_MARKER.search(content, position):
         is_adjacent, position = found.start() == position, found.end()
         marker = content[position - 1]
         if marker == _END_OF_IMAGE:
-            return Structure(position, is_progressive, num_scans, plain=plain if is_plain else None)
+            return Structure(position, is_progressive, num_scans, is_plain=is_plain and num_frames == 1)
         if marker == 0x01 or position + 2 > len(content):
             is_plain = False
             continue
         is_progressive |= marker in _PROGRESSIVE
         num_scans += marker == _START_OF_SCAN
         if not num_scans:
-            if marker in _PLAIN_FRAMES and plain is None:
-                plain = _read_frame(content[position : position + 8])
-            elif marker not in _PLAIN_SEGMENTS or (marker == _APP_2 and not _is_profile(content, position)):
-                is_plain = False
-            is_plain &= is_adjacent
+            num_frames += marker in _PLAIN_FRAMES
+            is_known = marker in _PLAIN_FRAMES or marker in _PLAIN_SEGMENTS
+            is_plain &= is_adjacent and is_known and (marker != _APP_2 or _is_profile(content, position))
         position += int.from_bytes(content[position : position + 2], "big")
     return Structure(None, is_progressive, num_scans)
-
-
-def _read_frame(segment: bytes) -> Frame | None:
-    """The frame, if it is of 8 bits and has a size of its own."""
-    if len(segment) < 8 or segment[2] != 8 or segment[7] not in (1, 3):
-        return None
-    frame = Frame(*struct.unpack_from(">HHB", segment, 3))
-    return frame if frame.height and frame.width else None
 
 
 def _is_profile(content: bytes, position: int) -> bool:

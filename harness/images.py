@@ -58,6 +58,7 @@ _DECODER_ERRORS = (
     struct.error,
     zlib.error,
 )
+_PLAIN_COLORS = {"YCbCr": (), "RGB": (), "Gray": ("gray",)}  # the names of libjpeg-turbo, and what is noted
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 # Progressive files have about ten; thousands are a way to keep a decoder busy.
@@ -139,15 +140,17 @@ def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, lea
 
     To have Pillow read the header as well costs a twentieth of decoding.
     """
-    frame = structure.plain
-    if frame is None or structure.end != len(content) or structure.num_scans > _MAX_SCANS:
+    if not structure.is_plain or structure.end != len(content) or structure.num_scans > _MAX_SCANS:
         return None
-    _check_size(frame.width, frame.height, limits)
     try:
-        pixels = simplejpeg.decode_jpeg(content, "RGB", **_reduction(frame.width, frame.height, least_side))
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+        if colors not in _PLAIN_COLORS:
+            return None
+        _check_size(width, height, limits)
+        pixels = simplejpeg.decode_jpeg(content, "RGB", **_reduction(width, height, least_side))
     except ValueError:
         return None
-    return Picture(pixels, "jpeg", frame.height, frame.width, ("gray",) if frame.num_components == 1 else ())
+    return Picture(pixels, "jpeg", height, width, _PLAIN_COLORS[colors])
 
 
 def _check_file(content: bytes, limits: CleanConfig) -> str:

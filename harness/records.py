@@ -11,7 +11,6 @@ import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +40,9 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
 
     Integers must not be negative.
     """
-    entries = b"".join(_field(1, _key(name) + _field(2, _feature(features[name]))) for name in sorted(features))
+    entries = b"".join(
+        _field(1, _field(1, name.encode()) + _field(2, _feature(features[name]))) for name in sorted(features)
+    )
     return _field(1, entries)
 
 
@@ -55,11 +56,6 @@ def find_value(example: bytes, value: bytes) -> int:
     while not example.startswith(value, start):
         start = example.index(value[:_PROBE_BYTES], start + 1)
     return start
-
-
-@cache
-def _key(name: str) -> bytes:
-    return _field(1, name.encode())
 
 
 def _feature(value: bytes | int) -> bytes:
