@@ -73,12 +73,13 @@ class _Usable:
 def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | _Usable | None:
     class_name, *parts = path.split("/")
     finding, source = Finding(path, class_name), folder / path
+    status, is_link = sources.find_status(source)
+    mtime_ns = status.st_mtime_ns if status else 0
     for part in parts:
         if part.startswith(".") or part.lower() in _SYSTEM_FILES:
-            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), _mtime_ns(source))
-    mtime_ns = _mtime_ns(source)
+            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), mtime_ns)
     try:
-        content = sources.read_bytes(source, config.clean)
+        content = sources.read_bytes(source, config.clean, status)
     except Rejected as rejection:
         finding = _with_digest(finding, source, rejection)
         if known_sha256 and finding.sha256 == known_sha256:
@@ -88,7 +89,7 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
     if digest == known_sha256:
         return None
     finding = Finding(path, class_name, num_bytes=len(content), sha256=digest)
-    if source.is_symlink():
+    if is_link:
         finding = finding.noted("symbolic_link")
     try:
         picture = images.decode(content, config.clean, least_side=config.records.image_size)
@@ -98,13 +99,6 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
     small = replace(picture, pixels=measures.shrink(pixels))
     checksum = google_crc32c.value(pixels.tobytes())
     return _Usable(finding, mtime_ns, stored.encode(pixels, config.records), small, checksum)
-
-
-def _mtime_ns(path: Folder) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding:

@@ -129,9 +129,9 @@ class RemotePath:
         except FileNotFoundError:
             return False
 
-    def is_symlink(self) -> bool:
-        """Returns False: there are no links."""
-        return False
+    def lstat(self) -> Status:
+        """Returns what `stat` does: there are no links."""
+        return self.stat()
 
     def iterdir(self) -> Iterator["RemotePath"]:
         """Yields what is in the folder, in the order of the names."""

@@ -14,7 +14,7 @@ from harness.config import CleanConfig
 from harness.errors import DataError
 from harness.findings import Finding, Reason
 from harness.images import Picture, Rejected, check_num_bytes, decode
-from harness.remote import Folder, RemotePath
+from harness.remote import Folder, RemotePath, Status
 from harness.resizing import resize
 
 
@@ -26,18 +26,26 @@ def walk_files(folder: Folder) -> Iterator[Folder]:
     if isinstance(folder, RemotePath):
         yield from folder.walk_files()
         return
-    found: list[Path] = []
-    waiting = [folder]
+    found: list[str] = []
+    waiting = [os.fspath(folder)]
     while waiting:
         current = waiting.pop()
         try:
-            entries = list(current.iterdir())
+            with os.scandir(current) as entries:  # these know what is a folder: to ask for each takes a network long
+                listed = list(entries)
         except OSError:
             found.append(current)
             continue
-        for path in entries:
-            (waiting if path.is_dir() and not path.is_symlink() else found).append(path)
-    yield from sorted(found, key=Path.as_posix)
+        for entry in listed:
+            (waiting if _is_folder(entry) else found).append(entry.path)
+    yield from map(Path, sorted(found))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
@@ -49,14 +57,30 @@ def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None) ->
     return decode(read_bytes(path, limits), limits, least_side=least_side)
 
 
-def read_bytes(path: Folder, limits: CleanConfig) -> bytes:
+def find_status(path: Folder) -> tuple[os.stat_result | Status | None, bool]:
+    """Returns the status of a file, of what it leads to if it is a link, or None; and whether it is a link."""
+    is_link = False
+    try:
+        status = path.lstat()
+        is_link = stat.S_ISLNK(status.st_mode)
+        return (path.stat() if is_link else status), is_link
+    except OSError:
+        return None, is_link
+
+
+def read_bytes(path: Folder, limits: CleanConfig, status: os.stat_result | Status | None = None) -> bytes:
     """Reads one file, if it is one and not too large.
+
+    Args:
+      path: the file.
+      limits: `clean.max_bytes` is used.
+      status: what `find_status` returned, if that was asked for.
 
     Raises:
       Rejected: the file cannot be read, is no regular file or is larger than `clean.max_bytes`.
     """
     try:
-        status = path.stat()
+        status = status or path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
             raise Rejected(Reason.UNREADABLE, _kind_of(status.st_mode), "a regular file or a link to one")
         check_num_bytes(status.st_size, limits)

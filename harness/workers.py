@@ -22,7 +22,14 @@ from tqdm import tqdm
 from harness.errors import DataError
 
 log = logging.getLogger("harness")
-_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+_MIB = 1 << 20
+# The threads of NumPy's matrix products wait by spinning. And glibc gives every picture's memory back to the system,
+# which fills it with zeros again for the next one, unless up to so many bytes are kept.
+_ENVIRONMENT = {
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(32 * _MIB),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * _MIB),
+}
 
 
 class Pool:
@@ -36,7 +43,7 @@ class Pool:
         """Returns a pipe to each worker, of which there are as many as are wanted and allowed."""
         # Spawned, not forked: a forked child inherits locks and handlers of threads that it does not have.
         context = multiprocessing.get_context("spawn")
-        with _one_thread_each():
+        with _environment_of_workers():
             while len(self._workers) < min(self.num_workers, num_wanted):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs,), daemon=True)
@@ -56,10 +63,10 @@ class Pool:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keeps the threads of NumPy's matrix products, which wait by spinning, out of the processes that start here."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+def _environment_of_workers() -> Iterator[None]:
+    """Sets what libraries read when a process starts, for the processes that start here."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
