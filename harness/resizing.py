@@ -35,22 +35,20 @@ def _average(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     is_whole = height % small_height == 0 and width % small_width == 0
     if is_whole or height == small_height or small_height * width > _MOST_AVERAGES:
         return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    rows = pixels.reshape(height, -1)
-    averages = np.empty((small_height, width, 3), np.float32)
-    for start, (first, weights) in zip(range(0, small_height, _ROWS), zip(*_weigh(height, small_height))):
-        averaged = averages[start : start + _ROWS].reshape(-1, 3 * width)
+    rows, averages = pixels.reshape(height, -1), np.empty((small_height, 3 * width), np.float32)
+    for start, first, weights in _weigh(height, small_height):
         source = rows[first : first + weights.shape[1]].astype(np.float32)
-        np.matmul(weights[: len(averaged), : len(source)], source, out=averaged)
-    averages = cv2.resize(averages, size, interpolation=cv2.INTER_AREA)
+        np.matmul(weights, source, out=averages[start : start + _ROWS])
+    averages = cv2.resize(averages.reshape(small_height, width, 3), size, interpolation=cv2.INTER_AREA)
     return cv2.convertScaleAbs(averages, alpha=1 / _ONE)
 
 
-@lru_cache(64)
-def _weigh(num: int, num_averages: int) -> tuple[list[int], np.ndarray]:
-    """The share of rows in their averages: the first row of each block, and weights float32 [blocks, _ROWS, rows].
+@lru_cache(512)  # photographs come in as many heights; 32 bytes a row of the picture, each
+def _weigh(num: int, num_averages: int) -> list[tuple[int, int, np.ndarray]]:
+    """The share of rows in their averages, for each block of these: its first average, its first row, and its weights.
 
-    They are whole numbers that add up to `_ONE`, so that sums of bytes stay below 2**24 and float32 is exact: whatever
-    order a machine adds in, the result is the same.
+    The weights, float32 [averages, rows], are whole numbers that add up to `_ONE`, so that sums of bytes stay below
+    2**24 and float32 is exact: whatever order a machine adds in, the result is the same.
     """
     starts = np.arange(0, num_averages, _ROWS)
     firsts = starts * num // num_averages
@@ -58,4 +56,8 @@ def _weigh(num: int, num_averages: int) -> tuple[list[int], np.ndarray]:
     averages = starts[:, None] + np.arange(_ROWS)
     # How much of each average lies above each edge, of `num`.
     above = (edges[:, None, :] * num_averages - averages[:, :, None] * num).clip(0, num)
-    return firsts.tolist(), np.diff((2 * _ONE * above + num) // (2 * num), axis=2).astype(np.float32)
+    weights = np.diff((2 * _ONE * above + num) // (2 * num), axis=2).astype(np.float32)
+    return [
+        (start, first, block[: num_averages - start, : num - first])
+        for start, first, block in zip(starts.tolist(), firsts.tolist(), weights)
+    ]
