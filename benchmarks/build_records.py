@@ -2,7 +2,7 @@
 
     python benchmarks/build_records.py                          800 made photographs of 300 to 900 pixels
     python benchmarks/build_records.py --images data/flowers    your own
-    python benchmarks/build_records.py --marginal 200 3000      one picture more, without what every start costs
+    python benchmarks/build_records.py --marginal 1000 4000     one picture more, without what every start costs
     python benchmarks/build_records.py --memory 2000 50000      peak memory at two sizes of small pictures
 
 Each way runs as a command of its own, imports included, all in one run on one machine; compare ratios, not machines.
