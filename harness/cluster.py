@@ -45,6 +45,12 @@ class Cluster:
         return len(self.addresses)
 
     @property
+    def num_local(self) -> int:
+        """Those of them that run on this process' node, it included."""
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts.count(hosts[self.task])
+
+    @property
     def is_chief(self) -> bool:
         """Whether this process writes what is kept."""
         return self.task == 0

@@ -29,7 +29,7 @@ class Devices:
     """What is in force: the strategy, its devices in words, and the precision.
 
     `names` are the devices of this worker; every worker has as many. `reasons` say of "devices" and "precision" why
-    they are as they are, where that is not what was asked for.
+    they are as they are, where that is not what was asked for. `num_local` workers share this node's memory.
     """
 
     strategy: tf.distribute.Strategy
@@ -38,6 +38,7 @@ class Devices:
     reasons: Mapping[str, str] = field(default_factory=dict)
     worker_index: int = 0
     num_workers: int = 1
+    num_local: int = 1
 
     @property
     def num_replicas(self) -> int:
@@ -121,7 +122,8 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
         several = len(names) > 1
         strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
         return Devices(strategy, tuple(names), precision, reasons)
-    devices = Devices(_join(cluster), tuple(names), precision, reasons, cluster.task, num_workers)
+    places = {"worker_index": cluster.task, "num_workers": num_workers, "num_local": cluster.num_local}
+    devices = Devices(_join(cluster), tuple(names), precision, reasons, **places)
     facts = f"{len(names)} {'GPUs' if chosen else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
     return devices

@@ -148,12 +148,14 @@ def place(
     device_free_bytes: int | None,
     has_gpu: bool,
     num_replicas: int = 1,
+    num_sharing: int = 1,
     limit: str = "",
 ) -> Placement:
     """Decides where the decoded pictures go; `asked` is data.cache.
 
     `need_bytes` is of all splits together, `free_bytes` and `limit` as in FreeMemory, `device_free_bytes` of the GPU
-    that has least free, None if unknown. Every replica holds a copy on its device; in memory there is one for all.
+    that has least free, None if unknown. Every replica holds a copy on its device; in memory there is one for all of
+    this process, and `num_sharing` processes have what is free in equal parts.
 
     `auto` takes the GPU up to DEVICE_SHARE of it, else memory up to MEMORY_SHARE, else streams. Without a GPU it never
     takes `device`, which would be the same memory once a replica.
@@ -163,9 +165,8 @@ def place(
     """
     gpus, fullest = ("the GPU",) * 2 if num_replicas == 1 else (f"each of {num_replicas} GPUs", "the fullest GPU")
     device = _Room(device_free_bytes, f"free on {fullest}")
-    memory = (
-        _Room(free_bytes, f"free in {limit}", " Or give the job more memory.") if limit else _Room(free_bytes, "free")
-    )
+    words = (f"free in {limit}" if limit else "free") + (f" for each of {num_sharing} workers" * (num_sharing > 1))
+    memory = _Room(free_bytes // num_sharing, words, " Or give the job more memory." if limit else "")
     decoded = f"{_format_bytes(need_bytes)} decoded"
     if asked == "none":
         return Placement("none", f"pictures streamed from the records, as data.cache asks: {decoded}, {memory.tell()}")

@@ -132,6 +132,7 @@ def _place(asked: str, data: Manifest, devices: Devices) -> memory.Placement:
         device_free_bytes=devices.free_bytes(),
         has_gpu=devices.is_gpu,
         num_replicas=len(devices.names),
+        num_sharing=devices.num_local,
         limit=free.limit,
     )
 

@@ -101,9 +101,11 @@ STEP = {
 def test_tasks_follow_the_nodes_in_slurms_order():
     found = find_cluster(STEP)
     assert found == Cluster(2, ("n2:24096", "n2:24097", "n10:24096"), (0, 1))
+    assert found.num_local == 1
     assert (found.num_tasks, found.is_chief) == (3, False)
     first = find_cluster(STEP | {"SLURM_PROCID": "0", "SLURM_NODEID": "0"})
     assert first == Cluster(0, ("n2:24096", "n2:24097", "n10:24096"), (0, 2))
+    assert first.num_local == 2
     assert first.is_chief
 
 

@@ -203,6 +203,12 @@ ON_GPU = {"has_gpu": True, "device_free_bytes": 80 * GB}
         ),
         (
             "auto",
+            {"num_sharing": 8},
+            "none",
+            "pictures streamed from the records: 1.2 GB decoded, over 50 % of the 2.3 GB free for each of 8 workers",
+        ),
+        (
+            "auto",
             {"num_replicas": 4, "device_free_bytes": 80 * GB},
             "memory",
             "pictures kept in memory: 1.2 GB decoded, 18.3 GB free",
@@ -310,6 +316,13 @@ REMEDY = (
             f"/slurm/job_5: at most 90 % of that, 720.0 MB, can be theirs. {REMEDY} Or give the job more memory.",
         ),
         (
+            "memory",
+            {"free_bytes": 8 * GB, "limit": "cgroup /slurm/job_5", "num_sharing": 8},
+            "data.cache is memory, but the decoded pictures take 1.2 GB in memory, with 1.0 GB free in cgroup "
+            "/slurm/job_5 for each of 8 workers: at most 90 % of that, 900.0 MB, can be theirs. "
+            f"{REMEDY} Or give the job more memory.",
+        ),
+        (
             "device",
             {**ON_GPU, "num_replicas": 2, "need_bytes": 73 * GB, "free_bytes": 500 * GB},
             "data.cache is device, but the decoded pictures take 73.0 GB on each of 2 GPUs, with 80.0 GB free on the "
@@ -337,6 +350,7 @@ rooms = st.fixed_dictionaries(
         "device_free_bytes": st.none() | sizes,
         "has_gpu": st.booleans(),
         "num_replicas": st.integers(1, 16),
+        "num_sharing": st.integers(1, 8),
     }
 )
 
@@ -347,9 +361,9 @@ def test_auto_takes_no_more_than_its_share_and_raises_nothing(room):
     if placed.mode == "device":
         assert room["has_gpu"] and room["need_bytes"] <= DEVICE_SHARE * room["device_free_bytes"]
     elif placed.mode == "memory":
-        assert room["need_bytes"] <= MEMORY_SHARE * room["free_bytes"]
+        assert room["need_bytes"] <= MEMORY_SHARE * (room["free_bytes"] // room["num_sharing"])
     else:
-        assert room["need_bytes"] > MEMORY_SHARE * room["free_bytes"]
+        assert room["need_bytes"] > MEMORY_SHARE * (room["free_bytes"] // room["num_sharing"])
 
 
 @given(rooms, sizes, sizes, sizes)
@@ -370,7 +384,8 @@ def test_what_is_asked_for_is_done_or_refused_never_replaced(asked, room):
     try:
         placed = place(asked, **room)
     except MemoryLimitError:
-        free = room["device_free_bytes"] if asked == "device" and room["has_gpu"] else room["free_bytes"]
+        shared = room["free_bytes"] // room["num_sharing"]
+        free = room["device_free_bytes"] if asked == "device" and room["has_gpu"] else shared
         copies = room["num_replicas"] if asked == "device" and not room["has_gpu"] else 1
         assert asked != "none" and room["need_bytes"] * copies > MOST_SHARE * free
     else:
