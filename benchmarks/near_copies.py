@@ -16,6 +16,7 @@ of photographs for pictures (amplitudes fall with 1/f) and hides changed copies 
 """
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +25,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from harness import measures
+from harness import measures, workers
 from harness.config import CleanConfig
 from harness.fingerprints import fingerprint
 from harness.images import Rejected
-from harness.near_copies import are_near_copies, propose_pairs
+from harness.look_alikes import propose_pairs
+from harness.near_copies import are_near_copies
 from harness.resizing import resize
 from harness.sources import read_all, walk_files
 from harness.stored import encode_jpeg
@@ -187,12 +189,19 @@ def measure_search(num: int) -> None:
         for k in range(start, min(start + len(pictures), num_copies)):
             copies.append(resize(changes[k % len(changes)](pictures[k - start]), NOISE_SIDE))
     fingerprints = np.concatenate([*made, fingerprints_of(copies)])
-    start = time.process_time()
-    pairs = propose_pairs(fingerprints)
-    seconds = time.process_time() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start, before = time.monotonic(), os.times()
+    with workers.open_pool(0) as pool:
+
+        def run(function: Callable, tasks: Sequence[tuple]) -> list:
+            return workers.run_all(pool, function, tasks, sizes=[1] * len(tasks), title="searching", unit="parts")
+
+        pairs = propose_pairs(fingerprints, run)
+        wall_s = time.monotonic() - start
+    cpu_s = sum(os.times()[:4]) - sum(before[:4])
+    peaks_mb = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     is_same = pairs[:, 1] - pairs[:, 0] == num - num_copies
-    print(f"{num} fingerprints: {seconds:.1f} s of CPU, {peak_mb:.0f} MB at the peak")
+    print(f"{num} fingerprints: {cpu_s:.1f} s of CPU, {wall_s:.1f} s with {pool.num_workers} workers")
+    print("{:.0f} MB at the peak, and {:.0f} MB in the largest worker".format(*peaks_mb))
     print(f"{is_same.sum() / num_copies:.4f} of {num_copies} changed copies are proposed with their originals,")
     print(f"and {(~is_same).sum() / num:.4f} other pairs for each picture")
 

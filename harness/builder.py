@@ -15,8 +15,8 @@ from harness import (
     files,
     findings,
     grouping,
+    look_alikes,
     manifest,
-    near_copies,
     outcome,
     plan,
     shards,
@@ -252,8 +252,12 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     fingerprints = np.frombuffer(b"".join(item.fingerprint for item in kept), np.uint8).reshape(len(kept), -1)
-    (pairs,) = step.run(near_copies.propose_pairs, [(fingerprints,)], [len(kept)], "searching")
-    proposed = [(kept[first], kept[second]) for first, second in pairs]
+
+    def search(function: Callable, tasks: Sequence[tuple]) -> list:
+        return step.run(function, tasks, [1] * len(tasks), "searching", unit="parts")
+
+    pairs = look_alikes.propose_pairs(fingerprints, search)
+    proposed = [(kept[first], kept[second]) for first, second in pairs.tolist()]
 
     def place(item: Finding) -> plan.Place:
         return spool.locate(item, work.spool, work.target), item.offset, item.length

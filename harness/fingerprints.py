@@ -120,20 +120,19 @@ def _make_operators(views: tuple[View, ...]) -> np.ndarray:
 
 
 def measure_likeness(fingerprints: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Returns the largest product of one of each pair with a view of the other, mirrored or not: float32 [M].
+    """Returns the largest product of the first of each pair with a view of the second, mirrored or not: float32 [M].
 
     Args:
       fingerprints: `int8 [N, FINGERPRINT_BYTES]`.
-      pairs: `int64 [M, 2]`, rows of `fingerprints`; their order does not matter.
+      pairs: `int64 [M, 2]`, rows of `fingerprints`. In the order of the second, the views of each are made once.
     """
-    likeness = np.full(len(pairs), -np.inf, np.float32)
-    for shown, whole in (pairs.T, pairs.T[::-1]):
-        order = np.argsort(whole, kind="stable")
-        for block in np.split(order, range(_PAIRS, len(order), _PAIRS)):
-            rows, places = np.unique(whole[block], return_inverse=True)
-            # Products of whole numbers below 2**24: float32 is exact, so every machine finds the same.
-            views = predict(fingerprints[rows], _FINE_VIEWS).astype(np.float32)[places]
-            seen = fingerprints[shown[block]]
-            both = np.stack([seen, seen * MIRROR], axis=2).astype(np.float32)
-            likeness[block] = np.maximum(likeness[block], (views @ both).max(axis=(1, 2), initial=-np.inf))
-    return likeness
+    parts = [np.zeros(0, np.float32)]
+    for block in np.split(pairs, range(_PAIRS, len(pairs), _PAIRS)):
+        shown, whole = block.T
+        rows, places = np.unique(whole, return_inverse=True)
+        # Products of whole numbers below 2**24: float32 is exact, so every machine finds the same.
+        views = predict(fingerprints[rows], _FINE_VIEWS).astype(np.float32)[places]
+        seen = fingerprints[shown]
+        both = np.stack([seen, seen * MIRROR], axis=2).astype(np.float32)
+        parts.append((views @ both).max(axis=(1, 2), initial=-np.inf))
+    return np.concatenate(parts)

@@ -10,7 +10,7 @@ FLOORS = tuple(
         "backbones errors quiet verdict",
         "alignment cluster containers files fingerprints gpus measures memory meter order pace page remote resizing "
         "shortcuts tables tally watchdog",
-        "near_copies records rendezvous",
+        "look_alikes near_copies records rendezvous",
         "config findings grouping manifest split workdir",
         "data_facts in_force settings",
         "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "

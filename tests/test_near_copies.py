@@ -1,6 +1,5 @@
 """Near copies: what is proposed, what the pixels confirm, and what neither may take for a copy."""
 
-import time
 from itertools import combinations
 
 import cv2
@@ -8,8 +7,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
+from harness import workers
 from harness.fingerprints import FINGERPRINT_BYTES, fingerprint
-from harness.near_copies import are_near_copies, propose_pairs
+from harness.look_alikes import propose_pairs
+from harness.near_copies import are_near_copies
 from harness.resizing import resize
 
 SIZE = 128
@@ -178,16 +179,25 @@ def test_pairs_are_sorted_unique_and_the_same_in_any_order(num):
     assert as_set(np.sort(order[propose_pairs(fingerprints[order])], axis=1)) == as_set(pairs)
 
 
+def test_a_search_that_processes_share_finds_the_same():
+    fingerprints = make_fingerprints(2500)
+    fingerprints[-1500:] = change_a_little(np.repeat(fingerprints[:500], 3, axis=0))
+    with workers.open_pool(2) as pool:
+
+        def run(function, tasks):
+            return workers.run_all(pool, function, tasks, sizes=[1] * len(tasks), title="searching")
+
+        assert np.array_equal(propose_pairs(fingerprints, run), propose_pairs(fingerprints))
+
+
 def test_planted_copies_are_found_among_many():
     fingerprints = make_fingerprints(4000)
     pairs = as_set(propose_pairs(np.concatenate([fingerprints, change_a_little(fingerprints[:200])])))
     assert sum((i, 4000 + i) in pairs for i in range(200)) >= 195
 
 
-def test_many_equal_fingerprints_stay_cheap():
-    start = time.process_time()
+def test_many_equal_fingerprints_propose_few_pairs():
     pairs = propose_pairs(np.repeat(make_fingerprints(1), 20_000, axis=0))
-    assert time.process_time() - start < 5
     assert {int(first) for first, _ in pairs} | {int(second) for _, second in pairs} == set(range(20_000))
     assert len(pairs) < 40_000
 
