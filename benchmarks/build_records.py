@@ -105,7 +105,7 @@ def compare_memory(sizes: Sequence[int], folder: Path) -> None:
         wall_s, _, peak = measure(
             [
                 *(sys.executable, "-m", "harness.build_records", "--images", images, "--quiet"),
-                *("--records.image_size", "32", "--clean.min_side", "16", "--records", folder / f"{num} records"),
+                *("--records.image_size", "32", "--records", folder / f"{num} records"),
             ]
         )
         print(f"{num:>10}{peak:>10.0f}{num / wall_s:>12.0f}")
@@ -172,12 +172,12 @@ def make_photographs(folder: Path, num: int) -> Path:
 
 
 def make_small_pictures(folder: Path, num: int) -> Path:
-    """Makes PNGs of 32 by 32 pixels, none like another."""
+    """Makes PNGs of 64 by 64 pixels, none like another: the smallest that the search for copies looks at."""
     for index in range(num):
-        colors = np.random.default_rng(index).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        colors = np.random.default_rng(index).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         path = folder / ("happy", "sad")[index % 2] / f"{index:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), cv2.resize(colors, (32, 32), interpolation=cv2.INTER_CUBIC))
+        cv2.imwrite(str(path), cv2.resize(colors, (64, 64), interpolation=cv2.INTER_CUBIC))
     return folder
 
 
