@@ -75,6 +75,7 @@ def judge_near_copies(
     _fail_on(conflicts, policy, folder)
 
     def judged(finding: Finding) -> Finding:
+        """The finding with its near copy, rejected or noted if that has another class."""
         if finding.path not in partners:
             return finding
         same = [path for path in sorted(partners[finding.path]) if class_of[path] == finding.class_name]

@@ -124,7 +124,7 @@ def measure_likeness(fingerprints: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
     Args:
       fingerprints: `int8 [N, FINGERPRINT_BYTES]`.
-      pairs: `int64 [M, 2]`, rows of `fingerprints`. In the order of the second, the views of each are made once.
+      pairs: `int64 [M, 2]`, rows of `fingerprints`. Sorted by the second they cost least: its views are made once then.
     """
     parts = [np.zeros(0, np.float32)]
     for block in np.split(pairs, range(_PAIRS, len(pairs), _PAIRS)):

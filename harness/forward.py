@@ -36,6 +36,7 @@ def make_forward(logits_model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         return functools.partial(logits_model, training=True)
 
     def forward(x: tf.Tensor) -> tf.Tensor:
+        """The logits, float32 [batch, num_classes], of pixels, float32 [batch, H, W, 3]."""
         convolution = None  # whose bias and activation wait for the pooling
         for layer, following in itertools.zip_longest(layers[1:], layers[2:]):
             if _waits(layer, following):

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -57,13 +57,16 @@ def _list_files(paths: Sequence[Path]) -> Iterator[Path]:
         yield from sources.walk_files(path) if path.is_dir() else [path]
 
 
-def _make_writer(class_names: Sequence[str], *, as_json: bool, as_csv: bool):
+def _make_writer(
+    class_names: Sequence[str], *, as_json: bool, as_csv: bool
+) -> Callable[[Path, np.ndarray | Rejected], None]:
     """Returns a function that prints the line of one file from its probabilities or its rejection."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     if as_csv:
         table.writerow(["path", "label", "probability", *(f"p_{name}" for name in class_names), "error"])
 
     def write(path: Path, found: np.ndarray | Rejected) -> None:
+        """Prints the line of one file: `found` is float32 [num_classes], or why there are no probabilities."""
         if isinstance(found, Rejected):
             if as_json:
                 print(json.dumps({"path": str(path), "error": str(found)}))

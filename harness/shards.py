@@ -122,6 +122,7 @@ def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], c
     places: list[int] = []
 
     def examples() -> Iterator[bytes]:
+        """Yields the pictures as serialized examples, and notes where the stored form begins in each."""
         for item in shard.items:
             stored = spool.read_stored(spool.locate(item, work.spool, work.target), item.offset, item.length)
             example = records.encode_example(

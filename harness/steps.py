@@ -216,6 +216,7 @@ def _make_train_steps(
     def train_steps(
         batches: Iterator[Batch], resident: Batch, turns: Mapping[str, tf.Tensor], num: tf.Tensor, totals: tf.Tensor
     ) -> tf.Tensor:
+        """Takes `num` steps in one call; returns `totals`, float64 [NUM_SUMS], with their figures added."""
         for index in tf.range(num):
             with tf.control_dependencies([totals]):
                 asked = read_clock()
@@ -234,6 +235,7 @@ def _make_train_steps(
     def take_steps(
         batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int, totals: tf.Tensor
     ) -> tf.Tensor:
+        """Takes the steps `first_step` and on of an epoch by one trace, whatever their number up to MOST_STEPS."""
         turns = [find_turn(first_step + index) for index in range(num_steps)]
         turns += [Turn(0.0, False)] * (MOST_STEPS - num_steps)  # of one shape, since each is a trace
         table = {

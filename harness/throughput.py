@@ -117,6 +117,7 @@ def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, 
     batches, position, totals = _make_batches(subject), 0, [tf.zeros(tally.NUM_SUMS, tf.float64)]
 
     def take(num_steps: int) -> tf.Tensor:
+        """Trains on; epochs follow one another."""
         nonlocal position
         while num_steps:
             num_taken = min(num_steps, subject.num_batches - position)
