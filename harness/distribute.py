@@ -122,8 +122,8 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
         several = len(names) > 1
         strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
         return Devices(strategy, tuple(names), precision, reasons)
-    places = {"worker_index": cluster.task, "num_workers": num_workers, "num_local": cluster.num_local}
-    devices = Devices(_join(cluster), tuple(names), precision, reasons, **places)
+    strategy, names = _join(cluster), tuple(names)
+    devices = Devices(strategy, names, precision, reasons, cluster.task, num_workers, cluster.num_local)
     facts = f"{len(names)} {'GPUs' if chosen else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
     return devices

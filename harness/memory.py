@@ -165,7 +165,9 @@ def place(
     """
     gpus, fullest = ("the GPU",) * 2 if num_replicas == 1 else (f"each of {num_replicas} GPUs", "the fullest GPU")
     device = _Room(device_free_bytes, f"free on {fullest}")
-    words = (f"free in {limit}" if limit else "free") + (f" for each of {num_sharing} workers" * (num_sharing > 1))
+    words = f"free in {limit}" if limit else "free"
+    if num_sharing > 1:
+        words += f" for each of {num_sharing} workers"
     memory = _Room(free_bytes // num_sharing, words, " Or give the job more memory." if limit else "")
     decoded = f"{_format_bytes(need_bytes)} decoded"
     if asked == "none":
