@@ -64,7 +64,7 @@ def make_sample(folder: Path, images: Path | None, num: int) -> int:
     import build_records
     import tensorflow as tf
 
-    from harness import manifest, reader
+    from harness import decoding, manifest
 
     images = images or build_records.make_photographs(folder / "photographs", num)
     command = [sys.executable, "-m", "harness.build_records", "--images", images, "--records", folder / "records"]
@@ -80,7 +80,7 @@ def make_sample(folder: Path, images: Path | None, num: int) -> int:
     paths = data.shard_paths(folder / "records", "train")
     shards = [(str(path), info.num_examples) for path, info in zip(paths, data.splits["train"].shards)]
     num_train = data.splits["train"].num_examples
-    found = reader.read_jpegs(shards, data.encoding, data.image_size, range(num_train))
+    found = decoding.read_jpegs(shards, data.encoding, data.image_size, range(num_train))
     for index, (name, content) in found.items():
         path = folder / "files" / name.split("/")[0] / f"{index:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,14 +135,14 @@ def ours(cache: str, *, augmented: bool, engine: str = "host") -> Callable[[Samp
     def run(sample: Sample) -> Iterator[int]:
         import tensorflow as tf
 
-        from harness import augment_device, input_pipeline, manifest, pictures
+        from harness import augment_device, loaded_split, manifest, pipeline
         from harness.config import AugmentConfig, Config, TrainConfig
 
         config = Config(train=TrainConfig(batch_size=BATCH), augment=AugmentConfig(enabled=augmented))
         data = manifest.load(sample.records)
-        split = pictures.open_split(data, sample.records, "train", cache=cache)
+        split = loaded_split.open_split(data, sample.records, "train", cache=cache)
         apply = tf.function(lambda batch: augment_device.augment_batch(batch["image"], batch))
-        batches = iter(input_pipeline.train_batches(split, config, engine=engine, epoch=0))
+        batches = iter(pipeline.train_batches(split, config, engine=engine, epoch=0))
         if augmented and engine == "device":
             batches = ({"image": apply(batch)} for batch in batches)
         for _ in range(sample.epochs + 1):

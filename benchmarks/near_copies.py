@@ -25,15 +25,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from harness import measures, workers
+from harness import process_pool, quality
 from harness.config import CleanConfig
+from harness.decoder import Rejected
+from harness.encoding import encode_jpeg
 from harness.fingerprints import fingerprint
-from harness.images import Rejected
-from harness.look_alikes import propose_pairs
-from harness.near_copies import are_near_copies
+from harness.near_duplicates import are_near_copies
 from harness.resizing import resize
+from harness.similarity_search import propose_pairs
 from harness.sources import read_all, walk_files
-from harness.stored import encode_jpeg
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 256
@@ -127,7 +127,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def fingerprints_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the fingerprints, int8 [N, F]."""
-    return np.stack([np.frombuffer(fingerprint(measures.shrink(pixels)), np.int8) for pixels in pictures])
+    return np.stack([np.frombuffer(fingerprint(quality.shrink(pixels)), np.int8) for pixels in pictures])
 
 
 def measure_costs(pictures: list[np.ndarray]) -> None:
@@ -190,10 +190,10 @@ def measure_search(num: int) -> None:
             copies.append(resize(changes[k % len(changes)](pictures[k - start]), NOISE_SIDE))
     fingerprints = np.concatenate([*made, fingerprints_of(copies)])
     start, before = time.monotonic(), os.times()
-    with workers.open_pool(0) as pool:
+    with process_pool.open_pool(0) as pool:
 
         def run(function: Callable, tasks: Sequence[tuple]) -> list:
-            return workers.run_all(pool, function, tasks, sizes=[1] * len(tasks), title="searching", unit="parts")
+            return process_pool.run_all(pool, function, tasks, sizes=[1] * len(tasks), title="searching", unit="parts")
 
         pairs = propose_pairs(fingerprints, run)
         wall_s = time.monotonic() - start

@@ -76,10 +76,10 @@ def _environment() -> dict[str, str]:
 
 def count_operations(size: int) -> int:
     """Returns the floating-point operations a picture takes in a step."""
-    from harness import models
     from harness.config import ModelConfig
+    from harness.network import build_model, count_flops
 
-    return models.count_flops(models.build_model(ModelConfig(), num_classes=2, image_size=size, seed=0))[1]
+    return count_flops(build_model(ModelConfig(), num_classes=2, image_size=size, seed=0))[1]
 
 
 def measure(name: str, batch_size: int, precision: str, arguments: argparse.Namespace) -> tuple[float, float, float]:
@@ -87,7 +87,7 @@ def measure(name: str, batch_size: int, precision: str, arguments: argparse.Name
     import tensorflow as tf
 
     from harness import throughput
-    from harness.distribute import Devices
+    from harness.strategy import Devices
 
     random, size = np.random.default_rng(0), arguments.size
     pictures = random.integers(0, 256, (BATCHES * batch_size, size, size, 3), np.uint8)
@@ -108,8 +108,8 @@ def fit(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: in
     import keras
     import tensorflow as tf
 
-    from harness import models
     from harness.config import ModelConfig
+    from harness.network import build_model
 
     started = []
 
@@ -121,7 +121,7 @@ def fit(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: in
             started.append((time.process_time(), time.perf_counter()))
 
     size = pictures.shape[1]
-    model = models.build_model(ModelConfig(), num_classes=2, image_size=size, seed=0, precision=devices.precision)
+    model = build_model(ModelConfig(), num_classes=2, image_size=size, seed=0, precision=devices.precision)
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(), metrics=["accuracy"])
     batches = tf.data.Dataset.from_tensor_slices((pictures, labels[:, None])).repeat().batch(batch_size, True)
     batches = batches.prefetch(tf.data.AUTOTUNE)
@@ -134,12 +134,12 @@ def ours(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: i
     """The steps of a training run."""
     import tensorflow as tf
 
-    from harness import tally
+    from harness import step_metrics
 
     trainee, batches = _make_trainee(pictures, labels, batch_size, devices)
 
     def take(num: int) -> None:
-        totals = tf.zeros(tally.NUM_SUMS, tf.float64)
+        totals = tf.zeros(step_metrics.NUM_SUMS, tf.float64)
         for _ in range(num // BATCHES):
             totals = trainee.train_steps(batches, {}, 0, BATCHES, totals)
         totals.numpy()

@@ -8,7 +8,7 @@ _GREY = 127.0  # where a rectangle is erased; augment_host.py has the same
 
 
 def augment_batch(images: tf.Tensor, transforms: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Applies what transforms.draw_transforms drew.
+    """Applies what augmentation.draw_transforms drew.
 
     Args:
       images: uint8 [batch, H, W, 3].

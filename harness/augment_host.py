@@ -18,7 +18,7 @@ _SAME_COLOUR = np.eye(3, 4, dtype=np.float32)
 def augment_batch(
     images: np.ndarray, indices: Sequence[int], transforms: Mapping[str, np.ndarray], *, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Applies what transforms.draw_transforms drew to some of the pictures, each read once and written in place.
+    """Applies what augmentation.draw_transforms drew to some of the pictures, each read once and written in place.
 
     Threads may share `images` and write to different parts of one batch, pairs kept together: pixels are changed
     without the interpreter's lock. OpenCV's own threads are then in the way: cv2.setNumThreads(1).

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import cli, files, in_force, manifest
+from harness import app, effective_settings, files, manifest
 from harness.config import Config
 from harness.errors import ExitCode
-from harness.tables import format_table
+from harness.text import format_table
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\
@@ -28,7 +28,7 @@ _SHOWN = 16  # pictures of --show-augmentation
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     sections = ("data", "augment", "model", "optim", "train", "runtime")
-    parser = cli.make_parser("bench", DESCRIPTION, sections=sections, seed="train.seed")
+    parser = app.make_parser("bench", DESCRIPTION, sections=sections, seed="train.seed")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the rates as bars, a PNG")
     parser.add_argument(
@@ -36,32 +36,35 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seconds", type=_seconds, default=3.0, help="least time for one measurement (default: 3)")
     arguments = parser.parse_args(argv)
-    config, _ = cli.read_config(arguments)
-    cli.start_logging(quiet=arguments.quiet)
+    config, _ = app.read_config(arguments)
+    app.start_logging(quiet=arguments.quiet)
     folder = config.data.records_folder
     data = manifest.load(folder, config.data.images)
     data.shard_paths(folder, "train")
-    cli.import_tensorflow()
-    from harness import distribute, pictures, precision, reader, showing, throughput
+    app.import_tensorflow()
+    from harness import decoding, loaded_split, precision, preview, throughput
+    from harness.strategy import make_devices, with_whole_batch
     from harness.throughput import Subject
 
-    devices = distribute.make_devices(config)
-    asked, config = config, distribute.with_whole_batch(config, devices.num_replicas)
+    devices = make_devices(config)
+    asked, config = config, with_whole_batch(config, devices.num_replicas)
     devices = precision.settle(config, data, devices)
-    inputs = pictures.plan_inputs(config, data, devices)
-    rows = in_force.list_rows(asked, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons})
-    log.info("%s\n", in_force.format_rows(rows))
-    with reader.damage_named():
-        split = pictures.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
+    inputs = loaded_split.plan_inputs(config, data, devices)
+    rows = effective_settings.list_rows(
+        asked, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons}
+    )
+    log.info("%s\n", effective_settings.format_rows(rows))
+    with decoding.damage_named():
+        split = loaded_split.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
         if arguments.show_augmentation:
-            files.write_bytes(arguments.show_augmentation, showing.draw_augmentation(split, config, inputs, _SHOWN))
+            files.write_bytes(arguments.show_augmentation, preview.draw_augmentation(split, config, inputs, _SHOWN))
             print(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")
             return ExitCode.DONE
         found = throughput.measure(Subject(config, data, devices, split, inputs, arguments.seconds))
     if arguments.plot:
-        from harness import plots
+        from harness import charts
 
-        files.write_bytes(arguments.plot, plots.draw_rates(found.rates, title=_title(config, found)))
+        files.write_bytes(arguments.plot, charts.draw_rates(found.rates, title=_title(config, found)))
     print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(config, found))
     return ExitCode.DONE
 
@@ -106,4 +109,4 @@ def describe(config: Config, found) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

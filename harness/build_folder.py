@@ -13,12 +13,12 @@ from pathlib import Path
 
 from harness import files, manifest
 from harness.errors import DataError
-from harness.remote import Folder, RemotePath
+from harness.storage import Folder, RemotePath
 
 log = logging.getLogger("harness")
 # Under which builds of records on s3:// work, beside where local records lie: bucket and folder follow.
 _REMOTE_ROOT = Path("tfrecords") / ".s3"
-_SHARD_NAME = re.compile(r"\w+-\d{5}-of-\d{5}\.tfrecord")  # as records.shard_name gives
+_SHARD_NAME = re.compile(r"\w+-\d{5}-of-\d{5}\.tfrecord")  # as tfrecord.shard_name gives
 _PROBE_NAME = ".writable"
 _NUM_SENT = 4  # files at a time; the storage's library divides large ones itself
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)

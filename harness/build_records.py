@@ -10,10 +10,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import builder, cli, manifest, rejects, workers
+from harness import app, builder, manifest, process_pool, quarantine
 from harness.builder import Task
 from harness.errors import ConfigError, ExitCode
-from harness.remote import Folder, RemotePath
+from harness.storage import Folder, RemotePath
 
 log = logging.getLogger("harness")
 _VERIFIED = "{records}: {num_shards} shards with {num_examples} records, {num_bytes} bytes: every byte as written"
@@ -28,14 +28,14 @@ Turns class folders of pictures (data/happy, data/sad) into cleaned, split, shar
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = cli.make_parser(
+    parser = app.make_parser(
         "build_records", DESCRIPTION, sections=("data", "clean", "split", "records", "runtime"), seed="split.seed"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace records that were built from other pictures or settings"
     )
     parser.add_argument(
-        "--verify", type=cli.folder, metavar="NAME", help="check a records folder against its manifest, and stop"
+        "--verify", type=app.folder, metavar="NAME", help="check a records folder against its manifest, and stop"
     )
     parser.add_argument(
         "--move-rejects", type=Path, metavar="DIR", help="move rejected files to DIR; undo.sh moves them back"
@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--num-tasks", type=int, metavar="N", help="how many tasks the build is divided over")
     arguments = parser.parse_args(argv)
     task = _read_task(arguments.task_index, arguments.num_tasks)
-    config, _ = cli.read_config(arguments)
-    cli.start_logging(quiet=arguments.quiet)
+    config, _ = app.read_config(arguments)
+    app.start_logging(quiet=arguments.quiet)
     if arguments.move_rejects and isinstance(config.data.images, RemotePath):
         raise ConfigError(f"--move-rejects moves files of a local folder; {config.data.images} is only read.")
     if arguments.verify:
@@ -58,8 +58,8 @@ def main(argv: Sequence[str]) -> int:
     print(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
         found = builder.read_findings(config.data.records_folder)
-        num_moved = rejects.move_rejects(found, config.data.images, arguments.move_rejects)
-        log.info("%d rejected files moved; back: sh %s", num_moved, arguments.move_rejects / rejects.UNDO_NAME)
+        num_moved = quarantine.move_rejects(found, config.data.images, arguments.move_rejects)
+        log.info("%d rejected files moved; back: sh %s", num_moved, arguments.move_rejects / quarantine.UNDO_NAME)
     return ExitCode.DONE
 
 
@@ -77,8 +77,8 @@ def _read_task(index: int | None, num_tasks: int | None) -> Task | None:
 def _verify(folder: Folder, num_workers: int) -> dict[str, object]:
     found = manifest.load(folder)
     tasks = [(shard, folder) for info in found.splits.values() for shard in info.shards]
-    with workers.open_pool(num_workers) as pool:
-        counts = workers.run_all(
+    with process_pool.open_pool(num_workers) as pool:
+        counts = process_pool.run_all(
             pool, manifest.verify_shard, tasks, sizes=[shard.num_examples for shard, _ in tasks], title="verifying"
         )
     num_bytes = sum(shard.num_bytes for shard, _ in tasks)
@@ -101,4 +101,4 @@ def _summarise(folder: Folder) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

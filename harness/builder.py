@@ -10,36 +10,36 @@ from functools import partial
 import numpy as np
 
 from harness import (
+    build_cache,
     build_folder,
     cleaner,
     files,
     findings,
-    grouping,
-    look_alikes,
     manifest,
-    outcome,
     plan,
+    process_pool,
     shards,
+    similarity_search,
     sources,
-    spool,
+    summary,
     survey,
     tfds_metadata,
     thumbnails,
-    workers,
 )
 from harness.build_folder import BuildFolder
 from harness.config import Config, SplitConfig
 from harness.errors import ConfigError, DataError
 from harness.findings import Finding, Reason
+from harness.groups import group_file
 from harness.manifest import Manifest, ShardInfo
 from harness.plan import Plan
-from harness.remote import Folder, RemotePath
+from harness.process_pool import Pool
 from harness.shards import Shard
-from harness.workers import Pool
+from harness.storage import Folder, RemotePath
 
 log = logging.getLogger("harness")
 _CHUNK = 128  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
-_OWN_FILES = (outcome.REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
+_OWN_FILES = (summary.REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
 _PAIRS = 32  # pairs a worker compares at a time
 _MOST_HELD_BACK = 0.95
 
@@ -74,7 +74,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         build_folder.check_writable(target)
     with (
         build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
-        workers.open_pool(config.runtime.workers) as pool,
+        process_pool.open_pool(config.runtime.workers) as pool,
     ):
         step = _Step(config, work, pool, task)
         known = _read_known(existing, work) if task is None else {}
@@ -87,7 +87,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
                 raise _other(target, existing, "pictures")
             if task is None:
                 work.discard()
-            return f"{target} is up to date: {outcome.count(existing)}"
+            return f"{target} is up to date: {summary.count(existing)}"
         whole = _find_whole_shards(step, existing) if known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_stored_form(item, whole)]
         examined |= _examine(replace(step, task=None), stale, {})
@@ -98,15 +98,15 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         written = _obtain_shards(step, made, whole)
         if task is not None:
             return _describe_share(step, f"{len(written)} shards are written")
-        result = outcome.make_manifest(config, made, written, sources_sha256)
-        findings.write(work.root / findings.FILE_NAME, outcome.locate_findings(made, written))
+        result = summary.make_manifest(config, made, written, sources_sha256)
+        findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, written))
         tfds_metadata.write(result, work.root)
         warnings = _write_report(step, made, result, command)
         manifest.save(result, work.root)
         work.publish({*written, *tfds_metadata.FILE_NAMES, *_OWN_FILES})
     for warning in warnings:
         log.warning("%s", warning)
-    return outcome.describe(result, target, made)
+    return summary.describe(result, target, made)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Step:
 
     def run(self, function: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str, **options) -> list:
         """Runs a function of a module on many tasks in the worker processes."""
-        return workers.run_all(self.pool, function, tasks, sizes=sizes, title=title, **options)
+        return process_pool.run_all(self.pool, function, tasks, sizes=sizes, title=title, **options)
 
     def has(self, position: int) -> bool:
         """Whether the chunk or shard at this position is to be done here."""
@@ -161,7 +161,7 @@ def _load_existing(target: Folder, config: Config, *, overwrite: bool) -> Manife
         if overwrite:
             return None
         raise
-    if not overwrite and existing.config_sha256 != outcome.digest_config(config):
+    if not overwrite and existing.config_sha256 != summary.digest_config(config):
         raise _other(target, existing, "settings")
     return existing
 
@@ -194,12 +194,12 @@ def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) ->
     """Returns a finding for each file: from the spool, from what is known of the same bytes, or examined now."""
     if not paths:
         return {}
-    folder, spooled = step.config.data.images, spool.read(step.work.spool)
+    folder, spooled = step.config.data.images, build_cache.read(step.work.spool)
     results: dict[str, Finding] = {}
     waiting = []
     for position, path in enumerate(paths):
         entry = spooled.get(path)
-        if entry and (entry[0].reason == Reason.SYSTEM_FILE or spool.is_unchanged(folder / path, *entry)):
+        if entry and (entry[0].reason == Reason.SYSTEM_FILE or build_cache.is_unchanged(folder / path, *entry)):
             results[path] = entry[0]
         elif step.has(position // _CHUNK):
             waiting.append((path, known[path].sha256 if path in known else ""))
@@ -226,13 +226,13 @@ def _find_whole_shards(step: _Step, existing: Manifest) -> dict[str, ShardInfo]:
 
 
 def _lacks_stored_form(item: Finding, whole: Mapping[str, ShardInfo]) -> bool:
-    return not item.file or (spool.is_shard(item) and item.file not in whole)
+    return not item.file or (build_cache.is_shard(item) and item.file not in whole)
 
 
 def _digest_sources(found: Sequence[Finding], config: Config) -> str:
     """A digest of every file that the records follow from: the pictures, the groups, the split that is kept."""
     pictures = sorted((item.path, item.sha256) for item in found)
-    others = [grouping.file_of(config.data.images, config.split.group_by)]
+    others = [group_file(config.data.images, config.split.group_by)]
     # A folder that keeps its own split follows from the pictures alone.
     if config.split.previous and config.split.previous.resolve() != config.data.records_folder.resolve():
         others.append(plan.file_of_previous(config.split.previous))
@@ -256,11 +256,11 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     def search(function: Callable, tasks: Sequence[tuple]) -> list:
         return step.run(function, tasks, [1] * len(tasks), "searching", unit="parts")
 
-    pairs = look_alikes.propose_pairs(fingerprints, search)
+    pairs = similarity_search.propose_pairs(fingerprints, search)
     proposed = [(kept[first], kept[second]) for first, second in pairs.tolist()]
 
     def place(item: Finding) -> plan.Place:
-        return spool.locate(item, work.spool, work.target), item.offset, item.length
+        return build_cache.locate(item, work.spool, work.target), item.offset, item.length
 
     chunks = _divide([(place(first), place(second)) for first, second in proposed], _PAIRS)
     tasks = [(chunk, stored_as.encoding, stored_as.image_size) for chunk in chunks]
@@ -287,7 +287,7 @@ def _obtain_shards(step: _Step, made: Plan, whole: Mapping[str, ShardInfo]) -> d
 
 def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> list[str]:
     """Writes the data report; returns its warnings."""
-    from harness import data_report  # matplotlib, which worker processes do without
+    from harness import data_page  # matplotlib, which worker processes do without
 
     work, stored_as = step.work, step.config.records
     origins = thumbnails.Origins(step.config.data.images, work.spool, work.target)
@@ -300,7 +300,7 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
 
     shortcuts = survey.probe(made.findings)
     facts = survey.make_facts(step.config, made, result, found_shortcuts=shortcuts, draw=draw, command=command)
-    files.write_text(work.root / outcome.REPORT_NAME, data_report.render(work.target.name, facts))
+    files.write_text(work.root / summary.REPORT_NAME, data_page.render(work.target.name, facts))
     return list(facts.warnings)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import google_crc32c
 
-from harness import files, fingerprints, images, measures, resizing, sources, spool, stored
+from harness import build_cache, decoder, files, fingerprints, quality, resizing, sources
+from harness.build_cache import Examined
 from harness.config import Config
+from harness.decoder import Picture, Rejected
+from harness.encoding import encode_pixels
 from harness.findings import Finding, Reason
-from harness.images import Picture, Rejected
-from harness.remote import Folder
-from harness.spool import Examined
+from harness.storage import Folder
 
 # Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
 VERSION = 4
@@ -55,7 +56,7 @@ def examine(
     new = [item for item in results if item is not None]
     if not new:
         return [None] * len(results)
-    located = iter(spool.write_chunk(spool_folder, new))
+    located = iter(build_cache.write_chunk(spool_folder, new))
     return [None if item is None else next(located) for item in results]
 
 
@@ -92,13 +93,13 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
     if is_link:
         finding = finding.noted("symbolic_link")
     try:
-        picture = images.decode(content, config.clean, least_side=config.records.image_size)
+        picture = decoder.decode(content, config.clean, least_side=config.records.image_size)
     except Rejected as rejection:
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
     pixels = resizing.resize(picture.pixels, config.records.image_size)
-    small = replace(picture, pixels=measures.shrink(pixels))
+    small = replace(picture, pixels=quality.shrink(pixels))
     checksum = google_crc32c.value(pixels.tobytes())
-    return _Usable(finding, mtime_ns, stored.encode(pixels, config.records), small, checksum)
+    return _Usable(finding, mtime_ns, encode_pixels(pixels, config.records), small, checksum)
 
 
 def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding:
@@ -115,14 +116,14 @@ def _describe(usable: _Usable) -> Examined:
     picture's own size. To digest what was decoded would cost half as much as to decode it.
     """
     finding, picture = usable.finding, usable.picture
-    found = measures.measure(picture.pixels)
+    found = quality.measure(picture.pixels)
     digest = hashlib.sha256(usable.stored)
     digest.update(f"{picture.height}x{picture.width} {usable.checksum}".encode())
     notes = (
         *finding.notes.split(),
         *picture.notes,
-        *images.note_of_name(finding.path, picture.format),
-        *measures.flags(found, picture.width, picture.height),
+        *decoder.note_of_name(finding.path, picture.format),
+        *quality.flags(found, picture.width, picture.height),
     )
     described = finding._replace(
         format=picture.format,

@@ -20,8 +20,8 @@ from pydantic import (
     field_validator,
 )
 
-from harness import backbones, files, remote
-from harness.remote import RemotePath
+from harness import files, networks, storage
+from harness.storage import RemotePath
 
 
 def _check_local(value: object) -> object:
@@ -30,10 +30,10 @@ def _check_local(value: object) -> object:
     return value
 
 
-def _parse_folder(value: object) -> remote.Folder:
+def _parse_folder(value: object) -> storage.Folder:
     if isinstance(value, str):
-        return remote.parse(value)  # before a Path makes one slash of two
-    if not isinstance(value, remote.Folder):
+        return storage.parse(value)  # before a Path makes one slash of two
+    if not isinstance(value, storage.Folder):
         raise ValueError("it should be a path")
     return value
 
@@ -71,7 +71,7 @@ class DataConfig(_Section):
     )
 
     @property
-    def records_folder(self) -> remote.Folder:
+    def records_folder(self) -> storage.Folder:
         """The folder of the records, whether given or derived from `images`."""
         return self.records or Path("tfrecords") / self.images.resolve().name
 
@@ -189,7 +189,7 @@ class ModelConfig(_Section):
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        names = {name.lower(): name for name in (*NETWORKS, *backbones.PIXELS)}
+        names = {name.lower(): name for name in (*NETWORKS, *networks.PIXELS)}
         if value in names.values():
             return value
         nearest = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.0)[0]
@@ -202,7 +202,7 @@ class ModelConfig(_Section):
     def _check_weights(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and value.suffix not in (".h5", ".keras"):
             raise ValueError("it should be a .weights.h5, .h5 or .keras file")
-        if value is not None and info.data.get("name") not in backbones.PIXELS:
+        if value is not None and info.data.get("name") not in networks.PIXELS:
             raise ValueError(f"it should be null with model.name {info.data.get('name')}, which is always trained anew")
         return value
 

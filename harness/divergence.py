@@ -7,12 +7,12 @@ import logging
 import math
 from dataclasses import dataclass
 
-from harness import distribute, optim
 from harness.checkpoint import Checkpoints, Progress
 from harness.config import Config
-from harness.distribute import Devices
 from harness.errors import DivergedError
+from harness.optimizer import BACK_OFF_FACTOR
 from harness.steps import Trainee
+from harness.strategy import Devices, check_alike, exchange
 
 log = logging.getLogger("harness")
 _MOST_BACK_OFFS = 3  # a thousandth of the rate that was asked for; what diverges then has another cause
@@ -45,7 +45,7 @@ class Guard:
           DivergedError: one of them is no finite number.
         """
         is_finite = self.trainee.is_finite() and math.isfinite(figure)
-        if any(distribute.exchange(self.devices, "" if is_finite else "diverged")):
+        if any(exchange(self.devices, "" if is_finite else "diverged")):
             raise DivergedError(f"{self._describe(progress)} {self._advise(progress)}")
         self.checked_step = progress.step_in_epoch
 
@@ -59,11 +59,11 @@ class Guard:
             raise error
         told, num_back_offs = self._describe(progress), progress.num_back_offs + 1
         progress = self.checkpoints.go_back(progress.step - progress.step_in_epoch, num_back_offs=num_back_offs)
-        distribute.check_alike(self.devices, f"step {progress.step} after {num_back_offs} divergences")
+        check_alike(self.devices, f"step {progress.step} after {num_back_offs} divergences")
         if self.devices.is_chief:
             log.warning(
                 "%s Back to the start of epoch %d with %g times the learning rate (%d of at most %d times).",
-                told, progress.epoch + 1, optim.BACK_OFF_FACTOR, num_back_offs, _MOST_BACK_OFFS,
+                told, progress.epoch + 1, BACK_OFF_FACTOR, num_back_offs, _MOST_BACK_OFFS,
             )  # fmt: skip
         return progress
 
@@ -77,7 +77,7 @@ class Guard:
         kept = f"The last good checkpoint is {latest}." if latest else "There is no checkpoint yet."
         rate = f"optim.learning_rate is {self.config.optim.learning_rate}"
         if progress.num_back_offs:
-            lowest = optim.BACK_OFF_FACTOR**progress.num_back_offs
+            lowest = BACK_OFF_FACTOR**progress.num_back_offs
             rate += f", and was multiplied by {lowest:g} after {progress.num_back_offs} divergences"
         advice = "try a tenth of it in another folder: --run runs/NEW"
         if self.config.train.on_divergence == "stop":

@@ -1,6 +1,6 @@
 """Copies of one picture: kept once within a class, judged by the policy for label conflicts across classes.
 
-It compares digests and takes pairs of near copies as they are found, by look_alikes.py and near_copies.py.
+It compares digests and takes pairs of near copies as they are found, by similarity_search.py and near_duplicates.py.
 """
 
 from collections import defaultdict

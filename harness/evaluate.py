@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, manifest, run_folder, sources
+from harness import app, identity, manifest, sources
 from harness.config import Config
+from harness.decoder import Rejected
 from harness.errors import DataError, ExitCode
-from harness.images import Rejected
-from harness.remote import Folder
-from harness.tables import format_table
+from harness.storage import Folder
+from harness.text import format_table
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -28,25 +28,25 @@ Measures the exported model of a run.
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = cli.make_parser("evaluate", DESCRIPTION, sections=())
+    parser = app.make_parser("evaluate", DESCRIPTION, sections=())
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--split", default="validation", help="split of the records (default: validation)")
     source.add_argument(
-        "--images", type=cli.folder, metavar="DIR", help="class folders of pictures, instead of a split"
+        "--images", type=app.folder, metavar="DIR", help="class folders of pictures, instead of a split"
     )
-    parser.add_argument("--records", type=cli.folder, metavar="DIR", help="records folder (default: the run's)")
+    parser.add_argument("--records", type=app.folder, metavar="DIR", help="records folder (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
-    cli.start_logging(quiet=arguments.quiet)
-    config = run_folder.load_config(Workdir(arguments.run))
+    app.start_logging(quiet=arguments.quiet)
+    config = identity.load_config(Workdir(arguments.run))
     if arguments.images is not None and not arguments.images.is_dir():
         raise DataError(f"there is no images folder {arguments.images}. Give class folders of pictures: --images DIR")
     folder = arguments.records or config.data.records_folder
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
         data.shard_paths(folder, arguments.split)
-    cli.import_tensorflow()
+    app.import_tensorflow()
     from harness import export
 
     model, class_names, size = export.load_model(Workdir(arguments.run))
@@ -86,11 +86,11 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, f
 
 
 def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
-    from harness import input_pipeline, pictures, reader
+    from harness import decoding, loaded_split, pipeline
 
-    with reader.damage_named():
-        split = pictures.open_split(data, folder, name, cache="none")
-        for batch in input_pipeline.eval_batches(split, _BATCH).take(split.num_batches(_BATCH)).as_numpy_iterator():
+    with decoding.damage_named():
+        split = loaded_split.open_split(data, folder, name, cache="none")
+        for batch in pipeline.eval_batches(split, _BATCH).take(split.num_batches(_BATCH)).as_numpy_iterator():
             counted = batch["weight"] > 0
             yield batch["label"][counted], batch["image"][counted], 0
 
@@ -136,4 +136,4 @@ def describe(found) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

@@ -12,9 +12,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from harness import backbones, files, models
+from harness import files, networks
 from harness.config import Config
 from harness.errors import CheckpointError
+from harness.network import build_model
 from harness.workdir import Workdir
 
 # The same weights in another precision give other probabilities; in the same precision only other sums' orders.
@@ -47,14 +48,14 @@ def export_model(
     Raises:
       CheckpointError: an exported file does not give the probabilities of the trained model.
     """
-    plain = models.build_model(
+    plain = build_model(
         config.model, num_classes=len(class_names), image_size=image_size, seed=config.train.seed, precision="float32"
     )
     plain.set_weights(model.get_weights())
     pictures = probe.astype(np.float32)
     trained = np.asarray(model(pictures, training=False))
     difference = 0.0
-    for path in (workdir.keras_model, *([workdir.h5_model] if backbones.fits_hdf5(config.model.name) else [])):
+    for path in (workdir.keras_model, *([workdir.h5_model] if networks.fits_hdf5(config.model.name) else [])):
         _save(plain, path)
         reread = np.asarray(_load(path)(pictures, training=False))
         difference = max(difference, float(np.abs(reread - trained).max()))

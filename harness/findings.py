@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness import files
-from harness.tables import format_table
+from harness.text import format_table
 
 FILE_NAME = "cleaning.csv"
 KEPT, REJECTED = "kept", "rejected"
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     """What was found about one file. `path` is relative to the images folder, in POSIX form.
 
     `red`, `green`, `blue` are means from 0 to 255. `dark`, `light`, `blurry` and `information` are scores from 0 (bad)
-    to 1, see measures.py. The stored form lies at `offset` of `file`, in `length` bytes.
+    to 1, see quality.py. The stored form lies at `offset` of `file`, in `length` bytes.
 
     A build changes it and sends it to other processes several times; with a tuple that costs a fraction of what it does
     with a dataclass.

@@ -30,7 +30,7 @@ def find_turn(step_in_epoch: int, *, num_examples: int, batch_size: int, accumul
 class Updater:
     """Gives the optimizer the gradient of the global batch, or of several. Must be made under the strategy.
 
-    It sums over replicas, which the optimizers of optim.py do not do again.
+    It sums over replicas, which the optimizers of optimizer.py do not do again.
 
     Keras' own ways do not hold under a strategy: `global_clipnorm` clips what each replica has before the sum, so that
     two replicas would learn something else than one, and `gradient_accumulation_steps` puts a merge_call into a

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from harness import files
 from harness.metrics import Metrics
-from harness.tally import Sums
-from harness.tracking import Tracker
+from harness.step_metrics import Sums
+from harness.tensorboard import Tracker
 
 Row = dict[str, float]
 

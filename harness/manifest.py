@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import files, records, remote
+from harness import files, storage, tfrecord
 from harness.errors import DataError
-from harness.remote import Folder
+from harness.storage import Folder
 
 FILE_NAME = "manifest.json"
 FORMAT = 2
@@ -95,7 +95,7 @@ def load(folder: Folder, images: Folder | str = "FOLDER") -> Manifest:
     if not path.is_file():
         raise DataError(
             f"there are no records in {folder} (no {FILE_NAME}). Build them first: python -m harness.build_records "
-            f"--images {images} --records {folder}{remote.advice(folder)}"
+            f"--images {images} --records {folder}{storage.advice(folder)}"
         )
     try:
         manifest = _from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -142,7 +142,7 @@ def _rebuild(folder: Folder) -> str:
     return f"Build the records again: python -m harness.build_records --images FOLDER --records {folder} --overwrite"
 
 
-def explain(path: Folder, damage: records.DamagedRecord) -> DataError:
+def explain(path: Folder, damage: tfrecord.DamagedRecord) -> DataError:
     """Returns what a user can do about a damaged record of a shard."""
     return DataError(f"{path} is damaged in {damage}. {_rebuild(path.parent)}")
 
@@ -160,9 +160,9 @@ def verify_shard(shard: ShardInfo, folder: Folder) -> int:
     path, num_records = folder / shard.file, 0
     try:
         with path.open("rb") as file:
-            for _ in records.read_shard(file):
+            for _ in tfrecord.read_shard(file):
                 num_records += 1
-    except records.DamagedRecord as damage:
+    except tfrecord.DamagedRecord as damage:
         raise explain(path, damage) from None
     if num_records != shard.num_examples:
         raise DataError(

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cleaner, duplicates, findings, grouping, near_copies, shards, sources, split, spool, stored
+from harness import build_cache, cleaner, duplicates, findings, near_duplicates, shards, sources, splits
 from harness.config import Config
 from harness.duplicates import Conflict
+from harness.encoding import decode_pixels
 from harness.errors import DataError
 from harness.findings import Finding
-from harness.remote import Folder
+from harness.groups import assign_groups, join_groups
 from harness.shards import PlannedShard
+from harness.storage import Folder
 
 # One side of a pair as a process needs it: the file of the stored form, its offset and its length.
 Place = tuple[Path, int, int]
@@ -64,31 +66,31 @@ def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> 
     rules = cleaner.digest_rules(config)
     layout = {
         name: tuple(shards.plan_shards([i for i in kept if i.split == name], name, config.records, class_names, rules))
-        for name in split.SPLITS
+        for name in splits.SPLITS
     }
     return Plan(tuple(judged), class_names, rule, tuple(near_pairs), conflicts, layout)
 
 
 def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
     """Compares the pixels of pairs of stored forms."""
-    return [near_copies.are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
+    return [near_duplicates.are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
 
 
 def _read_pixels(place: Place, encoding: str, size: int) -> np.ndarray:
-    return stored.decode(spool.read_stored(*place), encoding, size)
+    return decode_pixels(build_cache.read_stored(*place), encoding, size)
 
 
 def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:
     """Gives every kept finding its group and split."""
     kept = [item for item in found if item.is_kept]
-    keys, rule = grouping.assign_groups([item.path for item in kept], config.data.images, config.split.group_by)
+    keys, rule = assign_groups([item.path for item in kept], config.data.images, config.split.group_by)
     seed = config.split.seed
-    keys = grouping.join(keys, links, order=lambda key: split.hash_key(seed, key))
+    keys = join_groups(keys, links, order=lambda key: splits.hash_key(seed, key))
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for item in kept:
         groups[keys[item.path]][item.class_name] += 1
     fixed = _read_previous(config.split.previous, keys) if config.split.previous else {}
-    sides = split.assign_splits(
+    sides = splits.assign_splits(
         groups, validation=config.split.validation, test=config.split.test, seed=seed, fixed=fixed
     )
 

@@ -14,10 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from harness import backbones, distribute, forward, models
+from harness import cpu_forward, networks
 from harness.config import Config
-from harness.distribute import Devices
 from harness.manifest import Manifest
+from harness.network import build_model, logits_of
+from harness.strategy import Devices, exchange
 
 _INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX-512-BF16"}
 _LEAST_GAIN = 1.1  # what is below may be noise, and fewer bits are not for nothing
@@ -67,7 +68,7 @@ def settle(
         chosen, reason = devices.precision, devices.reasons.get("precision", "")
     else:
         chosen, reason = _choose_on_cpu(config, data, devices, find_instructions(_read(cpuinfo)))
-    told = distribute.exchange(devices, chosen)
+    told = exchange(devices, chosen)
     agreed = min(told, key=_BY_BITS.index)
     if agreed != chosen:
         reason = f"worker {told.index(agreed)} takes it, and all must take the same"
@@ -101,7 +102,7 @@ def find_instructions(cpuinfo: str) -> str:
 def _choose_on_cpu(config: Config, data: Manifest, devices: Devices, instructions: str) -> tuple[str, str]:
     if not instructions:
         return "float32", "this CPU has neither AVX-512-BF16 nor AMX-BF16"
-    if config.model.name in backbones.PIXELS:  # seconds to build, twice
+    if config.model.name in networks.PIXELS:  # seconds to build, twice
         return "float32", f"{config.model.name} is not tried in bfloat16 at the start; python -m harness.bench does so"
     exact, short = _time_steps(config, data, devices)
     return compare(exact, short, instructions)
@@ -145,19 +146,19 @@ def _time_steps(config: Config, data: Manifest, devices: Devices) -> tuple[list[
 
 def _make_step(config: Config, data: Manifest, precision: str, images: tf.Tensor) -> Callable[[], object]:
     """Returns a compiled step without the optimizer, whose work is in float32 either way."""
-    model = models.build_model(
+    model = build_model(
         config.model,
         num_classes=len(data.class_names),
         image_size=data.image_size,
         seed=config.train.seed,
         precision=precision,
     )
-    logits_of = forward.make_forward(models.logits_of(model))
+    forward_pass = cpu_forward.make_forward(logits_of(model))
 
     @tf.function(autograph=False)
     def step() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            total = tf.reduce_sum(logits_of(images))
+            total = tf.reduce_sum(forward_pass(images))
         return tape.gradient(total, model.trainable_variables)
 
     step()  # traced

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, run_folder, sources
+from harness import app, identity, sources
+from harness.decoder import Rejected
 from harness.errors import DataError, ExitCode
-from harness.images import Rejected
 from harness.workdir import Workdir
 
 _BATCH = 32
@@ -24,17 +24,17 @@ Says what is on pictures. Folders are walked; a file that cannot be read gets it
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
-    parser = cli.make_parser("predict", DESCRIPTION, sections=())
+    parser = app.make_parser("predict", DESCRIPTION, sections=())
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a line")
     form.add_argument("--csv", action="store_true", help="print a table of comma-separated values")
     arguments = parser.parse_args(argv)
-    cli.start_logging(quiet=arguments.quiet)
+    app.start_logging(quiet=arguments.quiet)
     workdir = Workdir(arguments.run)
-    limits = run_folder.load_config(workdir).clean
-    cli.import_tensorflow()
+    limits = identity.load_config(workdir).clean
+    app.import_tensorflow()
     from harness import export
 
     model, class_names, size = export.load_model(workdir)
@@ -89,4 +89,4 @@ def _make_writer(
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import in_force, page
+from harness import effective_settings, html
 from harness.config import Config
-from harness.in_force import Row
+from harness.effective_settings import Row
+from harness.html import Html
 from harness.metrics import Metrics
-from harness.page import Html
 from harness.settings import as_yaml
 
 
@@ -62,16 +62,16 @@ def render(
     others = {name: value for name, value in environment.items() if name != "settings"}
     classes = " | ".join(found.class_names)
     body = (
-        f'<p class="quiet">{page.text(classes)}: the kept weights on the validation split</p>'
-        f"{page.boxes(figures)}{_class_table(found)}"
-        f"<h2>Learning curves</h2>{page.image(curves, 'png', 'loss and accuracy by epoch')}"
-        f"<h2>Confusion</h2>{page.image(confusion, 'png', 'confusion matrix')}"
+        f'<p class="quiet">{html.text(classes)}: the kept weights on the validation split</p>'
+        f"{html.boxes(figures)}{_class_table(found)}"
+        f"<h2>Learning curves</h2>{html.image(curves, 'png', 'loss and accuracy by epoch')}"
+        f"<h2>Confusion</h2>{html.image(confusion, 'png', 'confusion matrix')}"
         f"<h2>Most confident mistakes</h2>{_mistakes(mistakes)}"
-        f"<h2>Settings</h2>{page.block(as_yaml(config))}"
-        f"<h2>In force</h2>{page.block(in_force.format_rows(rows))}"
-        f"<h2>Environment</h2>{page.block(json.dumps(others, indent=2))}"
+        f"<h2>Settings</h2>{html.block(as_yaml(config))}"
+        f"<h2>In force</h2>{html.block(effective_settings.format_rows(rows))}"
+        f"<h2>Environment</h2>{html.block(json.dumps(others, indent=2))}"
     )
-    return page.whole(name, body)
+    return html.whole(name, body)
 
 
 def _class_table(found: Metrics) -> Html:
@@ -79,18 +79,18 @@ def _class_table(found: Metrics) -> Html:
     for name, figures in found.per_class.items():
         shares = ("-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1"))
         rows.append((name, figures["num_examples"], *shares))
-    return page.table(("class", "pictures", "precision", "recall", "F1"), rows)
+    return html.table(("class", "pictures", "precision", "recall", "F1"), rows)
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> Html:
     if not mistakes:
         return Html("<p>None on the validation split.</p>")
-    shown = "".join(page.picture(item.jpeg, _caption(item), title=item.path) for item in mistakes)
+    shown = "".join(html.picture(item.jpeg, _caption(item), title=item.path) for item in mistakes)
     return Html(f'<div class="pictures">{shown}</div>')
 
 
 def _caption(item: Mistake) -> Html:
     return Html(
-        f"{page.text(item.path)}<br>is {page.text(item.label)}, taken for <b>{page.text(item.predicted)}</b> "
+        f"{html.text(item.path)}<br>is {html.text(item.label)}, taken for <b>{html.text(item.predicted)}</b> "
         f"({item.probability:.0%})"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from harness import files, records, spool
+from harness import build_cache, files, tfrecord
 from harness.build_folder import BuildFolder
 from harness.config import RecordsConfig
 from harness.findings import Finding
@@ -58,7 +58,7 @@ def plan_shards(
     for index in range(num_shards):
         chosen = tuple(mixed[bounds[index] : bounds[index + 1]])
         made_of = [rules_sha256, list(class_names), [[item.path, item.sha256, item.group] for item in chosen]]
-        name = records.shard_name(split, index, num_shards)
+        name = tfrecord.shard_name(split, index, num_shards)
         planned.append(PlannedShard(name, chosen, files.digest_json(made_of)))
     return planned
 
@@ -124,23 +124,25 @@ def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], c
     def examples() -> Iterator[bytes]:
         """Yields the pictures as serialized examples, and notes where the stored form begins in each."""
         for item in shard.items:
-            stored = spool.read_stored(spool.locate(item, work.spool, work.target), item.offset, item.length)
-            example = records.encode_example(
+            stored = build_cache.read_stored(
+                build_cache.locate(item, work.spool, work.target), item.offset, item.length
+            )
+            example = tfrecord.encode_example(
                 {
-                    records.IMAGE: stored,
-                    records.FORMAT: config.encoding.encode(),
-                    records.HEIGHT: config.image_size,
-                    records.WIDTH: config.image_size,
-                    records.LABEL: labels[item.class_name],
-                    records.TEXT: item.class_name.encode(),
-                    records.FILENAME: item.path.encode(),
-                    records.SHA256: item.sha256.encode(),
-                    records.GROUP: item.group.encode(),
+                    tfrecord.IMAGE: stored,
+                    tfrecord.FORMAT: config.encoding.encode(),
+                    tfrecord.HEIGHT: config.image_size,
+                    tfrecord.WIDTH: config.image_size,
+                    tfrecord.LABEL: labels[item.class_name],
+                    tfrecord.TEXT: item.class_name.encode(),
+                    tfrecord.FILENAME: item.path.encode(),
+                    tfrecord.SHA256: item.sha256.encode(),
+                    tfrecord.GROUP: item.group.encode(),
                 }
             )
-            places.append(records.find_value(example, stored))
+            places.append(tfrecord.find_value(example, stored))
             yield example
 
-    written = records.write_shard(work.root / shard.file, examples())
+    written = tfrecord.write_shard(work.root / shard.file, examples())
     info = ShardInfo(shard.file, len(shard.items), written.num_bytes, written.sha256, shard.inputs_sha256)
     return Shard(info, tuple(start + place for start, place in zip(written.starts, places)))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import remote
+from harness import storage
 from harness.config import CleanConfig
+from harness.decoder import Picture, Rejected, check_num_bytes, decode
 from harness.errors import DataError
 from harness.findings import Finding, Reason
-from harness.images import Picture, Rejected, check_num_bytes, decode
-from harness.remote import Folder, RemotePath, Status
 from harness.resizing import resize
+from harness.storage import Folder, RemotePath, Status
 
 
 def walk_files(folder: Folder) -> Iterator[Folder]:
@@ -147,7 +147,7 @@ def list_classes(folder: Folder) -> list[str]:
     if not folder.is_dir():
         raise DataError(
             f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
-            f"{remote.advice(folder)}"
+            f"{storage.advice(folder)}"
         )
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:

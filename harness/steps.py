@@ -8,12 +8,22 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from harness import augment_device, forward, gradients, models, optim
+from harness import augment_device, cpu_forward, gradients
 from harness.config import Config
-from harness.distribute import Devices
 from harness.gradients import Turn, Updater
 from harness.manifest import Manifest
-from harness.pace import MOST_STEPS
+from harness.network import build_model, load_backbone, logits_of
+from harness.optimizer import (
+    LearningRate,
+    Loss,
+    average_weights,
+    balance_classes,
+    make_loss,
+    make_optimizer,
+    probabilities,
+)
+from harness.steps_per_loop import MOST_STEPS
+from harness.strategy import Devices
 
 Batch = Mapping[str, tf.Tensor]
 _LEARNT_FROM = ("label", "weight", "mix")
@@ -35,7 +45,7 @@ class Trainee:
     kept_model: keras.Model
     optimizer: keras.Optimizer
     updater: Updater
-    learning_rate: optim.LearningRate
+    learning_rate: LearningRate
     train_step: TrainStep
     train_steps: TrainSteps
     predict_step: PredictStep
@@ -48,7 +58,7 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     num_examples = data.splits["train"].num_examples
     batch_size = config.train.batch_size * config.optim.accumulate_steps  # of a step of the optimizer
     with devices.strategy.scope():
-        learning_rate = optim.LearningRate(
+        learning_rate = LearningRate(
             config.optim,
             batch_size=batch_size,
             steps_per_epoch=-(-num_examples // batch_size),
@@ -56,16 +66,16 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         )
         model = _build_model(config, devices, data)
         if config.model.weights is not None:
-            models.load_backbone(model, config.model.weights)
+            load_backbone(model, config.model.weights)
         kept_model = model
         if config.optim.ema:
             kept_model = _build_model(config, devices, data)
             kept_model.set_weights(model.get_weights())
-        optimizer = optim.make_optimizer(config.optim, learning_rate, precision=devices.precision)
+        optimizer = make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
         updater = Updater(optimizer, model.trainable_variables, config.optim)
-    loss_of = optim.make_loss(
-        num_outputs=models.logits_of(model).output.shape[1],
+    loss_of = make_loss(
+        num_outputs=logits_of(model).output.shape[1],
         label_smoothing=config.optim.label_smoothing,
         class_weights=_weigh_classes(config, data),
     )
@@ -100,11 +110,11 @@ def _weigh_classes(config: Config, data: Manifest) -> tuple[float, ...] | None:
     if config.train.class_weights == "none":
         return None
     counts = data.splits["train"].class_counts
-    return optim.balance_classes([counts[name] for name in data.class_names])
+    return balance_classes([counts[name] for name in data.class_names])
 
 
 def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Model:
-    return models.build_model(
+    return build_model(
         config.model,
         num_classes=len(data.class_names),
         image_size=data.image_size,
@@ -115,14 +125,14 @@ def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Mode
 
 def _make_forward(model: keras.Model, devices: Devices) -> Forward:
     """Returns a function of pixels to logits in training; GPUs draw random numbers fast, and run the layers as such."""
-    logits_model = models.logits_of(model)
-    return functools.partial(logits_model, training=True) if devices.is_gpu else forward.make_forward(logits_model)
+    logits_model = logits_of(model)
+    return functools.partial(logits_model, training=True) if devices.is_gpu else cpu_forward.make_forward(logits_model)
 
 
 def _make_turn(
     model: keras.Model,
     forward_in_training: Forward,
-    loss_of: optim.Loss,
+    loss_of: Loss,
     updater: Updater,
     strategy: tf.distribute.Strategy,
     *,
@@ -144,7 +154,7 @@ def _make_turn(
             loss = updater.scale_loss(tf.reduce_sum(losses * batch["weight"]))
         norm = updater.apply(tape.gradient(loss, model.trainable_variables), share, is_last=is_last)
         counted = tf.cast(batch["weight"] > 0, tf.float32)
-        predicted = tf.argmax(optim.probabilities(logits), axis=1, output_type=tf.int32)
+        predicted = tf.argmax(probabilities(logits), axis=1, output_type=tf.int32)
         is_correct = tf.cast(predicted == batch["label"], tf.float32)
         sums = [tf.reduce_sum(losses * counted), tf.reduce_sum(is_correct * counted), tf.reduce_sum(counted)]
         return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
@@ -179,7 +189,7 @@ def _averaging(
     def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         figures = take_turn(batch, share, is_last)
         if is_last:
-            optim.average_weights(average, model, strategy, decay=decay, num_steps=optimizer.iterations)
+            average_weights(average, model, strategy, decay=decay, num_steps=optimizer.iterations)
         return figures
 
     return take_turn_and_average
@@ -261,7 +271,7 @@ def _pictures_of(batch: Batch) -> tf.Tensor:
     return tf.gather(batch["pixels"], batch["index"]) if "pixels" in batch else batch["image"]
 
 
-def _mixed_loss(loss_of: optim.Loss, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
+def _mixed_loss(loss_of: Loss, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
     """Returns the losses float32 [batch], where pictures are mixed those of both labels in the pictures' shares."""
     losses = loss_of(batch["label"], logits)
     if "mix" not in batch:
@@ -292,10 +302,10 @@ def _make_finite_check(
 
 def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:
     """Returns a step of a global batch to float32 [batch, num_classes + 2]: probabilities, label, and 0 for padding."""
-    logits_model = models.logits_of(model)
+    logits_model = logits_of(model)
 
     def replica_step(batch: Batch) -> tf.Tensor:
-        chances = optim.probabilities(logits_model(tf.cast(_pictures_of(batch), tf.float32), training=False))
+        chances = probabilities(logits_model(tf.cast(_pictures_of(batch), tf.float32), training=False))
         label, counted = tf.cast(batch["label"], tf.float32), tf.cast(batch["weight"] > 0, tf.float32)
         return tf.concat([chances, label[:, None], counted[:, None]], axis=1)
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness import __version__, data_facts, findings, grouping, measures, settings, shortcuts
+from harness import __version__, facts, findings, quality, settings, shortcuts
 from harness.config import Config
-from harness.data_facts import (
+from harness.facts import (
     ClassCounts,
     Copies,
     CopyGroup,
@@ -22,6 +22,7 @@ from harness.data_facts import (
     SplitRule,
 )
 from harness.findings import Finding, Reason
+from harness.groups import join_groups
 from harness.manifest import Manifest
 from harness.plan import Plan
 from harness.shortcuts import Shortcut
@@ -41,7 +42,7 @@ NOTE_MEANINGS = {
     "trailing_bytes": "bytes after the end of the picture were left out",
     "salvaged": "damage that decoders get over: kept, as clean.salvaged asks",
     "label_conflict": "a copy has another class: kept, as clean.label_conflicts asks",
-    **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in measures.LIMITS.items()},
+    **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in quality.LIMITS.items()},
 }
 _NOTABLE = {
     "darkest": ("dark", "dark", "brightness of the brightest 1 %: "),
@@ -160,7 +161,7 @@ class _Shown:
         self.rejects: dict[str, list[Finding]] = defaultdict(list)
         for item in made.findings:
             is_shown = not item.is_kept and item.reason not in findings.COPIES
-            if is_shown and len(self.rejects[item.reason]) < data_facts.MAX_REJECTS:
+            if is_shown and len(self.rejects[item.reason]) < facts.MAX_REJECTS:
                 self.rejects[item.reason].append(item)
         conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts]
         self.conflicts = _join(conflicts, by_path)
@@ -171,7 +172,7 @@ class _Shown:
         )
         self.near = _join([pair for pair in made.near_pairs if not in_conflict & {*pair}], by_path)
         self.notable = {
-            title: sorted(kept, key=lambda item: (_score(item, field), item.path))[: data_facts.MAX_NOTABLE]
+            title: sorted(kept, key=lambda item: (_score(item, field), item.path))[: facts.MAX_NOTABLE]
             for title, (_, field, _) in _NOTABLE.items()
         }
 
@@ -180,13 +181,13 @@ class _Shown:
         for items in (*self.rejects.values(), *self.notable.values()):
             yield from items
         for groups in (self.conflicts, self.exact, self.near):
-            for group in groups[: data_facts.MAX_GROUPS]:
-                yield from group[: data_facts.MAX_COPIES]
+            for group in groups[: facts.MAX_GROUPS]:
+                yield from group[: facts.MAX_COPIES]
 
 
 def _join(pairs: Sequence[tuple[str, str]], by_path: Mapping[str, Finding]) -> list[list[Finding]]:
     paths = sorted({path for pair in pairs for path in pair})
-    keys = grouping.join({path: path for path in paths}, pairs, order=str.encode)
+    keys = join_groups({path: path for path in paths}, pairs, order=str.encode)
     groups: dict[str, list[Finding]] = defaultdict(list)
     for path in paths:
         groups[keys[path]].append(by_path[path])
@@ -203,8 +204,8 @@ def _sample(item: Finding, thumbnails: Mapping[str, bytes | None], **more) -> Sa
 
 def _copies(groups: Sequence[Sequence[Finding]], thumbnails: Mapping[str, bytes | None], outcome: str) -> Copies:
     shown = tuple(
-        CopyGroup(tuple(_sample(item, thumbnails) for item in group[: data_facts.MAX_COPIES]), len(group))
-        for group in groups[: data_facts.MAX_GROUPS]
+        CopyGroup(tuple(_sample(item, thumbnails) for item in group[: facts.MAX_COPIES]), len(group))
+        for group in groups[: facts.MAX_GROUPS]
     )
     return Copies(outcome, shown, len(groups), sum(len(group) for group in groups))
 
@@ -221,7 +222,7 @@ def _notable(
         )
         for item in items
     )
-    return Notable(title, samples, f"below {measures.LIMITS[note]}", sum(note in i.notes.split() for i in kept))
+    return Notable(title, samples, f"below {quality.LIMITS[note]}", sum(note in i.notes.split() for i in kept))
 
 
 def _count_classes(made: Plan, result: Manifest) -> dict[str, ClassCounts]:

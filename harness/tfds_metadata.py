@@ -9,17 +9,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from harness import files, records
+from harness import files, tfrecord
 from harness.manifest import Manifest, SplitInfo
 
 FEATURES_FILE = "features.json"
 INFO_FILE = "dataset_info.json"
 # TFDS looks for the names of a ClassLabel under its key with a dot for every slash.
-CLASS_NAMES_FILE = f"{records.LABEL.replace('/', '.')}.labels.txt"
+CLASS_NAMES_FILE = f"{tfrecord.LABEL.replace('/', '.')}.labels.txt"
 FILE_NAMES = (FEATURES_FILE, INFO_FILE, CLASS_NAMES_FILE)
 
 _VERSION = "1.0.0"
-_FILE_NAME_TEMPLATE = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"  # what records.shard_name gives
+_FILE_NAME_TEMPLATE = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"  # what tfrecord.shard_name gives
 _MODULES = "tensorflow_datasets.core.features"
 
 
@@ -38,14 +38,14 @@ def write(data: Manifest, folder: Path) -> None:
 def _features(data: Manifest) -> dict[str, object]:
     # The keys stay flat: TFDS reads nested ones as well, but as_supervised does not find those.
     features = {
-        records.IMAGE: _image(data.image_size, data.encoding),
-        records.LABEL: _feature(
+        tfrecord.IMAGE: _image(data.image_size, data.encoding),
+        tfrecord.LABEL: _feature(
             "class_label_feature.ClassLabel", classLabel={"numClasses": str(len(data.class_names))}
         ),
     }
-    for key in (records.HEIGHT, records.WIDTH):
+    for key in (tfrecord.HEIGHT, tfrecord.WIDTH):
         features[key] = _tensor((), dtype="int64", encoding="none")
-    for key in (records.FORMAT, records.TEXT, records.FILENAME, records.SHA256, records.GROUP):
+    for key in (tfrecord.FORMAT, tfrecord.TEXT, tfrecord.FILENAME, tfrecord.SHA256, tfrecord.GROUP):
         features[key] = _feature("text_feature.Text", text={})
     return _feature("features_dict.FeaturesDict", featuresDict={"features": features})
 
@@ -72,7 +72,7 @@ def _feature(python_class: str, **content: Mapping[str, object]) -> dict[str, ob
 
 
 def _info(data: Manifest) -> dict[str, object]:
-    keys = [{"featureKey": key} for key in (records.IMAGE, records.LABEL)]
+    keys = [{"featureKey": key} for key in (tfrecord.IMAGE, tfrecord.LABEL)]
     return {
         "name": _dataset_name(data.images),
         "version": _VERSION,

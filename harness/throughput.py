@@ -10,14 +10,15 @@ from functools import partial
 
 import tensorflow as tf
 
-from harness import input_pipeline, models, pictures, steps, tally
+from harness import loaded_split, pipeline, step_metrics, steps
 from harness.config import Config
-from harness.distribute import Devices
 from harness.errors import HarnessError
-from harness.input_pipeline import Batches
+from harness.loaded_split import Inputs, Split
 from harness.manifest import Manifest
-from harness.pictures import Inputs, Split
-from harness.verdict import Rate, Rates, Trial, judge
+from harness.network import count_flops
+from harness.pipeline import Batches
+from harness.rates import Rate, Rates, Trial, judge
+from harness.strategy import Devices
 
 log = logging.getLogger("harness")
 _WARM_UP = 2  # batches and steps that are left out: the first are traced, and find empty buffers
@@ -80,7 +81,7 @@ def measure(subject: Subject) -> Throughput:
     peak_memory, peak_device = _peak_memory_bytes(), _peak_device_bytes(subject.devices)
     input_trials = tuple(_try_inputs(subject)) if rates.is_input_bound else ()
     compute_trials = () if rates.is_input_bound else tuple(_try_computes(subject))
-    answer_flops, training_flops = models.count_flops(trainee.model)
+    answer_flops, training_flops = count_flops(trainee.model)
     return Throughput(
         devices=subject.devices.names,
         precision=subject.devices.precision,
@@ -114,7 +115,7 @@ def measure_compute(subject: Subject) -> tuple[Rate, steps.Trainee]:
 
 def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, float]:
     """Returns the rate of training as it is, and the share of the time that it waited for batches."""
-    batches, position, totals = _make_batches(subject), 0, [tf.zeros(tally.NUM_SUMS, tf.float64)]
+    batches, position, totals = _make_batches(subject), 0, [tf.zeros(step_metrics.NUM_SUMS, tf.float64)]
 
     def take(num_steps: int) -> tf.Tensor:
         """Trains on; epochs follow one another."""
@@ -132,7 +133,7 @@ def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, 
 
 
 def _make_batches(subject: Subject) -> Batches:
-    make = partial(input_pipeline.train_batches, subject.split, subject.config, engine=subject.inputs.engine, epoch=0)
+    make = partial(pipeline.train_batches, subject.split, subject.config, engine=subject.inputs.engine, epoch=0)
     return Batches(subject.split, subject.devices.strategy, make)
 
 
@@ -161,12 +162,12 @@ def _try_inputs(subject: Subject) -> Iterator[Trial]:
         changed = subject.with_settings(data={"cache": cache})
         config, data, devices = changed.config, changed.data, changed.devices
         try:
-            inputs = pictures.plan_inputs(config, data, devices)
+            inputs = loaded_split.plan_inputs(config, data, devices)
         except HarnessError as error:
             log.info("not tried: %s", error)
             continue
         log.info("trying --data.cache %s", cache)
-        split = pictures.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
+        split = loaded_split.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
         rate = measure_input(replace(changed, inputs=inputs, split=split))
         yield Trial(f"--data.cache {cache}", rate.images_per_s)
 

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
-from harness import data_facts, sources, spool, stored
+from harness import build_cache, facts, sources
 from harness.config import CleanConfig
+from harness.decoder import Rejected
+from harness.encoding import decode_pixels, encode_jpeg
 from harness.findings import Finding
-from harness.images import Rejected
-from harness.remote import Folder
+from harness.storage import Folder
 
 _MOST_LENIENT_PIXELS = 25_000_000
 
@@ -39,17 +40,17 @@ def draw(found: Sequence[Finding], origins: Origins, encoding: str, size: int) -
 
 def _draw_one(item: Finding, origins: Origins, encoding: str, size: int) -> bytes | None:
     if item.file:
-        place = spool.locate(item, origins.spool, origins.records)
-        pixels = stored.decode(spool.read_stored(place, item.offset, item.length), encoding, size)
+        place = build_cache.locate(item, origins.spool, origins.records)
+        pixels = decode_pixels(build_cache.read_stored(place, item.offset, item.length), encoding, size)
         width, height = item.width, item.height
     else:
         pixels = _read_leniently(origins.images / item.path)
         if pixels is None:
             return None
         height, width = pixels.shape[:2]
-    scale = data_facts.THUMBNAIL_SIDE / max(width, height)
+    scale = facts.THUMBNAIL_SIDE / max(width, height)
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return stored.encode_jpeg(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), 75)
+    return encode_jpeg(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), 75)
 
 
 def _read_leniently(path: Folder) -> np.ndarray | None:

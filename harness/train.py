@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import cli, cluster, in_force, manifest, run_folder, watchdog
+from harness import app, cluster, effective_settings, identity, manifest, watchdog
 from harness.cluster import Cluster
 from harness.config import Config
+from harness.effective_settings import Row
 from harness.errors import CheckpointError, ExitCode, HarnessError
-from harness.in_force import Row
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -25,7 +25,7 @@ The same command on an interrupted run goes on where it stopped.
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = cli.make_parser(
+    parser = app.make_parser(
         "train", DESCRIPTION, sections=("data", "augment", "model", "optim", "train", "runtime"), seed="train.seed"
     )
     parser.add_argument(
@@ -35,16 +35,16 @@ def main(argv: Sequence[str]) -> int:
         help="start a new run in this folder from the weights of the run, with these settings",
     )
     arguments = parser.parse_args(argv)
-    config, _ = cli.read_config(arguments)
+    config, _ = app.read_config(arguments)
     config = name_run(config, arguments.config)
     if arguments.fork is not None:
         forked = {"run": arguments.fork, "start_from": config.train.run}
         config = config.model_copy(update={"train": config.train.model_copy(update=forked)})
     tasks = cluster.find_cluster(os.environ)
     is_chief = tasks is None or tasks.is_chief
-    cli.start_logging(quiet=arguments.quiet or not is_chief, worker=None if is_chief else tasks.task)
+    app.start_logging(quiet=arguments.quiet or not is_chief, worker=None if is_chief else tasks.task)
     try:
-        return _train(config, tasks, cli.catch_stop_signals())
+        return _train(config, tasks, app.catch_stop_signals())
     except HarnessError as error:
         if is_chief:
             raise
@@ -65,38 +65,39 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
     data = manifest.load(config.data.records_folder, config.data.images)
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
-    run_folder.check(workdir, config, data)
+    identity.check(workdir, config, data)
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
         if is_chief:
             _report(workdir)
         return ExitCode.DONE
-    cli.import_tensorflow()
-    from harness import distribute, loop, pictures, precision
+    app.import_tensorflow()
+    from harness import loaded_split, precision, trainer
+    from harness.strategy import check_alike, make_devices, with_whole_batch
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
-        devices = distribute.make_devices(config, tasks)
-        asked, config = config, distribute.with_whole_batch(config, devices.num_replicas)
-        run_folder.check_batch(workdir, config.train.batch_size)
+        devices = make_devices(config, tasks)
+        asked, config = config, with_whole_batch(config, devices.num_replicas)
+        identity.check_batch(workdir, config.train.batch_size)
         settings = config.digest("augment", "model", "optim", "train")
-        distribute.check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
-        earlier = run_folder.read_in_force(workdir)
+        check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
+        earlier = identity.read_in_force(workdir)
         devices = precision.settle(config, data, devices, earlier=earlier)
-        inputs = pictures.plan_inputs(config, data, devices, earlier=earlier)
+        inputs = loaded_split.plan_inputs(config, data, devices, earlier=earlier)
     if is_chief:
         found = devices.describe() | inputs.describe() | {"batch": config.train.batch_size}
-        rows = in_force.list_rows(asked, found, {**devices.reasons, **inputs.reasons})
-        run_folder.claim(workdir, asked, data, in_force=found, rows=rows)
+        rows = effective_settings.list_rows(asked, found, {**devices.reasons, **inputs.reasons})
+        identity.claim(workdir, asked, data, in_force=found, rows=rows)
         _announce(config, data, rows)
-    loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
+    trainer.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
     if is_chief:
         _report(workdir)
     return ExitCode.DONE
 
 
 def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> None:
-    log.info("%s\n", in_force.format_rows(rows))
+    log.info("%s\n", effective_settings.format_rows(rows))
     log.info(
         "%s: %d pictures to train on, %d to validate, %s; run folder %s",
         config.model.name,
@@ -122,4 +123,4 @@ def _report(workdir: Workdir) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

@@ -7,11 +7,11 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from harness import cli, files, in_force, manifest, run_folder, settings
+from harness import app, effective_settings, files, identity, manifest, settings
 from harness.config import Config, Range
 from harness.errors import CheckpointError, ConfigError, DataError, ExitCode, HarnessError
 from harness.settings import Setting
-from harness.tables import format_table
+from harness.text import format_table
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -28,15 +28,15 @@ interrupted search goes on where it stopped. Every trial is a run folder; the be
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     sections = ("data", "augment", "model", "optim", "train", "runtime", "tune")
-    parser = cli.make_parser("tune", DESCRIPTION, sections=sections, seed="tune.seed")
+    parser = app.make_parser("tune", DESCRIPTION, sections=sections, seed="tune.seed")
     arguments = parser.parse_args(argv)
-    config, given = cli.read_config(arguments)
-    cli.start_logging(quiet=arguments.quiet)
+    config, given = app.read_config(arguments)
+    app.start_logging(quiet=arguments.quiet)
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
     _claim_folder(config)
-    should_stop = cli.catch_stop_signals()
-    cli.import_tensorflow()
+    should_stop = app.catch_stop_signals()
+    app.import_tensorflow()
     trials = _search(config, given, data, should_stop)
     best = trials[0]
     best_config = _trial_config(given, best.hyperparameters.values, "best trial")
@@ -117,10 +117,11 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     import keras
     import keras_tuner
 
-    from harness import distribute, loop, pictures, precision
+    from harness import loaded_split, precision, trainer
+    from harness.strategy import make_devices, with_whole_batch
 
-    devices = distribute.make_devices(config)
-    whole = distribute.with_whole_batch(config, devices.num_replicas)
+    devices = make_devices(config)
+    whole = with_whole_batch(config, devices.num_replicas)
     devices = precision.settle(whole, data, devices, earlier=_read_in_force(config))
     for reason in devices.reasons.values():
         log.info("%s", reason)
@@ -143,17 +144,19 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             trial_config = _trial_config(given, trial.hyperparameters.values, f"trial {trial.trial_id}")
             workdir = Workdir(config.tune.folder / "trials" / trial.trial_id)
             log.info("trial %s: %s", trial.trial_id, _show(trial.hyperparameters.values))
-            run_folder.check(workdir, trial_config, data)
-            asked, trial_config = trial_config, distribute.with_whole_batch(trial_config, devices.num_replicas)
-            run_folder.check_batch(workdir, trial_config.train.batch_size)
+            identity.check(workdir, trial_config, data)
+            asked, trial_config = trial_config, with_whole_batch(trial_config, devices.num_replicas)
+            identity.check_batch(workdir, trial_config.train.batch_size)
             is_searched = trial_config.train.precision != "auto"
             trial_devices = precision.settle(trial_config, data, devices) if is_searched else devices
-            inputs = pictures.plan_inputs(trial_config, data, trial_devices, earlier=run_folder.read_in_force(workdir))
+            inputs = loaded_split.plan_inputs(
+                trial_config, data, trial_devices, earlier=identity.read_in_force(workdir)
+            )
             chosen = trial_devices.describe() | inputs.describe() | {"batch": trial_config.train.batch_size}
-            rows = in_force.list_rows(asked, chosen, {**trial_devices.reasons, **inputs.reasons})
-            run_folder.claim(workdir, asked, data, in_force=chosen, rows=rows)
+            rows = effective_settings.list_rows(asked, chosen, {**trial_devices.reasons, **inputs.reasons})
+            identity.claim(workdir, asked, data, in_force=chosen, rows=rows)
             keras.backend.clear_session()
-            found = loop.train_and_evaluate(trial_config, workdir, trial_devices, inputs, should_stop=should_stop)
+            found = trainer.train_and_evaluate(trial_config, workdir, trial_devices, inputs, should_stop=should_stop)
             if not math.isfinite(found.loss):
                 raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")
             return {"val_loss": found.loss, "val_accuracy": found.accuracy}
@@ -177,8 +180,8 @@ def _read_in_force(config: Config) -> Mapping[str, object]:
     """What the trials so far were given that asked for any precision: all get the same, or they would not compare."""
     for path in sorted((config.tune.folder / "trials").glob("*")):
         workdir = Workdir(path)
-        if workdir.config.is_file() and run_folder.load_config(workdir).train.precision == "auto":
-            return run_folder.read_in_force(workdir)
+        if workdir.config.is_file() and identity.load_config(workdir).train.precision == "auto":
+            return identity.read_in_force(workdir)
     return {}
 
 
@@ -232,4 +235,4 @@ def _describe(trials: Sequence, config: Config) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

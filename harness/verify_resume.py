@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import cli, files, manifest, quiet, run_folder, settings
+from harness import app, files, identity, manifest, settings, tf_import
 from harness.config import Config
 from harness.errors import CheckpointError, ExitCode
 from harness.workdir import Workdir
@@ -53,12 +53,12 @@ _CHANGED_FOR_IT = {
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = cli.make_parser("verify_resume", DESCRIPTION, sections=_SECTIONS, seed="train.seed")
+    parser = app.make_parser("verify_resume", DESCRIPTION, sections=_SECTIONS, seed="train.seed")
     parser.add_argument("--kills", type=int, default=10, help="times to kill the second training (default: 10)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep both run folders in this new folder")
     arguments = parser.parse_args(argv)
-    config, given = cli.read_config(arguments)
-    cli.start_logging(quiet=arguments.quiet)
+    config, given = app.read_config(arguments)
+    app.start_logging(quiet=arguments.quiet)
     manifest.load(config.data.records_folder, config.data.images)
     epochs = config.train.epochs if "train.epochs" in given else _DEFAULT_EPOCHS
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
         seconds = _train_whole(words, whole)
         log.info("training them again, killed %d times, each time at a random moment", arguments.kills)
         # A CPU's precision is tried out, and might come out otherwise the second time.
-        words += ["--train.precision", str(run_folder.read_in_force(whole)["precision"])]
+        words += ["--train.precision", str(identity.read_in_force(whole)["precision"])]
         attempts = _Attempts(forked, words, killed, temporary=Path(folder), limit_s=60 + 5 * seconds)
         steps = _train_with_kills(attempts, num_kills=arguments.kills, num_steps=_last_step(whole))
         with ProcessPoolExecutor(1, mp_context=forked) as pool:  # there TensorFlow is imported
@@ -98,8 +98,8 @@ def _start_server() -> BaseContext:
     The import is most of what the start of a training costs, and happens beside the first training.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.loop"])
-    with quiet.hide_start_up_lines():
+    context.set_forkserver_preload(["harness.trainer"])
+    with tf_import.hide_start_up_lines():
         forkserver.ensure_running()
     return context
 
@@ -243,9 +243,9 @@ def _last_step(workdir: Workdir) -> int:
 
 def compare(first: Workdir, second: Workdir) -> str:
     """Returns what differs first between the checkpoints and the figures of two runs, or "" if nothing does."""
-    cli.import_tensorflow()
+    app.import_tensorflow()
     # Else a GPU that is gone would be taken for a difference of numbers.
-    devices = [run_folder.read_in_force(workdir).get("devices") for workdir in (first, second)]
+    devices = [identity.read_in_force(workdir).get("devices") for workdir in (first, second)]
     if devices[0] != devices[1]:
         return f"the devices: {devices[0]} in one go, {devices[1]} after kills"
     pairs = {"": (first.checkpoints, second.checkpoints), "the best weights: ": (first.best, second.best)}
@@ -290,4 +290,4 @@ def _read_figures(workdir: Workdir) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(app.run(main))

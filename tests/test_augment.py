@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import augment_device, augment_host
+from harness.augmentation import draw_transforms
 from harness.config import AugmentConfig
-from harness.transforms import draw_transforms
 
 GEOMETRY = ("flip", "rotation", "zoom", "shift", "shear")
 COLOUR = ("brightness", "contrast", "saturation", "hue", "grayscale")

@@ -74,9 +74,9 @@ def odd_folder(tmp_path_factory):
 
 
 def cv2_jpeg(pixels):
-    from harness import stored
+    from harness.encoding import encode_jpeg
 
-    return stored.encode_jpeg(pixels, 90)
+    return encode_jpeg(pixels, 90)
 
 
 @pytest.fixture(scope="module")

@@ -73,10 +73,10 @@ def test_an_error_is_one_sentence_with_its_exit_code(arguments, code, expected):
 
 
 def test_an_error_of_ours_shows_the_traceback_and_exits_with_1(monkeypatch, capsys):
-    from harness import cli
+    from harness import app
 
     def fail(argv):
         raise ZeroDivisionError("ours")
 
-    assert cli.run(fail) == 1
+    assert app.run(fail) == 1
     assert "Traceback" in capsys.readouterr().err

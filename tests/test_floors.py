@@ -7,22 +7,22 @@ PACKAGE = Path(__file__).resolve().parent.parent / "harness"
 FLOORS = tuple(
     set(names.split())
     for names in (
-        "backbones errors quiet verdict",
-        "alignment cluster containers files fingerprints gpus measures memory meter order pace page remote resizing "
-        "shortcuts tables tally watchdog",
-        "look_alikes near_copies records rendezvous",
-        "config findings grouping manifest split workdir",
-        "data_facts in_force settings",
-        "augment_device augment_host build_folder checkpoint cli data_gallery data_plots distribute "
-        "duplicates forward gradients images metrics models optim rejects run_folder spool stored streams "
-        "tfds_metadata tracking transforms workers",
-        "data_report export history plots precision reader report sources steps",
-        "cleaner pictures shards thumbnails",
-        "input_pipeline",
-        "divergence plan results showing",
-        "run throughput",
-        "loop",
-        "outcome survey",
+        "networks errors tf_import rates",
+        "alignment cluster formats files fingerprints gpus quality memory meter sampler steps_per_loop html storage "
+        "resizing shortcuts text step_metrics watchdog",
+        "similarity_search near_duplicates tfrecord rendezvous",
+        "config findings groups manifest splits workdir",
+        "facts effective_settings settings",
+        "augment_device augment_host build_folder checkpoint app gallery data_charts strategy "
+        "duplicates cpu_forward gradients decoder metrics network optimizer quarantine identity "
+        "build_cache encoding record_reader tfds_metadata tensorboard augmentation process_pool",
+        "data_page export history charts precision decoding report sources steps",
+        "cleaner loaded_split shards thumbnails",
+        "pipeline",
+        "divergence plan artifacts preview",
+        "loop throughput",
+        "trainer",
+        "summary survey",
         "builder",
         "bench build_records evaluate predict train tune verify_resume",
     )

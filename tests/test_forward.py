@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from conftest import run_python
 
-from harness import forward, models
+from harness import cpu_forward
 from harness.config import ModelConfig
+from harness.network import build_model, logits_of, seed_states
 
 SMALL = {"widths": (4, 8, 4), "dense_units": 16, "first_kernels": "random"}
 STILL = {"dropout": 0.0, "dense_dropout": 0.0}
@@ -17,11 +18,11 @@ STILL = {"dropout": 0.0, "dense_dropout": 0.0}
 
 def build_logits(precision="float32", num_classes=2, **settings):
     config = ModelConfig(**{**SMALL, **settings})
-    model = models.build_model(config, num_classes=num_classes, image_size=46, seed=3, precision=precision)
+    model = build_model(config, num_classes=num_classes, image_size=46, seed=3, precision=precision)
     for weight in model.trainable_variables:
         if weight.name == "bias":
             weight.assign(np.random.default_rng(weight.shape[0]).normal(0, 0.1, weight.shape))
-    return models.logits_of(model)
+    return logits_of(model)
 
 
 def pixels(num=3):
@@ -48,7 +49,7 @@ def answer(call, model):
 )
 def test_without_dropout_logits_and_gradients_are_those_of_the_keras_model(settings):
     model = build_logits(**STILL, **settings)
-    logits, gradients = answer(forward.make_forward(model), model)
+    logits, gradients = answer(cpu_forward.make_forward(model), model)
     expected, expected_gradients = answer(lambda images: model(images, training=True), model)
     np.testing.assert_allclose(logits, expected, rtol=1e-6, atol=1e-6)
     for found, wanted in zip(gradients, expected_gradients, strict=True):
@@ -58,7 +59,7 @@ def test_without_dropout_logits_and_gradients_are_those_of_the_keras_model(setti
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_with_fewer_bits_it_is_as_near_as_those_bits_are(precision):
     model = build_logits(precision=precision, **STILL)
-    logits, gradients = answer(forward.make_forward(model), model)
+    logits, gradients = answer(cpu_forward.make_forward(model), model)
     expected, expected_gradients = answer(lambda images: model(images, training=True), model)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, expected, rtol=0.03, atol=0.03)
@@ -78,7 +79,7 @@ def test_with_fewer_bits_it_is_as_near_as_those_bits_are(precision):
     ],
 )
 def test_eight_bits_draw_a_rate_they_come_near_to_and_sixteen_the_others(rate, lots):
-    assert forward.find_lots(rate) == lots
+    assert cpu_forward.find_lots(rate) == lots
 
 
 def make_dropout(rate, size):
@@ -90,7 +91,7 @@ def make_dropout(rate, size):
 @pytest.mark.parametrize(("rate", "share"), [(0.1, 26 / 256), (0.5, 0.5), (0.01, 655 / 65536)])
 def test_dropout_keeps_its_share_and_the_mean(rate, share):
     model = make_dropout(rate, 100_001)
-    dropped = forward.make_forward(model)(tf.ones([3, 100_001])).numpy()
+    dropped = cpu_forward.make_forward(model)(tf.ones([3, 100_001])).numpy()
     assert set(np.unique(dropped)) == {0.0, np.float32(1 / (1 - share))}
     assert np.mean(dropped == 0) == pytest.approx(share, abs=0.003)
     assert dropped.mean() == pytest.approx(1.0, abs=0.005)
@@ -100,7 +101,7 @@ def test_dropout_keeps_its_share_and_the_mean(rate, share):
 
 def test_masks_follow_the_seed_in_the_checkpoint():
     model = make_dropout(0.5, 64)
-    (state,), call = models.seed_states(model), forward.make_forward(model)
+    (state,), call = seed_states(model), cpu_forward.make_forward(model)
     before = state.numpy()
     first, second = call(tf.ones([2, 64])).numpy(), call(tf.ones([2, 64])).numpy()
     assert not np.array_equal(first, second)
@@ -112,20 +113,20 @@ def test_the_gradient_passes_what_was_kept():
     model, ones = make_dropout(0.5, 64), tf.ones([2, 64])
     with tf.GradientTape() as tape:
         tape.watch(ones)
-        dropped = forward.make_forward(model)(ones)
+        dropped = cpu_forward.make_forward(model)(ones)
     assert np.array_equal(tape.gradient(dropped, ones), dropped)
 
 
 def test_a_network_that_is_no_plain_chain_is_called_as_it_is():
     model = build_logits(name="residual_cnn", **STILL)
-    logits = forward.make_forward(model)(pixels())
+    logits = cpu_forward.make_forward(model)(pixels())
     assert np.array_equal(logits, build_logits(name="residual_cnn", **STILL)(pixels(), training=True))
 
 
 REPLICAS = """
 import json
 import keras, tensorflow as tf
-from harness import forward
+from harness import cpu_forward
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -133,7 +134,7 @@ strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
 for _ in range(2):
     with strategy.scope():
         inputs = keras.Input((64,))
-        call = forward.make_forward(keras.Model(inputs, keras.layers.Dropout(0.5, seed=5)(inputs)))
+        call = cpu_forward.make_forward(keras.Model(inputs, keras.layers.Dropout(0.5, seed=5)(inputs)))
     masks = tf.function(lambda: strategy.run(call, args=(tf.ones([1, 64]),)))().values
     print(json.dumps([(mask.numpy()[0] > 0).tolist() for mask in masks]))
 """

@@ -5,15 +5,15 @@ import pytest
 import tensorflow as tf
 from conftest import run_python
 
-from harness import optim
 from harness.config import OptimConfig
 from harness.gradients import Turn, Updater, find_turn
+from harness.optimizer import make_optimizer
 
 
 def make_updater(*, precision="float32", **settings):
     """An updater of SGD with a rate of 1, and a variable [2] of zeros that it changes."""
     config = OptimConfig(name="sgd", momentum=0.0, **settings)
-    optimizer = optim.make_optimizer(config, lambda: tf.constant(1.0), precision=precision)
+    optimizer = make_optimizer(config, lambda: tf.constant(1.0), precision=precision)
     variable = keras.Variable([0.0, 0.0])
     optimizer.build([variable])
     return Updater(optimizer, [variable], config), optimizer, variable
@@ -78,9 +78,9 @@ def test_a_gradient_that_waits_has_no_norm_and_those_together_have():
 
 OVERFLOW = """
 import keras, tensorflow as tf
-from harness import optim
 from harness.config import OptimConfig
 from harness.gradients import Updater
+from harness.optimizer import make_optimizer
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -89,7 +89,7 @@ config = OptimConfig(name="sgd", momentum=0.0)
 for overflowing in (0, 1):
     with strategy.scope():
         variable = keras.Variable([1.0, 1.0])
-        optimizer = optim.make_optimizer(config, lambda: tf.constant(1.0), precision="mixed_float16")
+        optimizer = make_optimizer(config, lambda: tf.constant(1.0), precision="mixed_float16")
         optimizer.build([variable])
         updater = Updater(optimizer, [variable], config)
 

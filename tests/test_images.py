@@ -12,10 +12,11 @@ import pytest
 from conftest import draw_face
 from PIL import Image, ImageOps
 
-from harness import containers, images, sources, stored
+from harness import decoder, formats, sources
 from harness.config import CleanConfig
+from harness.decoder import Rejected
+from harness.encoding import encode_jpeg
 from harness.findings import Reason
-from harness.images import Rejected
 from harness.resizing import resize
 
 LIMITS = CleanConfig()
@@ -34,7 +35,7 @@ def face() -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "JPEG", "WEBP"])
 def test_every_format_decodes_by_its_content(face, kind):
-    picture = images.decode(encode(face, kind), LIMITS)
+    picture = decoder.decode(encode(face, kind), LIMITS)
     assert picture.format == kind.lower()
     assert picture.pixels.shape == (64, 64, 3)
     assert picture.pixels.dtype == np.uint8
@@ -48,7 +49,7 @@ def test_grey_palette_and_16_bit_become_rgb(face):
         (face.convert("L").convert("P"), "palette"),
         (Image.fromarray(grey.astype(np.uint16) * 257), "16_bit"),
     ):
-        picture = images.decode(encode(image, "PNG"), LIMITS)
+        picture = decoder.decode(encode(image, "PNG"), LIMITS)
         assert note in picture.notes
         assert np.array_equal(picture.pixels, np.repeat(grey[:, :, None], 3, axis=2))
 
@@ -57,14 +58,14 @@ def test_alpha_is_laid_on_white():
     half = np.zeros((40, 40, 4), np.uint8)
     half[:, :20] = (255, 0, 0, 255)
     half[:, 20:] = (0, 0, 0, 0)
-    picture = images.decode(encode(Image.fromarray(half), "PNG"), LIMITS)
+    picture = decoder.decode(encode(Image.fromarray(half), "PNG"), LIMITS)
     assert picture.notes == ("alpha",)
     assert picture.pixels[0, 0].tolist() == [255, 0, 0]
     assert picture.pixels[0, 39].tolist() == [255, 255, 255]
 
 
 def test_cmyk_becomes_rgb(face):
-    picture = images.decode(encode(face.convert("CMYK"), "JPEG", quality=95), LIMITS)
+    picture = decoder.decode(encode(face.convert("CMYK"), "JPEG", quality=95), LIMITS)
     assert "cmyk" in picture.notes
     assert np.abs(picture.pixels.astype(int) - np.asarray(face)).mean() < 8
 
@@ -73,14 +74,14 @@ def test_exif_orientation_is_applied(face):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     wide = face.crop((0, 0, 64, 40))
-    picture = images.decode(encode(wide, "PNG", exif=exif), LIMITS)
+    picture = decoder.decode(encode(wide, "PNG", exif=exif), LIMITS)
     assert picture.notes == ("exif", "exif_rotated")
     assert np.array_equal(picture.pixels, np.rot90(np.asarray(wide), k=-1))
 
 
 def test_the_first_of_several_frames_is_taken(face):
     frames = encode(face.convert("P"), "GIF", save_all=True, append_images=[Image.new("P", (64, 64), 3)])
-    picture = images.decode(frames, LIMITS)
+    picture = decoder.decode(frames, LIMITS)
     assert "several_frames" in picture.notes
     assert np.abs(picture.pixels.astype(int) - np.asarray(face)).mean() < 20
 
@@ -106,11 +107,11 @@ ALL_KINDS = {
 def test_a_file_cut_at_any_byte_is_rejected_unless_only_a_jpegs_end_marker_is_gone(face, kind):
     file_format, options = ALL_KINDS[kind]
     content = encode(face, file_format, **options)
-    whole = images.decode(content, LIMITS).pixels
+    whole = decoder.decode(content, LIMITS).pixels
     step = 1 if len(content) < 2000 else 37
     for length in range(0, len(content), step):
         try:
-            picture = images.decode(content[:length], LIMITS)
+            picture = decoder.decode(content[:length], LIMITS)
         except Rejected as rejection:
             assert rejection.reason in (Reason.EMPTY, Reason.NOT_AN_IMAGE, Reason.CUT_OFF, Reason.CORRUPT)
         else:
@@ -120,15 +121,15 @@ def test_a_file_cut_at_any_byte_is_rejected_unless_only_a_jpegs_end_marker_is_go
 
 def test_a_progressive_jpeg_without_its_end_may_lack_scans(face):
     with pytest.raises(Rejected, match="bytes without an end; expected the end marker of a JPEG"):
-        images.decode(encode(face, "JPEG", progressive=True)[:-2], LIMITS)
+        decoder.decode(encode(face, "JPEG", progressive=True)[:-2], LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
 def test_bytes_after_the_end_are_noted_and_do_no_harm(face, kind):
     content = encode(face, kind)
-    picture = images.decode(content + b"and more", LIMITS)
+    picture = decoder.decode(content + b"and more", LIMITS)
     assert picture.notes == ("trailing_bytes",) or picture.notes == ("trailing_bytes", "palette")
-    assert np.array_equal(picture.pixels, images.decode(content, LIMITS).pixels)
+    assert np.array_equal(picture.pixels, decoder.decode(content, LIMITS).pixels)
 
 
 def test_damage_that_decoders_get_over_is_a_matter_of_policy(face):
@@ -136,11 +137,11 @@ def test_damage_that_decoders_get_over_is_a_matter_of_policy(face):
     damaged = content[:-2] + b"\x12\x34" * 20 + content[-2:]
     assert cv2.imdecode(np.frombuffer(damaged, np.uint8), cv2.IMREAD_COLOR) is not None
     with pytest.raises(Rejected, match=r"extraneous bytes before marker 0xd9.*clean.salvaged: keep") as rejected:
-        images.decode(damaged, LIMITS)
+        decoder.decode(damaged, LIMITS)
     assert rejected.value.reason == Reason.SALVAGED
-    picture = images.decode(damaged, CleanConfig(salvaged="keep"))
+    picture = decoder.decode(damaged, CleanConfig(salvaged="keep"))
     assert picture.notes == ("salvaged",)
-    assert np.array_equal(picture.pixels, images.decode(content, LIMITS).pixels)
+    assert np.array_equal(picture.pixels, decoder.decode(content, LIMITS).pixels)
 
 
 def test_half_a_jpeg_with_an_end_marker_is_still_cut_off(face):
@@ -148,7 +149,7 @@ def test_half_a_jpeg_with_an_end_marker_is_still_cut_off(face):
     forged = content[: len(content) * 2 // 3] + b"\xff\xd9"
     assert cv2.imdecode(np.frombuffer(forged, np.uint8), cv2.IMREAD_COLOR) is not None, "OpenCV returns pixels"
     with pytest.raises(Rejected, match="premature end of data") as rejected:
-        images.decode(forged, LIMITS)
+        decoder.decode(forged, LIMITS)
     assert rejected.value.reason == Reason.CUT_OFF
 
 
@@ -156,14 +157,14 @@ def test_a_wrong_checksum_in_a_png_is_damage(face):
     content = bytearray(encode(face, "PNG"))
     content[content.index(b"IDAT") + 30] ^= 1
     with pytest.raises(Rejected, match="the checksum of chunk 'IDAT' at byte 33 is wrong"):
-        images.decode(bytes(content), LIMITS)
+        decoder.decode(bytes(content), LIMITS)
 
 
 def test_thousands_of_scans_are_refused(face):
     content = encode(face, "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
     with pytest.raises(Rejected, match=r"2[0-9]{2} scans; expected at most 100"):
-        images.decode(content[:-2] + content[last:-2] * 200 + content[-2:], LIMITS)
+        decoder.decode(content[:-2] + content[last:-2] * 200 + content[-2:], LIMITS)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -171,7 +172,7 @@ def test_every_orientation_is_turned_as_pillow_does(face, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encode(face.crop((0, 0, 64, 40)), "JPEG", exif=exif)
-    picture = images.decode(content, LIMITS)
+    picture = decoder.decode(content, LIMITS)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
     assert np.array_equal(picture.pixels, expected)
     assert (picture.height, picture.width) == expected.shape[:2]
@@ -180,14 +181,14 @@ def test_every_orientation_is_turned_as_pillow_does(face, orientation):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"])
 def test_damaged_exif_data_cost_no_picture(face, kind, exif):
-    picture = images.decode(encode(face, kind, exif=exif), LIMITS)
+    picture = decoder.decode(encode(face, kind, exif=exif), LIMITS)
     assert picture.notes == ("exif",) and picture.pixels.shape == (64, 64, 3)
 
 
 def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_looks_the_same():
     large = Image.fromarray(draw_face(5, happy=True, size=1100))
     content = encode(large, "JPEG", quality=95)
-    full, reduced = images.decode(content, LIMITS), images.decode(content, LIMITS, least_side=256)
+    full, reduced = decoder.decode(content, LIMITS), decoder.decode(content, LIMITS, least_side=256)
     assert full.pixels.shape == (1100, 1100, 3) and reduced.pixels.shape == (275, 275, 3)
     assert (reduced.height, reduced.width) == (1100, 1100)
     difference = resize(full.pixels, 256).astype(float) - resize(reduced.pixels, 256)
@@ -197,15 +198,15 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale_and_looks_the_same():
 @pytest.mark.parametrize("side, decoded", [(510, 510), (511, 256), (700, 350), (1020, 510), (1021, 256), (3000, 375)])
 def test_no_side_of_a_reduced_jpeg_falls_below_what_is_needed(side, decoded):
     wide = Image.fromarray(draw_face(5, happy=True, size=side)).resize((side + 100, side))
-    pixels = images.decode(encode(wide, "JPEG"), LIMITS, least_side=256).pixels
+    pixels = decoder.decode(encode(wide, "JPEG"), LIMITS, least_side=256).pixels
     assert pixels.shape[0] == decoded >= 256
 
 
 def test_names_that_say_another_format_are_noted():
-    assert images.note_of_name("a/photo.JPG", "jpeg") == ()
-    assert images.note_of_name("a/photo.jpeg", "jpeg") == ()
-    assert images.note_of_name("a/photo", "png") == ()
-    assert images.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
+    assert decoder.note_of_name("a/photo.JPG", "jpeg") == ()
+    assert decoder.note_of_name("a/photo.jpeg", "jpeg") == ()
+    assert decoder.note_of_name("a/photo", "png") == ()
+    assert decoder.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def judge_both_ways(monkeypatch):
 
     def judge(content):
         try:
-            picture = images.decode(content, LIMITS, least_side=32)
+            picture = decoder.decode(content, LIMITS, least_side=32)
         except Rejected as rejected:
             return str(rejected)
         return picture.pixels.tobytes(), picture.height, picture.width, picture.notes
@@ -222,8 +223,8 @@ def judge_both_ways(monkeypatch):
     def judge_both(content):
         short = judge(content)
         with monkeypatch.context() as patched:
-            inspect = containers.inspect
-            patched.setattr(containers, "inspect", lambda *args: replace(inspect(*args), is_plain=False))
+            inspect = formats.inspect
+            patched.setattr(formats, "inspect", lambda *args: replace(inspect(*args), is_plain=False))
             return short, judge(content)
 
     return judge_both
@@ -243,7 +244,7 @@ PLAIN_JPEGS = (
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_plain_jpeg_decodes_the_short_way_as_the_long(face, judge_both_ways, mode, options):
     content = encode(face.resize((200, 120)).convert(mode), "JPEG", **options)
-    assert containers.inspect(content, "JPEG").is_plain
+    assert formats.inspect(content, "JPEG").is_plain
     short, long = judge_both_ways(content)
     assert short == long and short[1:] == (120, 200, {"RGB": (), "L": ("gray",)}[mode])
 
@@ -260,7 +261,7 @@ def test_a_jpeg_that_may_say_more_of_its_pixels_is_not_plain(face):
         two.getvalue(),
         saved[:2] + b"\0" + saved[2:],
     ):
-        assert content != saved and not containers.inspect(content, "JPEG").is_plain
+        assert content != saved and not formats.inspect(content, "JPEG").is_plain
 
 
 def test_inks_and_12_bits_go_the_long_way(face, judge_both_ways):
@@ -293,7 +294,7 @@ def test_thousands_of_mutated_files_each_get_a_verdict(face):
     for index in range(3000):
         content = mutate(bytearray(originals[index % len(originals)]), random)
         try:
-            picture = images.decode(content, LIMITS)
+            picture = decoder.decode(content, LIMITS)
         except Rejected as rejection:
             verdicts[rejection.reason] += 1
         else:
@@ -348,7 +349,7 @@ def huge_png_header() -> bytes:
 )
 def test_a_bad_file_has_its_reason(face, make, reason):
     with pytest.raises(Rejected) as rejected:
-        images.decode(make(face), LIMITS)
+        decoder.decode(make(face), LIMITS)
     assert rejected.value.reason == reason, str(rejected.value)
     assert rejected.value.measured and rejected.value.limit
 
@@ -356,15 +357,15 @@ def test_a_bad_file_has_its_reason(face, make, reason):
 @pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
 def test_a_cut_file_of_any_format_is_rejected(face, kind):
     with pytest.raises(Rejected) as rejected:
-        images.decode(cut(encode(face, kind), 0.6), LIMITS)
+        decoder.decode(cut(encode(face, kind), 0.6), LIMITS)
     assert rejected.value.reason in (Reason.CUT_OFF, Reason.CORRUPT)
 
 
 def test_a_stored_jpeg_is_close_to_its_pixels():
     face = draw_face(3, happy=False, size=256)
-    content = stored.encode_jpeg(face, 95)
-    assert images.sniff(content) == "JPEG"
-    assert np.abs(images.decode(content, LIMITS).pixels.astype(int) - face).mean() < 2
+    content = encode_jpeg(face, 95)
+    assert decoder.sniff(content) == "JPEG"
+    assert np.abs(decoder.decode(content, LIMITS).pixels.astype(int) - face).mean() < 2
 
 
 def test_walking_is_in_order_and_reading_keeps_it(tmp_path, face):

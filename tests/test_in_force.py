@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness import in_force
+from harness import effective_settings
 from harness.config import AugmentConfig, Config, RuntimeConfig, TrainConfig
-from harness.in_force import Row
+from harness.effective_settings import Row
 
 ONE_CPU = {
     "devices": ("/cpu:0",),
@@ -24,12 +24,12 @@ TWO_GPUS = ONE_CPU | {
 
 
 def rows_by_name(config, found, reasons=None):
-    return {row.name: row for row in in_force.list_rows(config, found, reasons or {})}
+    return {row.name: row for row in effective_settings.list_rows(config, found, reasons or {})}
 
 
 def test_the_settings_line_up():
     reasons = {"devices": "no GPU found", "precision": "it is exact", "cache": "it fits", "engine": "it is fast"}
-    assert in_force.format_rows(in_force.list_rows(Config(), ONE_CPU, reasons)).splitlines() == [
+    assert effective_settings.format_rows(effective_settings.list_rows(Config(), ONE_CPU, reasons)).splitlines() == [
         "setting         asked     in force  reason",
         "devices         gpus all  /cpu:0    no GPU found",
         "strategy        -         none      one device needs none",

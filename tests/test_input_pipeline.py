@@ -13,13 +13,13 @@ from conftest import draw_face, run_command, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import augment_host, input_pipeline, manifest, pictures, reader, records
+from harness import augment_host, decoding, loaded_split, manifest, pipeline, tfrecord
+from harness.augmentation import draw_transforms
 from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
 from harness.errors import ConfigError, MemoryLimitError
-from harness.input_pipeline import Batches
-from harness.order import Share
-from harness.pictures import Split
-from harness.transforms import draw_transforms
+from harness.loaded_split import Split
+from harness.pipeline import Batches
+from harness.sampler import Share
 
 # While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
 tf.config.set_logical_device_configuration(
@@ -41,7 +41,7 @@ def numbered(tmp_path_factory):
 
 
 def open_split(records, split, cache, devices=None) -> Split:
-    return pictures.open_split(manifest.load(records), records, split, cache=cache, devices=devices)
+    return loaded_split.open_split(manifest.load(records), records, split, cache=cache, devices=devices)
 
 
 def config(batch_size=8, seed=0, **strengths) -> Config:
@@ -52,14 +52,14 @@ def config(batch_size=8, seed=0, **strengths) -> Config:
 def train_batches(split, config, *, epoch=0, first_step=0, share=None, num_epochs=1, engine="host") -> list[dict]:
     """The batches to the end of an epoch, or of several."""
     share = share or Share()
-    made = input_pipeline.train_batches(split, config, engine=engine, epoch=epoch, first_step=first_step, share=share)
+    made = pipeline.train_batches(split, config, engine=engine, epoch=epoch, first_step=first_step, share=share)
     num_steps = num_epochs * split.num_batches(config.train.batch_size) - first_step
     return read(made.take(num_steps * share.count))
 
 
 def eval_batches(split, batch_size, share=None) -> list[dict]:
     share = share or Share()
-    made = input_pipeline.eval_batches(split, batch_size, share=share)
+    made = pipeline.eval_batches(split, batch_size, share=share)
     return read(made.take(split.num_batches(batch_size) * share.count))
 
 
@@ -173,7 +173,7 @@ def test_pictures_on_the_devices_are_those_of_memory_in_the_same_order(numbered,
     at_hand, placed = (open_split(numbered, "train", cache, devices) for cache in ("memory", "device"))
     assert placed.images is None
     expected = train_batches(at_hand, settings, epoch=2, engine="device")
-    make = partial(input_pipeline.train_batches, placed, settings, engine="device", epoch=2)
+    make = partial(pipeline.train_batches, placed, settings, engine="device", epoch=2)
     for batch, wanted in zip(Batches(placed, devices.strategy, make).take(len(expected)), expected, strict=True):
         local = {key: devices.strategy.experimental_local_results(value) for key, value in batch.items()}
         assert len(local["index"]) == num_replicas
@@ -227,8 +227,8 @@ def write_raw_shards(folder, counts, damaged=()) -> tuple[tuple[str, int], ...]:
         path = folder / f"{index}.tfrecord"
         numbers = list(itertools.islice(values, count))
         pictures = [bytes([number]) * (1 if number in damaged else 12) for number in numbers]
-        fields = [{records.IMAGE: picture, records.LABEL: 0} for picture in pictures]
-        records.write_shard(path, [records.encode_example(field) for field in fields])
+        fields = [{tfrecord.IMAGE: picture, tfrecord.LABEL: 0} for picture in pictures]
+        tfrecord.write_shard(path, [tfrecord.encode_example(field) for field in fields])
         shards.append((str(path), count))
     return tuple(shards)
 
@@ -248,32 +248,32 @@ def test_streaming_mixes_what_lies_together(tmp_path):
 
 def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = pictures.plan_inputs(config(), data, devices)
+    chosen = loaded_split.plan_inputs(config(), data, devices)
     assert (chosen.cache, chosen.engine) == ("memory", "host")
     assert chosen.reasons["cache"].startswith("pictures kept in memory: 0.1 MB decoded, ")
     asked = config().model_copy(update={"data": DataConfig(cache="device")})
-    assert pictures.plan_inputs(asked, data, devices).engine == "device"
+    assert loaded_split.plan_inputs(asked, data, devices).engine == "device"
 
 
 def test_the_hosts_engine_is_refused_for_pictures_on_the_device(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="device"), augment=AugmentConfig(engine="host"))
     with pytest.raises(ConfigError, match=r"augment\.engine is host, but data.cache is device"):
-        pictures.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
+        loaded_split.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
 
 
 def test_a_run_that_goes_on_keeps_its_pictures_where_they_were(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = pictures.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
+    chosen = loaded_split.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
     assert (chosen.cache, chosen.engine) == ("none", "device")
     too_large = replace(data, image_size=10_000_000)
-    chosen = pictures.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
+    chosen = loaded_split.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
     assert chosen.cache == "none" and "the run goes on, but not to the same bits: " in chosen.reasons["cache"]
 
 
 def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="memory"))
     with pytest.raises(MemoryLimitError, match=r"take 11100000\.0 GB in memory, with .* free"):
-        pictures.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
+        loaded_split.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
 
 
 def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
@@ -288,7 +288,7 @@ def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
 
 
 def read_jpegs(split, positions):
-    return reader.read_jpegs(split.shards, split.encoding, split.image_size, positions)
+    return decoding.read_jpegs(split.shards, split.encoding, split.image_size, positions)
 
 
 def test_pictures_reach_the_batch_as_they_were_drawn(face_records):

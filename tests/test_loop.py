@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 from conftest import SMOKE
 
-from harness import loop, manifest, pictures, run_folder, settings
+from harness import identity, loaded_split, manifest, settings, trainer
 from harness.config import RuntimeConfig
-from harness.distribute import Devices
 from harness.errors import InterruptedRun
 from harness.settings import Setting
+from harness.strategy import Devices
 from harness.workdir import Workdir
 
 
@@ -30,15 +30,15 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     stated |= {"data.records": Setting(str(records), "test"), "model.first_kernels": Setting("random", "test")}
     config = settings.make_config({**settings.read_file(SMOKE), **stated})
     workdir, data = Workdir(folder), manifest.load(records)
-    run_folder.claim(workdir, config, data, in_force={})
+    identity.claim(workdir, config, data, in_force={})
     devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
-    inputs = pictures.plan_inputs(config, data, devices)
+    inputs = loaded_split.plan_inputs(config, data, devices)
     if stop_after:
         reasons = iter([None] * (stop_after - 1) + ["the test"])
         one_by_one = config.model_copy(update={"runtime": RuntimeConfig(steps_per_loop=1)})
         with pytest.raises(InterruptedRun):
-            loop.train_and_evaluate(one_by_one, workdir, devices, inputs, should_stop=lambda: next(reasons))
-    loop.train_and_evaluate(config, workdir, devices, inputs)
+            trainer.train_and_evaluate(one_by_one, workdir, devices, inputs, should_stop=lambda: next(reasons))
+    trainer.train_and_evaluate(config, workdir, devices, inputs)
     rows = [line.rsplit(",", 1)[0] for line in workdir.metrics_csv.read_text().splitlines()]
     reader = tf.train.load_checkpoint(str(workdir.checkpoints))
     names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]

@@ -4,15 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
-from harness import measures
+from harness import quality
 
 
 def plain(red: int, green: int, blue: int) -> np.ndarray:
     return np.full((256, 256, 3), (red, green, blue), np.uint8)
 
 
-def measure(pixels: np.ndarray) -> measures.Measures:
-    return measures.measure(measures.shrink(pixels))
+def measure(pixels: np.ndarray) -> quality.Measures:
+    return quality.measure(quality.shrink(pixels))
 
 
 def checkers(side: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_a_chessboard_has_one_bit_and_sharp_edges():
     ids=["night", "snow", "noise"],
 )
 def test_what_misses_a_limit_is_named(pixels, expected):
-    assert measures.flags(measure(pixels), 256, 256) == expected
+    assert quality.flags(measure(pixels), 256, 256) == expected
 
 
 def test_a_blurred_picture_scores_lower_than_a_sharp_one():
@@ -55,10 +55,10 @@ def test_a_blurred_picture_scores_lower_than_a_sharp_one():
 
 def test_a_long_thin_picture_is_of_odd_aspect():
     found = measure(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
-    assert measures.flags(found, 1000, 349) == ("odd_aspect",)
-    assert measures.flags(found, 1000, 351) == ()
+    assert quality.flags(found, 1000, 349) == ("odd_aspect",)
+    assert quality.flags(found, 1000, 351) == ()
 
 
 @pytest.mark.parametrize("size", [32, 64, 100, 256, 250])
 def test_any_size_shrinks_to_the_same_square(size):
-    assert measures.shrink(np.zeros((size, size, 3), np.uint8)).shape == (64, 64, 3)
+    assert quality.shrink(np.zeros((size, size, 3), np.uint8)).shape == (64, 64, 3)

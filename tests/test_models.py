@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from harness import backbones, models
+from harness import networks
 from harness.config import ModelConfig
 from harness.errors import ConfigError
+from harness.network import build_model, count_flops, load_backbone, oriented_edges, seed_states
 
 
 def build(num_classes=2, image_size=256, seed=0, precision="float32", **settings):
-    return models.build_model(
+    return build_model(
         ModelConfig(**settings), num_classes=num_classes, image_size=image_size, seed=seed, precision=precision
     )
 
@@ -70,7 +71,7 @@ def test_mixed_precision_keeps_weights_and_answers_in_float32(precision):
 
 
 def test_edge_kernels_see_edges_and_no_flat_colour():
-    kernels = models.oriented_edges(16, np.random.default_rng(0))
+    kernels = oriented_edges(16, np.random.default_rng(0))
     assert kernels.shape == (3, 3, 3, 16)
     flat = kernels.sum(axis=(0, 1, 2))
     assert np.abs(flat).max() < 0.5
@@ -110,7 +111,7 @@ def test_the_arithmetic_of_the_cnn_is_counted():
     """By hand: 3x3x3x16 at 254x254, 3x3x16x32 at 125x125, 3x3x32x16 at 60x60, 14400x256, 256x1; two for each."""
     answer = 2 * (432 * 254**2 + 4608 * 125**2 + 4608 * 60**2 + 14400 * 256 + 256)
     first = 2 * 432 * 254**2  # has no gradient to hand down
-    assert models.count_flops(build()) == (
+    assert count_flops(build()) == (
         answer,
         3 * answer - first,
     )
@@ -121,7 +122,7 @@ def test_kernels_that_are_not_trained_are_counted_once():
         [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, trainable=False), keras.layers.Dense(2)]
     )
     frozen, trained = 2 * 27 * 4 * 36, 2 * 4 * 2 * 36
-    assert models.count_flops(model) == (frozen + trained, frozen + 2 * trained)
+    assert count_flops(model) == (frozen + trained, frozen + 2 * trained)
 
 
 def test_average_pooling_is_an_option():
@@ -130,7 +131,7 @@ def test_average_pooling_is_an_option():
 
 
 def test_the_table_names_every_network_of_keras():
-    assert set(backbones.PIXELS) == {name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)}
+    assert set(networks.PIXELS) == {name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)}
 
 
 PIXEL = np.array([[[[0.0, 127.5, 255.0]]]], np.float32)  # RGB
@@ -142,11 +143,11 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(backbones.PIXELS))
+@pytest.mark.parametrize("name", sorted(networks.PIXELS))
 def test_the_table_agrees_with_the_preprocessing_of_keras(name):
     module = sys.modules[getattr(keras.applications, name).__module__]
     found = np.asarray(module.preprocess_input(PIXEL.copy())).ravel()
-    assert found == pytest.approx(EXPECTED[backbones.PIXELS[name]], abs=1e-4)
+    assert found == pytest.approx(EXPECTED[networks.PIXELS[name]], abs=1e-4)
 
 
 def entering(model):
@@ -158,12 +159,12 @@ def entering(model):
 
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2", "DenseNet121", "VGG16"])
 def test_a_network_of_keras_gets_the_pixels_it_knows(name):
-    assert entering(build(name=name, image_size=32)) == pytest.approx(EXPECTED[backbones.PIXELS[name]], abs=1e-4)
+    assert entering(build(name=name, image_size=32)) == pytest.approx(EXPECTED[networks.PIXELS[name]], abs=1e-4)
 
 
 def test_efficientnet_with_imagenet_weights_divides_by_the_deviation():
     config = ModelConfig(name="EfficientNetB0", weights="imagenet.h5")
-    model = models.build_model(config, num_classes=2, image_size=32, seed=0)
+    model = build_model(config, num_classes=2, image_size=32, seed=0)
     normalised = (entering(model) / 255 - [0.485, 0.456, 0.406]) / np.sqrt([0.229, 0.224, 0.225])
     assert normalised == pytest.approx(EXPECTED["normalised"], abs=1e-4)
 
@@ -179,7 +180,7 @@ def test_a_seed_decides_all_weights_of_a_network_of_keras():
 
 def test_dropout_inside_a_network_of_keras_has_its_seeds_saved():
     model = build(name="EfficientNetB0", image_size=32)
-    assert len(models.seed_states(model)) == 9 + 1  # its blocks with a shortcut, and the one before the output
+    assert len(seed_states(model)) == 9 + 1  # its blocks with a shortcut, and the one before the output
 
 
 def test_mixed_precision_reaches_inside_a_network_of_keras():
@@ -204,8 +205,8 @@ def test_weights_from_a_file_are_in_the_model(network, tmp_path, suffix):
     path = tmp_path / f"network{suffix}"
     (network.save_weights if suffix == ".weights.h5" else network.save)(path)
     config = ModelConfig(name="MobileNetV3Small", weights=path, freeze_backbone=True)
-    model = models.build_model(config, num_classes=2, image_size=32, seed=0)
-    models.load_backbone(model, path)
+    model = build_model(config, num_classes=2, image_size=32, seed=0)
+    load_backbone(model, path)
     inside = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     assert all(np.array_equal(a, b) for a, b in zip(inside.get_weights(), network.get_weights(), strict=True))
     assert [weight.path for weight in model.trainable_weights] == ["logits/kernel", "logits/bias"]
@@ -217,7 +218,7 @@ def test_weights_of_another_network_or_of_none_are_refused(network, tmp_path):
     model = build(name="MobileNetV2", image_size=32)
     for name in ("other.weights.h5", "text.weights.h5", "missing.h5"):
         with pytest.raises(ConfigError, match=rf"{name} cannot be loaded into MobileNetV2.*include_top=False"):
-            models.load_backbone(model, tmp_path / name)
+            load_backbone(model, tmp_path / name)
 
 
 @pytest.mark.slow
@@ -225,7 +226,7 @@ def test_weights_of_another_network_or_of_none_are_refused(network, tmp_path):
 def test_an_exported_network_of_keras_reads_back_safely(tmp_path, name):
     model = build(name=name, image_size=32)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
-    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if backbones.fits_hdf5(name) else [])):
+    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if networks.fits_hdf5(name) else [])):
         model.save(path)
         reread = keras.models.load_model(path, compile=False, safe_mode=True)
         np.testing.assert_allclose(reread(pictures), model(pictures), atol=1e-6)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from harness import workers
+from harness import process_pool
 from harness.fingerprints import FINGERPRINT_BYTES, fingerprint
-from harness.look_alikes import propose_pairs
-from harness.near_copies import are_near_copies
+from harness.near_duplicates import are_near_copies
 from harness.resizing import resize
+from harness.similarity_search import propose_pairs
 
 SIZE = 128
 
@@ -182,10 +182,10 @@ def test_pairs_are_sorted_unique_and_the_same_in_any_order(num):
 def test_a_search_that_processes_share_finds_the_same():
     fingerprints = make_fingerprints(2500)
     fingerprints[-1500:] = change_a_little(np.repeat(fingerprints[:500], 3, axis=0))
-    with workers.open_pool(2) as pool:
+    with process_pool.open_pool(2) as pool:
 
         def run(function, tasks):
-            return workers.run_all(pool, function, tasks, sizes=[1] * len(tasks), title="searching")
+            return process_pool.run_all(pool, function, tasks, sizes=[1] * len(tasks), title="searching")
 
         assert np.array_equal(propose_pairs(fingerprints, run), propose_pairs(fingerprints))
 

@@ -6,12 +6,21 @@ import keras
 import pytest
 import tensorflow as tf
 
-from harness import optim
 from harness.config import OptimConfig
+from harness.optimizer import (
+    LearningRate,
+    average_weights,
+    balance_classes,
+    make_loss,
+    make_optimizer,
+    probabilities,
+    scale_at_plateaus,
+    scale_learning_rate,
+)
 
 
 def rates(steps, **settings):
-    schedule = optim.LearningRate(OptimConfig(**settings), batch_size=16, steps_per_epoch=10, epochs=10)
+    schedule = LearningRate(OptimConfig(**settings), batch_size=16, steps_per_epoch=10, epochs=10)
     return [float(schedule(tf.constant(step))) for step in steps]
 
 
@@ -22,9 +31,9 @@ def test_a_constant_rate_is_constant():
 @pytest.mark.parametrize(("rule", "expected"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
 def test_the_rate_is_for_16_pictures_and_grows_with_the_batch(rule, expected):
     config = OptimConfig(learning_rate=0.1, scale_with_batch=rule)
-    rate = optim.LearningRate(config, batch_size=64, steps_per_epoch=10, epochs=10)
+    rate = LearningRate(config, batch_size=64, steps_per_epoch=10, epochs=10)
     assert rate.last_of(1) == pytest.approx(expected)
-    assert optim.scale_learning_rate(config, 16) == 0.1
+    assert scale_learning_rate(config, 16) == 0.1
 
 
 def test_a_warm_up_rises_in_a_line():
@@ -39,19 +48,19 @@ def test_a_cosine_falls_to_zero_after_the_warm_up():
 def test_a_plateau_lowers_the_rate_and_gives_it_time_again():
     losses = [9.0, 8.0, 8.0, 8.5, 7.9, 7.9, 7.9, 7.9, 7.9]
     config = OptimConfig(schedule="plateau", plateau_epochs=2, plateau_factor=0.1)
-    found = [optim.scale_at_plateaus(losses[:num], config) for num in range(10)]
+    found = [scale_at_plateaus(losses[:num], config) for num in range(10)]
     assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_the_warm_up_is_no_plateau():
     config = OptimConfig(schedule="plateau", plateau_epochs=1, plateau_factor=0.5, warmup_epochs=1.5)
-    assert [optim.scale_at_plateaus([1.0, 2.0, 3.0, 3.0][:num], config) for num in range(5)] == [1, 1, 1, 1, 0.5]
+    assert [scale_at_plateaus([1.0, 2.0, 3.0, 3.0][:num], config) for num in range(5)] == [1, 1, 1, 1, 0.5]
 
 
 @pytest.mark.parametrize(("schedule", "expected"), [("constant", 0.01), ("cosine", 0.005), ("plateau", 0.005)])
 def test_divergences_make_every_schedule_smaller(schedule, expected):
     config = OptimConfig(learning_rate=1.0, schedule=schedule, plateau_epochs=1, plateau_factor=0.5)
-    rate = optim.LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
+    rate = LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
     assert rate.follow([5.0, 6.0], num_back_offs=2)
     assert float(rate(tf.constant(50))) == pytest.approx(expected)
     assert not rate.follow([5.0, 6.0], num_back_offs=2)
@@ -61,9 +70,9 @@ def test_the_optimizer_takes_the_lowered_rate():
     config = OptimConfig(
         name="sgd", momentum=0.0, learning_rate=1.0, schedule="plateau", plateau_epochs=1, warmup_epochs=0.2
     )
-    rate = optim.LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
+    rate = LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
     variable = tf.Variable(0.0)
-    optimizer = optim.make_optimizer(config, rate, precision="float32")
+    optimizer = make_optimizer(config, rate, precision="float32")
     optimizer.build([variable])
     optimizer.apply([tf.constant(1.0)], [variable])
     assert not rate.follow([5.0, 4.0])
@@ -74,38 +83,38 @@ def test_the_optimizer_takes_the_lowered_rate():
 
 
 def test_the_sigmoid_loss_is_binary_cross_entropy():
-    loss = optim.make_loss(num_outputs=1, label_smoothing=0.0)
+    loss = make_loss(num_outputs=1, label_smoothing=0.0)
     found = loss(tf.constant([1, 0]), tf.constant([[2.0], [2.0]])).numpy()
     assert found == pytest.approx([math.log1p(math.exp(-2)), math.log1p(math.exp(2))])
 
 
 def test_the_softmax_loss_is_categorical_cross_entropy():
-    loss = optim.make_loss(num_outputs=3, label_smoothing=0.0)
+    loss = make_loss(num_outputs=3, label_smoothing=0.0)
     assert loss(tf.constant([2]), tf.constant([[0.0, 0.0, 0.0]])).numpy() == pytest.approx([math.log(3)])
 
 
 def test_smoothing_spreads_the_label():
-    loss = optim.make_loss(num_outputs=1, label_smoothing=0.2)
+    loss = make_loss(num_outputs=1, label_smoothing=0.2)
     found = float(loss(tf.constant([1]), tf.constant([[3.0]]))[0])
     assert found == pytest.approx(0.9 * math.log1p(math.exp(-3)) + 0.1 * math.log1p(math.exp(3)))
 
 
 def test_balanced_classes_weigh_the_same():
-    assert optim.balance_classes([30, 10, 0, 20]) == pytest.approx([0.5, 1.5, 0.0, 0.75])
-    loss = optim.make_loss(num_outputs=1, label_smoothing=0.0, class_weights=[0.5, 2.0])
+    assert balance_classes([30, 10, 0, 20]) == pytest.approx([0.5, 1.5, 0.0, 0.75])
+    loss = make_loss(num_outputs=1, label_smoothing=0.0, class_weights=[0.5, 2.0])
     found = loss(tf.constant([0, 1]), tf.constant([[0.0], [0.0]])).numpy()
     assert found == pytest.approx([0.5 * math.log(2), 2 * math.log(2)])
 
 
 def test_probabilities_of_one_logit_are_those_of_two_classes():
-    assert optim.probabilities(tf.constant([[0.0]])).numpy().tolist() == [[0.5, 0.5]]
-    assert optim.probabilities(tf.constant([[math.log(3)]])).numpy()[0] == pytest.approx([0.25, 0.75])
+    assert probabilities(tf.constant([[0.0]])).numpy().tolist() == [[0.5, 0.5]]
+    assert probabilities(tf.constant([[math.log(3)]])).numpy()[0] == pytest.approx([0.25, 0.75])
 
 
 def test_float16_alone_scales_the_loss():
     config = OptimConfig()
-    plain = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_bfloat16")
-    scaled = optim.make_optimizer(config, lambda step: 0.1, precision="mixed_float16")
+    plain = make_optimizer(config, lambda step: 0.1, precision="mixed_bfloat16")
+    scaled = make_optimizer(config, lambda step: 0.1, precision="mixed_float16")
     is_scaled = [isinstance(optimizer, keras.optimizers.LossScaleOptimizer) for optimizer in (plain, scaled)]
     assert is_scaled == [False, True]
 
@@ -114,7 +123,7 @@ def apply_once(config, gradients, *, precision="float32", steps=1):
     """A kernel [2] of ones and a bias [1] of one after so many steps of these gradients at a rate of 0.1."""
     layer = keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones")
     layer.build((None, 2))
-    optimizer = optim.make_optimizer(config, lambda step=None: tf.constant(0.1), precision=precision)
+    optimizer = make_optimizer(config, lambda step=None: tf.constant(0.1), precision=precision)
     optimizer.build(layer.trainable_variables)
     for _ in range(steps):
         scaled = [optimizer.scale_loss(tf.constant(gradient)) for gradient in gradients]
@@ -124,9 +133,7 @@ def apply_once(config, gradients, *, precision="float32", steps=1):
 
 @pytest.mark.parametrize(("name", "decay"), [("adam", 0.0), ("adamw", 0.1)])
 def test_adam_takes_the_steps_of_keras(name, decay):
-    ours = optim.make_optimizer(
-        OptimConfig(name=name, weight_decay=decay), lambda: tf.constant(0.1), precision="float32"
-    )
+    ours = make_optimizer(OptimConfig(name=name, weight_decay=decay), lambda: tf.constant(0.1), precision="float32")
     theirs = keras.optimizers.AdamW(0.1, weight_decay=decay) if decay else keras.optimizers.Adam(0.1)
     kernels = [keras.Variable([[1.0, -2.0], [0.5, 3.0]], name="kernel") for _ in range(2)]
     for gradient in ([[0.1, -4.0], [0.0, 1e-6]], [[-2.0, 1.0], [0.0, 1e-3]], [[0.5, 0.5], [7.0, -1e-6]]):
@@ -152,7 +159,7 @@ def test_weights_decay_and_biases_do_not(name, precision):
 def test_normalisation_does_not_decay():
     layer = keras.layers.BatchNormalization()
     layer.build((None, 2))
-    optimizer = optim.make_optimizer(
+    optimizer = make_optimizer(
         OptimConfig(name="adamw", weight_decay=0.5), lambda: tf.constant(0.1), precision="float32"
     )
     optimizer.build(layer.trainable_variables)
@@ -168,5 +175,5 @@ def test_an_average_follows_the_weights_faster_at_first():
     average, model = make(0.0), make(1.0)
     mean = average.layers[0].moving_mean
     for num_steps, expected in ((1, 9 / 11), (1000, 9 / 11 + 0.5 * 2 / 11)):  # keeps 2/11, then a half
-        optim.average_weights(average, model, tf.distribute.get_strategy(), decay=0.5, num_steps=tf.constant(num_steps))
+        average_weights(average, model, tf.distribute.get_strategy(), decay=0.5, num_steps=tf.constant(num_steps))
         assert mean.numpy() == pytest.approx([expected])

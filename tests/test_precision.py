@@ -13,11 +13,12 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, run_command
 from test_several_workers import name_tasks
 
-from harness import manifest, models, precision, run_folder, settings
+from harness import identity, manifest, precision, settings
 from harness.config import Config, ModelConfig, TrainConfig
-from harness.distribute import Devices
+from harness.network import build_model
 from harness.precision import Timing
 from harness.settings import Setting
+from harness.strategy import Devices
 from harness.workdir import Workdir
 
 WITH_BOTH = "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n"
@@ -120,7 +121,7 @@ def test_a_gpu_keeps_what_its_kind_is_fast_in(face_records, cpu_like):
 @pytest.mark.parametrize("name", ["emotion_cnn", "residual_cnn"])
 def test_a_step_is_tried_and_leaves_nothing_behind(face_records, one_cpu, cpu_like, name):
     def build():
-        model = models.build_model(config.model, num_classes=2, image_size=32, seed=3)
+        model = build_model(config.model, num_classes=2, image_size=32, seed=3)
         return [layer.name for layer in model.layers], model.get_weights(), random.random(), np.random.random()
 
     def settle_seeds():
@@ -145,7 +146,7 @@ def test_a_step_is_tried_and_leaves_nothing_behind(face_records, one_cpu, cpu_li
 def test_a_run_that_goes_on_keeps_its_precision(face_records, tmp_path, recorded):
     stated = {"data.records": Setting(str(face_records), "test"), "train.run": Setting(str(tmp_path / "run"), "test")}
     config, workdir = settings.make_config({**settings.read_file(SMOKE), **stated}), Workdir(tmp_path / "run")
-    run_folder.claim(workdir, config, manifest.load(face_records), in_force={"precision": recorded})
+    identity.claim(workdir, config, manifest.load(face_records), in_force={"precision": recorded})
     flags = ("--config", SMOKE, "--records", face_records, "--run", workdir.root, "--train.precision", "auto")
     done = run_command("train", *flags)
     assert done.returncode == 0, done.stderr
@@ -157,14 +158,14 @@ def test_a_run_that_goes_on_keeps_its_precision(face_records, tmp_path, recorded
 DISAGREEING = """
 import os, sys
 from pathlib import Path
-from harness import cluster, distribute, manifest, precision
+from harness import cluster, manifest, precision, strategy
 from harness.config import Config, TrainConfig
 
 tasks = cluster.find_cluster(os.environ)
 data, config = manifest.load(Path(sys.argv[1])), Config(train=TrainConfig(batch_size=4))
 earlier = {"precision": "mixed_bfloat16"} if tasks.is_chief else None
 devices = precision.settle(
-    config, data, distribute.make_devices(config, tasks), earlier=earlier, cpuinfo=Path("missing")
+    config, data, strategy.make_devices(config, tasks), earlier=earlier, cpuinfo=Path("missing")
 )
 print(devices.precision, devices.reasons["precision"], sep="; ")
 """

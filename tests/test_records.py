@@ -7,14 +7,14 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import records
+from harness import tfrecord
 
 features = st.dictionaries(st.text(max_size=20), st.binary(max_size=200) | st.integers(0, 2**63 - 1), max_size=9)
 
 
 @given(features)
 def test_an_example_reads_back_in_tensorflow(given_features):
-    example = tf.train.Example.FromString(records.encode_example(given_features))
+    example = tf.train.Example.FromString(tfrecord.encode_example(given_features))
     found = {}
     for name, feature in example.features.feature.items():
         values = feature.bytes_list.value or feature.int64_list.value
@@ -25,17 +25,17 @@ def test_an_example_reads_back_in_tensorflow(given_features):
 @given(features)
 def test_the_order_of_features_does_not_change_the_bytes(given_features):
     backwards = dict(reversed(given_features.items()))
-    assert records.encode_example(given_features) == records.encode_example(backwards)
+    assert tfrecord.encode_example(given_features) == tfrecord.encode_example(backwards)
 
 
 def test_a_shard_reads_back_with_its_checksums(tmp_path):
-    path = tmp_path / records.shard_name("train", 3, 16)
+    path = tmp_path / tfrecord.shard_name("train", 3, 16)
     examples = [b"", b"one", bytes(range(256)) * 300]
-    written = records.write_shard(path, examples)
+    written = tfrecord.write_shard(path, examples)
     assert path.name == "train-00003-of-00016.tfrecord"
     assert [item.numpy() for item in tf.data.TFRecordDataset(str(path))] == examples
     with path.open("rb") as file:
-        assert list(records.read_shard(file)) == examples
+        assert list(tfrecord.read_shard(file)) == examples
     content = path.read_bytes()
     assert len(content) == written.num_bytes == sum(16 + len(example) for example in examples)
     assert hashlib.sha256(content).hexdigest() == written.sha256
@@ -54,8 +54,8 @@ def test_a_shard_reads_back_with_its_checksums(tmp_path):
 )
 def test_the_first_damaged_record_is_named(tmp_path, damage, message):
     path = tmp_path / "shard"
-    records.write_shard(path, [b"", b"one", b"three"])
+    tfrecord.write_shard(path, [b"", b"one", b"three"])
     path.write_bytes(damage(path.read_bytes()))
-    with path.open("rb") as file, pytest.raises(records.DamagedRecord) as damaged:
-        list(records.read_shard(file))
+    with path.open("rb") as file, pytest.raises(tfrecord.DamagedRecord) as damaged:
+        list(tfrecord.read_shard(file))
     assert str(damaged.value) == message

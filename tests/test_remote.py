@@ -1,6 +1,6 @@
 """Pictures and records on s3://: addresses, and every command against a server on the loopback interface.
 
-boto3 looks at the storage from outside: a process that has used tensorflow-io cannot leave in the ordinary way.
+boto3 looks at the server from outside: a process that has used tensorflow-io cannot leave in the ordinary way.
 """
 
 import json
@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import SMOKE, command_environment, command_line, files_of, run_command, write_faces
 
-from harness import remote, settings
-from harness.remote import RemotePath
+from harness import settings, storage
 from harness.settings import Setting
+from harness.storage import RemotePath
 
 HAS_IO = find_spec("tensorflow_io") is not None and find_spec("moto") is not None
 with_storage = pytest.mark.skipif(not HAS_IO, reason="needs the extras [io,test-io]")
@@ -31,17 +31,17 @@ class TestAddresses:
     """What can be known of an address without asking anybody."""
 
     def test_a_text_is_an_address_or_a_local_path(self):
-        assert remote.parse("s3://bucket/a/b/") == RemotePath("bucket", "a/b")
-        assert remote.parse("s3://bucket") == RemotePath("bucket", "")
-        assert remote.parse("data/sample") == Path("data/sample")
+        assert storage.parse("s3://bucket/a/b/") == RemotePath("bucket", "a/b")
+        assert storage.parse("s3://bucket") == RemotePath("bucket", "")
+        assert storage.parse("data/sample") == Path("data/sample")
 
     @pytest.mark.parametrize("text", ["gs://bucket/a", "s3://", "s3:///a", "https://example.com/a"])
     def test_another_address_is_refused(self, text):
         with pytest.raises(ValueError, match="a local folder or s3://BUCKET/FOLDER"):
-            remote.parse(text)
+            storage.parse(text)
 
     def test_it_behaves_as_a_path_does(self):
-        folder = remote.parse("s3://bucket/a")
+        folder = storage.parse("s3://bucket/a")
         path = folder / "b c" / "ü.png"
         assert (str(path), path.as_posix(), path.name) == (
             "s3://bucket/a/b c/ü.png",
@@ -103,7 +103,7 @@ class TestAddresses:
     def test_an_error_says_what_to_check(self, kind, message, expected, monkeypatch):
         monkeypatch.delenv("S3_ENDPOINT", raising=False)
         error = type(kind, (Exception,), {"message": message})()
-        assert expected in str(remote.explain(RemotePath("b", "x"), error))
+        assert expected in str(storage.explain(RemotePath("b", "x"), error))
 
     @pytest.mark.skipif(find_spec("tensorflow_io") is not None, reason="tensorflow-io is installed")
     @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def keys():
 
 
 @pytest.fixture(scope="module")
-def storage(keys, faces):
+def server(keys, faces):
     server = Storage()
     keys.setenv("S3_ENDPOINT", server.endpoint)
     server.put(faces, "faces")
@@ -217,8 +217,8 @@ def bytes_but_origin(found: dict[str, bytes]) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def records(storage, tmp_path_factory):
-    """The address of records that were built from pictures on the same storage."""
+def records(server, tmp_path_factory):
+    """The address of records that were built from pictures on the same server."""
     done = build(tmp_path_factory.mktemp("here"), "--images", "s3://bucket/faces", "--records", "s3://bucket/records")
     assert done.returncode == 0, done.stderr
     assert "connecting to http://127.0.0.1" in done.stderr and "records: s3://bucket/records" in done.stdout
@@ -229,68 +229,68 @@ def records(storage, tmp_path_factory):
 @pytest.mark.io
 @with_storage
 class TestRecords:
-    def test_records_are_the_same_bytes_as_local_ones(self, storage, records, face_records):
-        assert bytes_but_origin(storage.files("records")) == bytes_but_origin(files_of(face_records))
-        assert storage.files("records")["report.html"].startswith(b"<!doctype html>")
+    def test_records_are_the_same_bytes_as_local_ones(self, server, records, face_records):
+        assert bytes_but_origin(server.files("records")) == bytes_but_origin(files_of(face_records))
+        assert server.files("records")["report.html"].startswith(b"<!doctype html>")
 
-    def test_local_pictures_to_the_storage_and_back(self, storage, faces, face_records, tmp_path):
+    def test_local_pictures_to_the_storage_and_back(self, server, faces, face_records, tmp_path):
         done = build(tmp_path, "--images", faces, "--records", "s3://bucket/deep/er/ünï cödé")
         assert done.returncode == 0, done.stderr
-        assert bytes_but_origin(storage.files("deep/er/ünï cödé")) == bytes_but_origin(files_of(face_records))
+        assert bytes_but_origin(server.files("deep/er/ünï cödé")) == bytes_but_origin(files_of(face_records))
         left = [path.name for path in (tmp_path / "tfrecords").rglob("*") if path.is_file()]
         assert left == [".ünï cödé.lock"]
         done = build(tmp_path, "--images", "s3://bucket/faces")
         assert done.returncode == 0, done.stderr
         assert bytes_but_origin(files_of(tmp_path / "tfrecords" / "smoke")) == bytes_but_origin(files_of(face_records))
 
-    def test_verify_reads_every_byte(self, storage, records, tmp_path):
+    def test_verify_reads_every_byte(self, server, records, tmp_path):
         done = build(tmp_path, "--verify", records)
         assert (done.returncode, done.stdout.split(":")[0]) == (0, "s3"), done.stderr
         assert "4 shards with 24 records" in done.stdout and "every byte as written" in done.stdout
-        for name, content in storage.files("records").items():
+        for name, content in server.files("records").items():
             spoilt = content[:-30] + b"\0" + content[-29:] if name.startswith("validation-") else content
-            storage.client.put_object(Bucket="bucket", Key=f"spoilt/{name}", Body=spoilt)
+            server.client.put_object(Bucket="bucket", Key=f"spoilt/{name}", Body=spoilt)
         done = build(tmp_path, "--verify", "s3://bucket/spoilt")
         assert done.returncode == 3
         assert "s3://bucket/spoilt/validation-00000-of-00001.tfrecord is damaged in record" in done.stderr
 
-    def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(self, storage, records, faces, tmp_path):
-        before = storage.files("records")
+    def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(self, server, records, faces, tmp_path):
+        before = server.files("records")
         done = build(tmp_path, "--images", "s3://bucket/faces", "--records", records)
         assert done.returncode == 0, done.stderr
         assert "s3://bucket/records is up to date: 20 train, 4 validation" in done.stdout
         done = build(tmp_path, "--images", "s3://bucket/faces", "--records", records, "--split.seed", 5)
         assert done.returncode == 3 and "was built from other settings (s3://bucket/faces)" in done.stderr
-        assert storage.files("records") == before
+        assert server.files("records") == before
 
-    def test_overwrite_leaves_nothing_of_the_replaced_records(self, storage, records, faces, tmp_path):
-        for name, content in storage.files("records").items():
-            storage.client.put_object(Bucket="bucket", Key=f"replaced/{name}", Body=content)
+    def test_overwrite_leaves_nothing_of_the_replaced_records(self, server, records, faces, tmp_path):
+        for name, content in server.files("records").items():
+            server.client.put_object(Bucket="bucket", Key=f"replaced/{name}", Body=content)
         flags = ("--images", faces, "--records", "s3://bucket/replaced", "--records.min_shards", 1)
-        storage.client.put_object(Bucket="bucket", Key="replaced/notes.txt", Body=b"mine")
+        server.client.put_object(Bucket="bucket", Key="replaced/notes.txt", Body=b"mine")
         done = build(tmp_path, *flags, "--overwrite")
         assert done.returncode == 0, done.stderr
-        found = storage.files("replaced")
+        found = server.files("replaced")
         assert found.pop("notes.txt") == b"mine"
         names = {"train-00000-of-00001.tfrecord", "validation-00000-of-00001.tfrecord"}
         assert {name for name in found if name.endswith(".tfrecord")} == names
         assert json.loads(found["manifest.json"])["config"]["records"]["min_shards"] == 1
 
-    def test_a_sending_that_was_cut_short_is_done_again(self, storage, records, tmp_path):
-        whole = storage.files("records")
+    def test_a_sending_that_was_cut_short_is_done_again(self, server, records, tmp_path):
+        whole = server.files("records")
         for name in ("train-00000-of-00003.tfrecord", "cleaning.csv"):
-            storage.client.put_object(Bucket="bucket", Key=f"partly/{name}", Body=whole[name][:100])
+            server.client.put_object(Bucket="bucket", Key=f"partly/{name}", Body=whole[name][:100])
         done = run_command("train", "--records", "s3://bucket/partly", cwd=tmp_path)
         assert done.returncode == 3 and "there are no records in s3://bucket/partly" in done.stderr
         done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/partly")
         assert done.returncode == 0, done.stderr
-        assert bytes_but_origin(storage.files("partly")) == bytes_but_origin(whole)
+        assert bytes_but_origin(server.files("partly")) == bytes_but_origin(whole)
 
-    def test_a_folder_of_other_things_is_left_alone(self, storage, tmp_path):
-        before = storage.files("faces")
+    def test_a_folder_of_other_things_is_left_alone(self, server, tmp_path):
+        before = server.files("faces")
         done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/faces")
         assert done.returncode == 3 and "s3://bucket/faces exists but holds no records" in done.stderr
-        assert storage.files("faces") == before
+        assert server.files("faces") == before
 
 
 @pytest.mark.io
@@ -314,7 +314,7 @@ class TestTraining:
         assert measured.returncode == 0, measured.stderr
         assert json.loads(measured.stdout)["loss"] == pytest.approx(found["loss"], rel=1e-3)
 
-    def test_pictures_on_the_storage_are_measured(self, storage, smoke_run, faces, tmp_path):
+    def test_pictures_on_the_storage_are_measured(self, server, smoke_run, faces, tmp_path):
         there = run_command("evaluate", smoke_run, "--images", "s3://bucket/faces", "--json", cwd=tmp_path)
         here = run_command("evaluate", smoke_run, "--images", faces, "--json", cwd=tmp_path)
         assert there.returncode == 0, there.stderr
@@ -330,7 +330,7 @@ class TestFailures:
         error = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
         assert all(word in error for word in words), error
 
-    def test_a_missing_bucket(self, storage, faces, tmp_path):
+    def test_a_missing_bucket(self, server, faces, tmp_path):
         done = build(tmp_path, "--images", "s3://nobucket/faces")
         self.assert_is_refused(done, "no images folder s3://nobucket/faces", "Check the bucket's name")
         done = build(tmp_path, "--images", faces, "--records", "s3://nobucket/out")

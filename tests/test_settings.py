@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_command
 
-from harness import cli, settings
+from harness import app, settings
 from harness.config import Config
 from harness.errors import ConfigError
 from harness.settings import Setting
@@ -49,8 +49,8 @@ def test_steps_to_profile_are_read_with_and_without_quotes(tmp_path, steps):
 
 @pytest.mark.parametrize("flag", ["--profile", "--runtime.profile"])
 def test_steps_to_profile_are_a_flag(flag):
-    arguments = cli.make_parser("train", "", sections=("runtime",)).parse_args([flag, "10:20"])
-    config, _ = cli.read_config(arguments)
+    arguments = app.make_parser("train", "", sections=("runtime",)).parse_args([flag, "10:20"])
+    config, _ = app.read_config(arguments)
     assert config.runtime.profile == "10:20"
     assert "profile: '10:20'" in settings.as_yaml(config)  # other programs read YAML too
 

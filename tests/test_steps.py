@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 from conftest import draw_face
 
-from harness import augment_device, input_pipeline, manifest, pictures, steps
+from harness import augment_device, loaded_split, manifest, pipeline, steps
+from harness.augmentation import draw_transforms
 from harness.config import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
-from harness.distribute import Devices
-from harness.input_pipeline import Batches
-from harness.tally import Tally
-from harness.transforms import draw_transforms
+from harness.pipeline import Batches
+from harness.step_metrics import Tally
+from harness.strategy import Devices
 
 # While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
 tf.config.set_logical_device_configuration(
@@ -89,9 +89,9 @@ def test_steps_are_traced_once_however_many_epochs(face_records, cache):
     data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
     config = Config(model=WITHOUT_DROPOUT, train=TrainConfig(batch_size=5))
     trainee = steps.make_trainee(config, devices, data)
-    split = pictures.open_split(data, face_records, "train", cache=cache, devices=devices)
+    split = loaded_split.open_split(data, face_records, "train", cache=cache, devices=devices)
     engine = "device" if cache == "device" else "host"
-    make = partial(input_pipeline.train_batches, split, config, engine=engine, epoch=1, first_step=1)
+    make = partial(pipeline.train_batches, split, config, engine=engine, epoch=1, first_step=1)
     for _ in range(2):  # after a divergence the batches are begun again
         batches, num_batches = Batches(split, devices.strategy, make), split.num_batches(5)
         for num_steps in (1, num_batches, 2, num_batches - 2):
@@ -104,8 +104,8 @@ def test_steps_are_traced_once_however_many_epochs(face_records, cache):
 def test_several_steps_in_one_call_are_those_taken_one_by_one(face_records, logical_cpus, num_replicas, optim):
     data, devices = manifest.load(face_records), logical_cpus(num_replicas)
     config = Config(model=WITHOUT_DROPOUT, train=TrainConfig(batch_size=4), optim=optim)
-    split = pictures.open_split(data, face_records, "train", cache="memory", devices=devices)
-    make = partial(input_pipeline.train_batches, split, config, engine="host", epoch=0)
+    split = loaded_split.open_split(data, face_records, "train", cache="memory", devices=devices)
+    make = partial(pipeline.train_batches, split, config, engine="host", epoch=0)
     num_batches, found = split.num_batches(4), []
     for calls in ([1] * num_batches, [2, num_batches - 2]):
         trainee, batches = steps.make_trainee(config, devices, data), Batches(split, devices.strategy, make)

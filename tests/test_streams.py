@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from harness import input_pipeline, reader, records, streams
+from harness import decoding, pipeline, record_reader, tfrecord
 from harness.config import AugmentConfig, Config, TrainConfig
 from harness.errors import DataError
-from harness.order import Streams
-from harness.pictures import Split
+from harness.loaded_split import Split
+from harness.sampler import Streams
 
 
 def write_shards(folder, counts):
@@ -16,8 +16,8 @@ def write_shards(folder, counts):
     shards, number = [], 0
     for index, count in enumerate(counts):
         numbers = range(number, number + count)
-        fields = [{records.IMAGE: bytes([n]) * 12, records.LABEL: n, records.FILENAME: b"name"} for n in numbers]
-        records.write_shard(folder / f"{index}", [records.encode_example(field) for field in fields])
+        fields = [{tfrecord.IMAGE: bytes([n]) * 12, tfrecord.LABEL: n, tfrecord.FILENAME: b"name"} for n in numbers]
+        tfrecord.write_shard(folder / f"{index}", [tfrecord.encode_example(field) for field in fields])
         shards.append((str(folder / f"{index}"), count))
         number += count
     return tuple(shards)
@@ -34,13 +34,13 @@ def spoil(path, old: bytes, new: bytes) -> None:
 
 
 def read(shards, wanted, *keys):
-    return list(streams.read_examples(shards, np.array(wanted), *([keys] if keys else [])))
+    return list(record_reader.read_examples(shards, np.array(wanted), *([keys] if keys else [])))
 
 
 def test_wanted_examples_come_with_their_numbers(tmp_path):
     shards = write_shards(tmp_path, [3, 2, 4])
     assert read(shards, [1, 2, 5, 8]) == list(zip([1, 2, 5, 8], fields_of([1, 2, 5, 8])))
-    assert read(shards, [4], records.FILENAME, records.LABEL) == [(4, (b"name", 4))]
+    assert read(shards, [4], tfrecord.FILENAME, tfrecord.LABEL) == [(4, (b"name", 4))]
     assert read(shards, []) == []
 
 
@@ -55,14 +55,14 @@ def test_what_is_not_wanted_is_not_looked_at(tmp_path):
 def test_examples_are_taken_in_any_order_and_more_than_once(tmp_path):
     ways = Streams(write_shards(tmp_path, [5, 4, 3]), (0, 6, 12))
     rows = np.array([[5, 0, 11, 6], [1, 2, 7, 8], [0, 5, 11, 6]])
-    reading = streams.Reading(ways, rows)
+    reading = record_reader.Reading(ways, rows)
     for row in (1, 0, 2):
         assert reading.take(rows[row]) == fields_of(rows[row])
 
 
 def test_two_readings_do_not_disturb_each_other(tmp_path):
     ways, rows = Streams(write_shards(tmp_path, [4]), (0, 4)), np.array([[0, 3], [2, 1]])
-    readings = streams.Readings()
+    readings = record_reader.Readings()
     first, second = (readings.begin(ways, rows) for _ in range(2))
     for row in rows:
         assert readings.take(first, row) == readings.take(second, row) == fields_of(row)
@@ -77,7 +77,7 @@ def test_examples_of_other_writers_are_read_whatever_their_order_and_further_fie
     features = b"".join(b"\x0a" + bytes([len(entry)]) + entry for entry in (label, other, image, other))
     example = b"\x0a" + bytes([len(features)]) + features
     assert tf.train.Example.FromString(example).features.feature["image/class/label"].int64_list.value == [300]
-    records.write_shard(tmp_path / "shard", [example])
+    tfrecord.write_shard(tmp_path / "shard", [example])
     assert read([(str(tmp_path / "shard"), 1)], [0]) == [(0, (b"abc", 300))]
 
 
@@ -103,8 +103,8 @@ def test_a_shard_that_is_gone_is_named(tmp_path):
 
 
 def test_a_record_without_a_picture_is_named(tmp_path):
-    records.write_shard(tmp_path / "a", [records.encode_example({records.LABEL: 1})])
-    records.write_shard(tmp_path / "b", [b"\xff\xff"])
+    tfrecord.write_shard(tmp_path / "a", [tfrecord.encode_example({tfrecord.LABEL: 1})])
+    tfrecord.write_shard(tmp_path / "b", [b"\xff\xff"])
     for name in ("a", "b"):
         with pytest.raises(DataError, match=rf"record 0 of {tmp_path}/{name} is no .*with image/encoded and image/cla"):
             read([(str(tmp_path / name), 1)], [0])
@@ -113,7 +113,7 @@ def test_a_record_without_a_picture_is_named(tmp_path):
 def test_everyone_who_comes_after_damage_is_told_of_it(tmp_path):
     ways = Streams(write_shards(tmp_path, [4]), (0, 4))
     spoil(tmp_path / "0", bytes([2]) * 12, b"spoilt......")
-    reading = streams.Reading(ways, np.arange(4)[:, None])
+    reading = record_reader.Reading(ways, np.arange(4)[:, None])
     assert reading.take(np.array([1])) == fields_of([1])
     for number in (3, 2):
         with pytest.raises(DataError, match="record 2"):
@@ -125,9 +125,9 @@ def test_damage_is_named_through_the_batches_of_a_training(tmp_path):
     shards = write_shards(tmp_path, [8, 8])
     spoil(tmp_path / "1", bytes([12]) * 12, b"spoilt......")
     config = Config(train=TrainConfig(batch_size=4), augment=AugmentConfig(enabled=False))
-    batches = input_pipeline.train_batches(Split(16, 2, "raw", shards), config, engine="host", epoch=0)
+    batches = pipeline.train_batches(Split(16, 2, "raw", shards), config, engine="host", epoch=0)
     expected = rf"^{tmp_path}/1 is damaged in record 4 at .*--overwrite$"
-    with pytest.raises(DataError, match=expected), reader.damage_named():
+    with pytest.raises(DataError, match=expected), decoding.damage_named():
         list(batches.take(4))
 
 
@@ -135,11 +135,11 @@ def test_a_remote_file_comes_in_pieces_of_any_length(tmp_path):
     content = np.random.default_rng(0).bytes((16 << 20) + 5)
     for num_bytes in (0, 5, 8 << 20, (16 << 20) + 5):
         (tmp_path / "file").write_bytes(content[:num_bytes])
-        assert b"".join(streams.fetch(str(tmp_path / "file"), num_bytes)) == content[:num_bytes]
+        assert b"".join(record_reader.fetch(str(tmp_path / "file"), num_bytes)) == content[:num_bytes]
 
 
 def test_memory_is_lent_again_once_nothing_looks_at_it():
-    memory = reader.PixelMemory(2, 4)
+    memory = decoding.PixelMemory(2, 4)
     lent = [memory.lend()]
     assert lent[0].shape == (2, 4, 4, 3) and lent[0].dtype == np.uint8
     lent[0][:] = 1

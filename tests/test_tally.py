@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from harness.tally import Tally
+from harness.step_metrics import Tally
 
 
 def add(tally, *steps):

@@ -11,12 +11,13 @@ import tensorflow_datasets as tfds
 from conftest import draw_face, files_of
 from PIL import Image
 
-from harness import manifest, records, stored, tfds_metadata
+from harness import manifest, tfds_metadata, tfrecord
+from harness.encoding import encode_jpeg
 from harness.manifest import Manifest, ShardInfo, SplitInfo
 
 SIZE = 32
 STORED = {
-    "jpeg": lambda pixels: stored.encode_jpeg(pixels, 90),
+    "jpeg": lambda pixels: encode_jpeg(pixels, 90),
     "png": lambda pixels: encode_png(pixels),
     "raw": lambda pixels: pixels.tobytes(),
 }
@@ -34,25 +35,25 @@ def write_records(folder, *, encoding, class_names=("happy", "sad"), name="data/
     pixels = {f"face_{index}": draw_face(index, happy=index % 2 == 0, size=SIZE) for index in range(5)}
 
     def example(index, file_name):
-        return records.encode_example(
+        return tfrecord.encode_example(
             {
-                records.IMAGE: STORED[encoding](pixels[file_name]),
-                records.FORMAT: encoding.encode(),
-                records.HEIGHT: SIZE,
-                records.WIDTH: SIZE,
-                records.LABEL: index % 2,
-                records.TEXT: class_names[index % 2].encode(),
-                records.FILENAME: file_name.encode(),
-                records.SHA256: b"0" * 64,
-                records.GROUP: b"",
+                tfrecord.IMAGE: STORED[encoding](pixels[file_name]),
+                tfrecord.FORMAT: encoding.encode(),
+                tfrecord.HEIGHT: SIZE,
+                tfrecord.WIDTH: SIZE,
+                tfrecord.LABEL: index % 2,
+                tfrecord.TEXT: class_names[index % 2].encode(),
+                tfrecord.FILENAME: file_name.encode(),
+                tfrecord.SHA256: b"0" * 64,
+                tfrecord.GROUP: b"",
             }
         )
 
     examples = [example(index, file_name) for index, file_name in enumerate(pixels)]
     shards = []
     for index, part in enumerate((examples[:2], examples[2:])):
-        file_name = records.shard_name("train", index, 2)
-        written = records.write_shard(folder / file_name, part)
+        file_name = tfrecord.shard_name("train", index, 2)
+        written = tfrecord.write_shard(folder / file_name, part)
         shards.append(ShardInfo(file_name, len(part), written.num_bytes, written.sha256))
     empty = SplitInfo(num_examples=0, num_groups=0, class_counts=dict.fromkeys(class_names, 0), shards=())
     train = SplitInfo(5, num_groups=1, class_counts=dict(zip(class_names, (3, 2))), shards=tuple(shards))

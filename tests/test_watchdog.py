@@ -42,21 +42,21 @@ def test_a_folder_that_is_gone_does_not_keep_it_alive(tmp_path):
 HANGING_RUN = """
 import sys, threading
 from pathlib import Path
-from harness import distribute, loop, manifest, pictures, run_folder, settings
+from harness import identity, loaded_split, manifest, settings, strategy, trainer
 from harness.settings import Setting
 from harness.workdir import Workdir
 
 config, records, run = sys.argv[1:]
 flags = {"data.records": Setting(records, "test"), "runtime.stall_s": Setting(20, "test")}
 config, workdir = settings.make_config({**settings.read_file(Path(config)), **flags}), Workdir(Path(run))
-data, devices = manifest.load(config.data.records_folder), distribute.make_devices(config)
-inputs = pictures.plan_inputs(config, data, devices)
-run_folder.claim(workdir, config, data, in_force={})
+data, devices = manifest.load(config.data.records_folder), strategy.make_devices(config)
+inputs = loaded_split.plan_inputs(config, data, devices)
+identity.claim(workdir, config, data, in_force={})
 
 def hang():
     threading.Event().wait()
 
-loop.train_and_evaluate(config, workdir, devices, inputs, should_stop=hang)
+trainer.train_and_evaluate(config, workdir, devices, inputs, should_stop=hang)
 """
 
 

@@ -7,7 +7,7 @@ import simplejpeg
 from harness.config import RecordsConfig
 
 
-def encode(pixels: np.ndarray, config: RecordsConfig) -> bytes:
+def encode_pixels(pixels: np.ndarray, config: RecordsConfig) -> bytes:
     """Returns the stored form of RGB pixels `uint8 [H, W, 3]`: a JPEG or PNG file, or the bytes of the rows."""
     if config.encoding == "raw":
         return pixels.tobytes()
@@ -28,14 +28,14 @@ def _encode(ending: str, pixels: np.ndarray, options: list[int]) -> bytes:
     return buffer.tobytes()
 
 
-def decode(stored: bytes, encoding: str, size: int) -> np.ndarray:
+def decode_pixels(stored: bytes, encoding: str, size: int) -> np.ndarray:
     """Returns the pixels `uint8 [size, size, 3]` of a stored form, which this project wrote and which is whole."""
     pixels = np.empty((size, size, 3), np.uint8)
-    decode_into(stored, encoding, pixels)
+    decode_pixels_into(stored, encoding, pixels)
     return pixels
 
 
-def decode_into(stored: bytes, encoding: str, out: np.ndarray) -> None:
+def decode_pixels_into(stored: bytes, encoding: str, out: np.ndarray) -> None:
     """Writes the pixels of a stored form to `out`, `uint8 [size, size, 3]`; new memory for each costs a third more."""
     if encoding == "raw":
         out[:] = np.frombuffer(stored, np.uint8).reshape(out.shape)

@@ -1,6 +1,6 @@
 """Look-alikes: which of many pictures may be near copies of one another, by their fingerprints alone.
 
-It sees no pixels: near_copies.py confirms what is proposed here.
+It sees no pixels: near_duplicates.py confirms what is proposed here.
 """
 
 from collections.abc import Callable, Sequence

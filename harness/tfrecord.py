@@ -1,4 +1,4 @@
-"""The Example schema and shards of TFRecords. It writes and checks them; streams.py parses them.
+"""The Example schema and shards of TFRecords. It writes and checks them; record_reader.py parses them.
 
 The few lines of the protocol buffer and TFRecord formats stand here so that the processes that write shards need no
 TensorFlow, whose import costs each of them seconds:

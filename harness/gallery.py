@@ -6,9 +6,9 @@ It shows samples and says how many more there are; it decides nothing about them
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness import page
-from harness.data_facts import MAX_COPIES, MAX_GROUPS, MAX_NOTABLE, MAX_REJECTS, Copies, CopyGroup, Notable, Sample
-from harness.page import Html
+from harness import html
+from harness.facts import MAX_COPIES, MAX_GROUPS, MAX_NOTABLE, MAX_REJECTS, Copies, CopyGroup, Notable, Sample
+from harness.html import Html
 
 STYLE = """
 figure { width: 7.1rem; font-size: .72rem; line-height: 1.35; }
@@ -32,24 +32,24 @@ def show_rejects(reason: str, samples: Sequence[Sample], num_pictures: int) -> H
     limits = {sample.limit for sample in shown}
     common = limits.pop() if len(limits) == 1 else ""
     figures = "".join(_show(sample, _measured(replace(sample, limit="") if common else sample)) for sample in shown)
-    expected = f", expected {page.text(common)}" if common else ""
+    expected = f", expected {html.text(common)}" if common else ""
     more = _more(num_pictures - len(shown), "pictures: see cleaning.csv")
     return Html(
-        f'<h3 id="{page.text(f"rejected-{reason}")}">{words(reason)} '
+        f'<h3 id="{html.text(f"rejected-{reason}")}">{words(reason)} '
         f'<span class="quiet">{num_pictures:,}{expected}</span></h3><div class="pictures">{figures}</div>{more}'
     )
 
 
 def show_copies(title: str, copies: Copies) -> Html:
     """Returns groups of copies, each side by side; classes that differ within a group stand out."""
-    heading = f"<h3>{page.text(title)} "
+    heading = f"<h3>{html.text(title)} "
     if not copies.num_groups:
         return Html(f'{heading}<span class="quiet">none</span></h3>')
     shown = copies.groups[:MAX_GROUPS]
     groups = "".join(_show_group(group) for group in shown)
     return Html(
         f'{heading}<span class="quiet">{count(copies.num_groups, "group")} of {count(copies.num_pictures, "picture")}'
-        f"</span></h3><p>{page.text(copies.outcome)}</p>"
+        f"</span></h3><p>{html.text(copies.outcome)}</p>"
         f'<div class="groups">{groups}</div>{_more(copies.num_groups - len(shown), "groups: see cleaning.csv")}'
     )
 
@@ -59,7 +59,7 @@ def _show_group(group: CopyGroup) -> Html:
     figures = "".join(
         _show(
             sample,
-            Html(f'<span class="split">in {page.text(sample.split)}</span>')
+            Html(f'<span class="split">in {html.text(sample.split)}</span>')
             if sample.split
             else Html('<span class="left-out">left out</span>'),
             _measured(sample),
@@ -77,14 +77,14 @@ def show_notable(notable: Notable) -> Html:
     figures = "".join(_show(sample, _measured(sample)) for sample in shown)
     said = f"flagged {notable.limit}: {count(notable.num_flagged, 'picture')}" if notable.limit else ""
     return Html(
-        f'<h3>{words(notable.title)} <span class="quiet">{page.text(said)}</span></h3>'
+        f'<h3>{words(notable.title)} <span class="quiet">{html.text(said)}</span></h3>'
         f'<div class="pictures">{figures}</div>'
     )
 
 
 def words(name: str) -> Html:
     """Returns a name of the code, such as `cut_off`, as a reader's words."""
-    return page.text(name.replace("_", " "))
+    return html.text(name.replace("_", " "))
 
 
 def count(number: int, noun: str) -> str:
@@ -95,17 +95,17 @@ def count(number: int, noun: str) -> str:
 def _show(sample: Sample, *details: Html) -> Html:
     inside = sample.path.removeprefix(f"{sample.class_name}/")
     caption = Html(
-        f'<span class="class">{page.text(sample.class_name)}</span>{"".join(details)}'
-        f'<span class="path">{page.text(_shorten(inside))}</span>'
+        f'<span class="class">{html.text(sample.class_name)}</span>{"".join(details)}'
+        f'<span class="path">{html.text(_shorten(inside))}</span>'
     )
-    return page.picture(sample.thumbnail, caption, title=sample.path, kind="flagged" if sample.is_flagged else "")
+    return html.picture(sample.thumbnail, caption, title=sample.path, kind="flagged" if sample.is_flagged else "")
 
 
 def _measured(sample: Sample) -> Html:
     kind = "flag" if sample.is_flagged else "measured"
-    lines = [f'<span class="{kind}">{page.text(sample.measured)}</span>'] if sample.measured else []
+    lines = [f'<span class="{kind}">{html.text(sample.measured)}</span>'] if sample.measured else []
     if sample.limit:
-        lines.append(f'<span class="quiet">expected {page.text(sample.limit)}</span>')
+        lines.append(f'<span class="quiet">expected {html.text(sample.limit)}</span>')
     return Html("".join(lines))
 
 
@@ -117,4 +117,4 @@ def _shorten(path: str) -> str:
 
 
 def _more(number: int, what: str) -> str:
-    return f'<p class="more">and {number:,} more {page.text(what)}</p>' if number > 0 else ""
+    return f'<p class="more">and {number:,} more {html.text(what)}</p>' if number > 0 else ""

@@ -4,12 +4,13 @@ A batch is a dictionary, and what is said of [batch] is said of each replica's p
   image: uint8 [batch, size, size, 3], with the host's engine already augmented
   label: int32 [batch]
   weight: float32 [batch], 1/n for each of the n examples of the global batch and 0 for those that fill it up
-  warp, colour, erase: drawn transforms that are still to be applied on the device, see transforms.py
+  warp, colour, erase: drawn transforms that are still to be applied on the device, see augmentation.py
   mix: float32 [batch], the share of the own label where pictures are mixed
 
 With the pictures on the device, `index` int64 [batch] and `pixels` uint8 [n, size, size, 3] stand for `image`.
 
-What is in step k of an epoch is a function of the seed, the epoch and k, see order.py; an epoch can start at any step.
+What is in step k of an epoch is a function of the seed, the epoch and k, see sampler.py. An epoch can start at any
+step.
 """
 
 import functools
@@ -20,12 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from harness import augment_host, order, reader, transforms
+from harness import augment_host, augmentation, decoding, sampler
 from harness.config import Config
-from harness.order import Share, Streams
-from harness.pictures import Split
-from harness.reader import PixelMemory
-from harness.streams import Readings
+from harness.decoding import PixelMemory
+from harness.loaded_split import Split
+from harness.record_reader import Readings
+from harness.sampler import Share, Streams
 
 Batch = Mapping[str, tf.Tensor]
 _EVERYTHING = Share()
@@ -84,7 +85,7 @@ def train_batches(
 
 def eval_batches(split: Split, batch_size: int, *, share: Share = _EVERYTHING) -> tf.data.Dataset:
     """Returns every example once in the order of the records, again and again; `share` as in `train_batches`."""
-    indices, weights = order.lay_out(np.arange(split.num_examples), batch_size)
+    indices, weights = sampler.lay_out(np.arange(split.num_examples), batch_size)
     rows = _share_rows(split, share, {"index": indices, "weight": weights})
     epoch = Epoch(rows, Streams(split.shards, (0, split.num_examples)) if split.labels is None else None)
     return _deal(split, lambda _: epoch, epoch=0, engine="host")
@@ -101,12 +102,14 @@ class Epoch:
 def _draw_epoch(split: Split, config: Config, *, epoch: int, first_step: int, share: Share) -> Epoch:
     batch_size, seed, streams = config.train.batch_size, config.train.seed, None
     if split.labels is None:
-        streams, indices, weights = order.draw_streams(split.shards, batch_size, seed=seed, epoch=epoch)
+        streams, indices, weights = sampler.draw_streams(split.shards, batch_size, seed=seed, epoch=epoch)
     else:
-        indices, weights = order.lay_out(order.draw_permutation(split.num_examples, seed=seed, epoch=epoch), batch_size)
+        indices, weights = sampler.lay_out(
+            sampler.draw_permutation(split.num_examples, seed=seed, epoch=epoch), batch_size
+        )
     tables = {"index": indices, "weight": weights}
     if config.augment.enabled:
-        drawn = transforms.draw_transforms(
+        drawn = augmentation.draw_transforms(
             config.augment, np.random.default_rng([seed, epoch, 1]), num=weights.size, size=split.image_size
         )
         tables |= {name: values.reshape(*weights.shape, *values.shape[1:]) for name, values in drawn.items()}
@@ -137,13 +140,13 @@ def _deal(split: Split, draw: Callable[[int], Epoch], *, epoch: int, engine: str
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     rows = epochs.flat_map(tf.data.Dataset.from_tensor_slices).apply(endless)
     if split.resident:
-        return reader.map_in_threads(rows, dict)
+        return decoding.map_in_threads(rows, dict)
     applied = tuple(name for name in _APPLIED_ON_HOST if name in signature and engine == "host")
     memory = PixelMemory(rows.element_spec["index"].shape[0], split.image_size)
     copy = functools.partial(_copy_batch, split, memory=memory, applied=applied)
     read = functools.partial(_read_batch, split, readings=readings, memory=memory, applied=applied)
     make = functools.partial(_make_pictures, split, applied, copy if split.labels is not None else read)
-    return reader.map_in_threads(rows, make)
+    return decoding.map_in_threads(rows, make)
 
 
 def _begin(readings: Readings, epoch: Epoch) -> dict[str, np.ndarray]:
@@ -173,7 +176,7 @@ def _read_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pixels and labels of a row, from the records."""
     forms, labels = zip(*readings.take(int(ticket), index))
-    pixels = reader.decode_batch(forms, split.encoding, out=memory.lend())
+    pixels = decoding.decode_batch(forms, split.encoding, out=memory.lend())
     if applied:
         drawn = dict(zip(applied, values))
         pixels = augment_host.augment_batch(pixels, range(len(pixels)), drawn, out=memory.lend())

@@ -16,10 +16,10 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from harness import containers
+from harness import formats
 from harness.config import CleanConfig
-from harness.containers import Structure
 from harness.findings import Reason
+from harness.formats import Structure
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -111,7 +111,7 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
       Rejected: the file is no picture, damaged, cut off, of another format, or outside the limits.
     """
     found = _check_file(content, limits)
-    structure = containers.inspect(content, found)
+    structure = formats.inspect(content, found)
     if picture := _decode_plain(content, structure, limits, least_side):
         return picture
     with warnings.catch_warnings():

@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 from harness import __version__, files, settings
 from harness.config import Config
+from harness.effective_settings import Row
 from harness.errors import CheckpointError, ConfigError
-from harness.in_force import Row
 from harness.manifest import Manifest
 from harness.workdir import Workdir
 

@@ -1,7 +1,7 @@
 """Reads examples of shards in sequence, and hands them out in another order: stored forms and labels.
 
-It reads local files and files on s3:// alike, in large pieces. Which example comes when is the matter of order.py, and
-what a stored form shows that of stored.py.
+It reads local files and files on s3:// alike, in large pieces. Which example comes when is the matter of sampler.py,
+and what a stored form shows that of encoding.py.
 """
 
 import io
@@ -14,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from harness import manifest, records, remote
+from harness import manifest, storage, tfrecord
 from harness.errors import DataError
-from harness.order import Streams
-from harness.remote import Folder, RemotePath
+from harness.sampler import Streams
+from harness.storage import Folder, RemotePath
 
 _BUFFER_BYTES = 1 << 20  # read at a time
 _REMOTE_BUFFER_BYTES = 8 << 20  # from s3://: every read is a round trip, whatever its size
-_TRAINED_ON = (records.IMAGE, records.LABEL)
+_TRAINED_ON = (tfrecord.IMAGE, tfrecord.LABEL)
 Fields = tuple[bytes | int, ...]
 
 
@@ -122,21 +122,21 @@ def read_examples(
     for path, count in shards:
         here = wanted[slice(*np.searchsorted(wanted, [start, start + count]))]
         if len(here):
-            yield from zip(here.tolist(), _read_shard(remote.parse(path), (here - start).tolist(), keys))
+            yield from zip(here.tolist(), _read_shard(storage.parse(path), (here - start).tolist(), keys))
         start += count
 
 
 def _read_shard(path: Folder, positions: Sequence[int], keys: Sequence[str]) -> Iterator[Fields]:
     try:
         with _open(path) as file:
-            for position, example in zip(positions, records.read_shard(file, positions)):
+            for position, example in zip(positions, tfrecord.read_shard(file, positions)):
                 yield _parse(example, keys, f"record {position} of {path}")
-    except records.DamagedRecord as damage:
+    except tfrecord.DamagedRecord as damage:
         raise manifest.explain(path, damage) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}). Check that the records are still there.") from None
     except tf.errors.OpError as error:
-        raise remote.explain(path, error) from None
+        raise storage.explain(path, error) from None
 
 
 def _open(path: Folder) -> BinaryIO:

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from harness import export, files, metrics, plots, reader, report, tracking
+from harness import charts, decoding, export, files, metrics, report, tensorboard
 from harness.checkpoint import Progress
 from harness.config import Config
+from harness.loaded_split import Split
 from harness.manifest import Manifest
 from harness.metrics import Metrics
-from harness.pictures import Split
 from harness.report import Mistake
-from harness.tracking import Tracker
+from harness.tensorboard import Tracker
 from harness.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -58,8 +58,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "export_difference": _export(run),
     }
     name = workdir.root.name
-    curves = plots.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
-    confusion = plots.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
+    curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
+    confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
     mistakes = _list_mistakes(run, labels, chances)
     page = report.render(
         name,
@@ -76,13 +76,13 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     files.write_text(workdir.report, page)
     _track(tracker, progress.best_epoch, confusion, mistakes)
     tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
-    tracking.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
+    tensorboard.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
     files.write_json(workdir.metrics, {**dataclasses.asdict(found), **summary})
     return found
 
 
 def _export(run: Finished) -> float:
-    probe = reader.read_pictures(run.split.shards, run.split.encoding, run.split.image_size, _PROBE_PICTURES)
+    probe = decoding.read_pictures(run.split.shards, run.split.encoding, run.split.image_size, _PROBE_PICTURES)
     difference = export.export_model(
         run.model,
         run.config,
@@ -101,7 +101,7 @@ def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> li
     predicted = chances.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-    stored = reader.read_jpegs(run.split.shards, run.split.encoding, run.split.image_size, worst)
+    stored = decoding.read_jpegs(run.split.shards, run.split.encoding, run.split.image_size, worst)
     names = run.data.class_names
     return [
         Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness import __version__, quiet, remote, settings
+from harness import __version__, settings, storage, tf_import
 from harness.config import Config
 from harness.errors import ExitCode, HarnessError
 
@@ -123,17 +123,17 @@ def start_logging(*, quiet: bool = False, worker: int | None = None) -> None:
 
 def import_tensorflow() -> None:
     """Imports TensorFlow for the first time without its start-up lines; shows them if the import fails."""
-    quiet.import_tensorflow()
+    tf_import.import_tensorflow()
 
 
-def folder(text: str) -> remote.Folder:
+def folder(text: str) -> storage.Folder:
     """Returns the folder that the text of a flag names, here or on s3://, for argparse.
 
     Raises:
       ArgumentTypeError: it is an address of another kind.
     """
     try:
-        return remote.parse(text)
+        return storage.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
@@ -159,8 +159,8 @@ def catch_stop_signals() -> Callable[[], str | None]:
 def run(main: Callable[[Sequence[str]], int]) -> int:
     """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback."""
     code = _run(main)
-    if remote.was_used():
-        remote.leave(code)
+    if storage.was_used():
+        storage.leave(code)
     return code
 
 

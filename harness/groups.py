@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.errors import ConfigError, DataError
-from harness.remote import Folder
+from harness.storage import Folder
 
 AUTO_FILE, AUTO_COLUMN = "groups.csv", "group"
 
@@ -26,7 +26,7 @@ def assign_groups(paths: Sequence[str], folder: Folder, group_by: str) -> tuple[
     group_by = _resolve(folder, group_by)
     if group_by == "none":
         return {path: path for path in paths}, "every picture by itself"
-    file = file_of(folder, group_by)
+    file = group_file(folder, group_by)
     if file is not None:
         column = group_by.rpartition(":")[2]
         keys = _read_keys(file, column)
@@ -43,7 +43,7 @@ def _resolve(folder: Folder, group_by: str) -> str:
     return f"{AUTO_FILE}:{AUTO_COLUMN}" if (folder / AUTO_FILE).is_file() else "none"
 
 
-def file_of(folder: Folder, group_by: str) -> Folder | None:
+def group_file(folder: Folder, group_by: str) -> Folder | None:
     """Returns the CSV file that the setting `split.group_by` names, or None."""
     name = _resolve(folder, group_by).rpartition(":")[0]
     return folder / name if name.endswith(".csv") else None
@@ -77,7 +77,9 @@ def _search_keys(paths: Sequence[str], expression: str) -> dict[str, str]:
     return {path: match.group(1) for path, match in matches.items() if match and match.group(1)}
 
 
-def join(keys: Mapping[str, str], links: Iterable[tuple[str, str]], *, order: Callable[[str], bytes]) -> dict[str, str]:
+def join_groups(
+    keys: Mapping[str, str], links: Iterable[tuple[str, str]], *, order: Callable[[str], bytes]
+) -> dict[str, str]:
     """Joins the groups of linked pictures.
 
     Args:

@@ -9,14 +9,15 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from harness import distribute, memory, order, reader, stored
+from harness import decoding, memory, sampler
 from harness.config import Config
-from harness.distribute import Devices
+from harness.encoding import decode_pixels_into
 from harness.errors import ConfigError, MemoryLimitError
 from harness.manifest import Manifest
-from harness.order import Streams
-from harness.remote import Folder
-from harness.streams import Reading
+from harness.record_reader import Reading
+from harness.sampler import Streams
+from harness.storage import Folder
+from harness.strategy import Devices, exchange
 
 log = logging.getLogger("harness")
 KEPT_SPLITS = ("train", "validation")
@@ -53,7 +54,7 @@ class Split:
 
     def num_batches(self, batch_size: int) -> int:
         """Batches an epoch has, the filled-up one included."""
-        return order.count_steps(self.num_examples, batch_size)
+        return sampler.count_steps(self.num_examples, batch_size)
 
 
 def plan_inputs(
@@ -115,7 +116,7 @@ def _choose_engine(before: str, mode: memory.Mode, devices: Devices) -> tuple[st
 
 def _agree(inputs: Inputs, devices: Devices) -> Inputs:
     """What all workers can afford: pictures that are kept elsewhere come in another order."""
-    told = [text.split() for text in distribute.exchange(devices, f"{inputs.cache} {inputs.engine}")]
+    told = [text.split() for text in exchange(devices, f"{inputs.cache} {inputs.engine}")]
     mode = min((cache for cache, _ in told), key=("none", "memory", "device").index)
     if mode == inputs.cache:
         return replace(inputs, engine=told[0][1])
@@ -166,13 +167,13 @@ def open_split(
 
 def _load(split: Split, name: str) -> Split:
     """Decodes all pictures of a split into one array."""
-    images = reader.new_pixels(split.num_examples, split.image_size)
+    images = decoding.new_pixels(split.num_examples, split.image_size)
     labels = np.empty(split.num_examples, np.int32)
     reading = Reading(Streams(split.shards, (0, split.num_examples)), np.arange(split.num_examples))
 
     def decode(indices: np.ndarray) -> np.int64:
         for index, (content, label) in zip(indices, reading.take(indices)):
-            stored.decode_into(content, split.encoding, images[index])
+            decode_pixels_into(content, split.encoding, images[index])
             labels[index] = label
         return np.int64(len(indices))
 
@@ -180,7 +181,7 @@ def _load(split: Split, name: str) -> Split:
     def load(indices: tf.Tensor) -> tf.Tensor:
         return tf.numpy_function(decode, [indices], tf.int64)
 
-    batches = reader.map_in_threads(tf.data.Dataset.range(split.num_examples).batch(_LOADED_AT_ONCE), load)
+    batches = decoding.map_in_threads(tf.data.Dataset.range(split.num_examples).batch(_LOADED_AT_ONCE), load)
     with tqdm(
         total=split.num_examples,
         desc=f"decoding {name}",

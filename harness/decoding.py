@@ -1,6 +1,6 @@
 """Pixels of the pictures in shards, in memory that TensorFlow takes over, made by threads beside the steps.
 
-How shards are read is the matter of streams.py, and what is done with the pixels that of input_pipeline.py.
+How shards are read is the matter of record_reader.py, and what is done with the pixels that of pipeline.py.
 """
 
 import ctypes
@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from harness import records, stored, streams
+from harness import record_reader, tfrecord
+from harness.encoding import decode_pixels, decode_pixels_into, encode_jpeg
 from harness.errors import DataError
 
 _PREFETCHED = 2  # batches ready beside those that are being made
@@ -74,23 +75,23 @@ class PixelMemory:
 def decode_batch(forms: Sequence[bytes], encoding: str, *, out: np.ndarray) -> np.ndarray:
     """Writes the pixels of stored forms to `out`, uint8 [len(forms), size, size, 3]. Threads may do so side by side."""
     for content, pixels in zip(forms, out):
-        stored.decode_into(content, encoding, pixels)
+        decode_pixels_into(content, encoding, pixels)
     return out
 
 
 def read_pictures(shards: Shards, encoding: str, size: int, num: int) -> np.ndarray:
     """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
     num = min(num, sum(count for _, count in shards))
-    forms = [content for _, (content, _) in streams.read_examples(shards, np.arange(num))]
+    forms = [content for _, (content, _) in record_reader.read_examples(shards, np.arange(num))]
     return decode_batch(forms, encoding, out=new_pixels(num, size))
 
 
 def read_jpegs(shards: Shards, encoding: str, size: int, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
     """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
-    keys, found = (records.FILENAME, records.IMAGE), {}
-    for position, (name, content) in streams.read_examples(shards, np.unique(positions), keys):
+    keys, found = (tfrecord.FILENAME, tfrecord.IMAGE), {}
+    for position, (name, content) in record_reader.read_examples(shards, np.unique(positions), keys):
         is_jpeg = encoding == "jpeg"
-        jpeg = content if is_jpeg else stored.encode_jpeg(stored.decode(content, encoding, size), 95)
+        jpeg = content if is_jpeg else encode_jpeg(decode_pixels(content, encoding, size), 95)
         found[position] = name.decode(), jpeg
     return found
 

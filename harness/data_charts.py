@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from harness import page
-from harness.data_facts import KeptPictures
+from harness import html
+from harness.facts import KeptPictures
 
 _PICTURES, _STORED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
 _MAX_BUBBLES = 400  # different sizes drawn one by one; more are counted in hexagons
@@ -27,7 +27,7 @@ def draw_sizes(kept: KeptPictures) -> bytes:
     _draw_pixels(axes["pixels"], kept)
     _draw_bytes(axes["bytes"], kept.num_bytes)
     _draw_formats(axes["formats"], kept.formats)
-    return page.as_png(figure)
+    return html.as_png(figure)
 
 
 def _draw_pixels(axes: Axes, kept: KeptPictures) -> None:

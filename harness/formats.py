@@ -1,7 +1,7 @@
 """The file around the pixels: where a JPEG, PNG, GIF or WebP ends, and whether its parts are whole.
 
 Decoders are lenient here: OpenCV returns pixels for half a JPEG, and Pillow does not compare the checksums of a PNG's
-pixel data. It decodes nothing; images.py decides what follows from what is found.
+pixel data. It decodes nothing; decoder.py decides what follows from what is found.
 """
 
 import re

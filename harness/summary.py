@@ -8,9 +8,9 @@ from harness.config import Config
 from harness.findings import Finding
 from harness.manifest import Manifest, SplitInfo
 from harness.plan import Plan
-from harness.remote import Folder
 from harness.shards import Shard
-from harness.tables import format_table
+from harness.storage import Folder
+from harness.text import format_table
 
 REPORT_NAME = "report.html"
 

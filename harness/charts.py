@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness import page
+from harness import html
 from harness.metrics import Metrics
-from harness.verdict import Rates
+from harness.rates import Rates
 
 _TRAIN, _VALIDATION = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
 
@@ -31,7 +31,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, titl
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.axes[1].set_ylim(0, 1.02)
-    return page.as_png(figure)
+    return html.as_png(figure)
 
 
 def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
@@ -50,7 +50,7 @@ def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
     axes.set_xticks(range(num_classes), metrics.class_names, rotation=45 if num_classes > 4 else 0)
     axes.set_yticks(range(num_classes), metrics.class_names)
-    return page.as_png(figure)
+    return html.as_png(figure)
 
 
 def draw_rates(rates: Rates, *, title: str) -> bytes:
@@ -68,7 +68,7 @@ def draw_rates(rates: Rates, *, title: str) -> bytes:
     axes.text(
         0.99, 0.04, "INPUT-BOUND" if rates.is_input_bound else "COMPUTE-BOUND", transform=axes.transAxes, ha="right"
     )
-    return page.as_png(figure)
+    return html.as_png(figure)
 
 
 def draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: int = 8) -> bytes:
@@ -82,4 +82,4 @@ def draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: int
         row, column = divmod(index, columns)
         for offset, picture in enumerate(pair):
             grid[2 * row + offset, column].imshow(picture)
-    return page.as_png(figure)
+    return html.as_png(figure)

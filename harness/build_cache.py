@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import files, findings
 from harness.findings import Finding
-from harness.remote import Folder
+from harness.storage import Folder
 
 _COLUMNS = [*findings.COLUMNS, "mtime_ns"]
 _ENDING = ".stored"

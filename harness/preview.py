@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from harness import augment_device, input_pipeline, plots
+from harness import augment_device, charts, pipeline
 from harness.config import AugmentConfig, Config
-from harness.pictures import Inputs, Split
+from harness.loaded_split import Inputs, Split
 
 
 def pair_up(split: Split, config: Config, inputs: Inputs, num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,7 +16,7 @@ def pair_up(split: Split, config: Config, inputs: Inputs, num: int) -> tuple[np.
         np.concatenate(
             [
                 _finish(split, batch)
-                for batch in input_pipeline.train_batches(split, settings, engine=inputs.engine, epoch=0).take(batches)
+                for batch in pipeline.train_batches(split, settings, engine=inputs.engine, epoch=0).take(batches)
             ]
         )[:num]
         for settings in (plain, config)
@@ -24,7 +24,7 @@ def pair_up(split: Split, config: Config, inputs: Inputs, num: int) -> tuple[np.
     return stored, trained
 
 
-def _finish(split: Split, batch: input_pipeline.Batch) -> np.ndarray:
+def _finish(split: Split, batch: pipeline.Batch) -> np.ndarray:
     """The pixels of a batch after what the device would do to them."""
     if split.resident:
         pixels = split.resident["pixels"]
@@ -40,7 +40,7 @@ def draw_augmentation(split: Split, config: Config, inputs: Inputs, num: int) ->
     """Returns a PNG of training pictures before and after augmentation."""
     stored, trained = pair_up(split, config, inputs, min(num, split.num_examples))
     title = "training pictures: as stored, and below as trained on"
-    return plots.draw_pairs(
+    return charts.draw_pairs(
         stored, trained, title=title if config.augment.enabled else f"{title} (augmentation is off)"
     )
 

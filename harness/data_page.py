@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from harness import data_gallery, data_plots, page
-from harness.data_facts import Facts, Probe, ProbeRow
-from harness.data_gallery import count, words
-from harness.page import Html
+from harness import data_charts, gallery, html
+from harness.facts import Facts, Probe, ProbeRow
+from harness.gallery import count, words
+from harness.html import Html
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#66ccee", "#ccbb44", "#aa3377")  # Paul Tol's bright scheme, by split
 _REJECTED = "#bbbbbb"
@@ -62,10 +62,10 @@ def render(name: str, facts: Facts) -> str:
         f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>' for title, content in sections.items()
     )
     top = _warnings("Look at this first", facts.warnings) + _overview(facts)
-    return page.whole(
+    return html.whole(
         name,
         f'<p class="quiet">what became of every picture</p>{top}<nav>{links}</nav>{body}',
-        style=data_gallery.STYLE + _STYLE,
+        style=gallery.STYLE + _STYLE,
     )
 
 
@@ -74,7 +74,7 @@ def _anchor(title: str) -> str:
 
 
 def _warnings(heading: str, sentences: Iterable[str]) -> str:
-    lines = "".join(f"<li>{page.text(sentence)}</li>" for sentence in sentences)
+    lines = "".join(f"<li>{html.text(sentence)}</li>" for sentence in sentences)
     return f'<div class="warnings"><b>{heading}</b><ul>{lines}</ul></div>' if lines else ""
 
 
@@ -91,12 +91,12 @@ def _overview(facts: Facts) -> str:
     parts = {**facts.num_in_split, "rejected": num_rejected}
     colours = _colours(facts)
     legend = "".join(
-        f'<span><i style="background:{colours[part]}"></i>{page.text(part)} {number:,}</span>'
+        f'<span><i style="background:{colours[part]}"></i>{html.text(part)} {number:,}</span>'
         for part, number in parts.items()
         if number
     )
     return (
-        f"{page.boxes(figures)}{_bar(parts, colours, facts.num_found, kind='bar whole')}"
+        f"{html.boxes(figures)}{_bar(parts, colours, facts.num_found, kind='bar whole')}"
         f'<div class="legend">{legend}</div>'
     )
 
@@ -108,7 +108,7 @@ def _colours(facts: Facts) -> dict[str, str]:
 
 def _bar(parts: Mapping[str, int], colours: Mapping[str, str], full: int, *, kind: str = "bar") -> Html:
     pieces = "".join(
-        f'<span title="{page.text(part)}: {number:,}" style="width:{100 * number / full:.3f}%;'
+        f'<span title="{html.text(part)}: {number:,}" style="width:{100 * number / full:.3f}%;'
         f'background:{colours[part]}"></span>'
         for part, number in parts.items()
         if number
@@ -133,7 +133,7 @@ def _classes(facts: Facts) -> str:
         rows.append((name, *map(_number, numbers), bar))
     totals = (*facts.num_in_split.values(), facts.num_kept, facts.num_found - facts.num_kept, facts.num_found)
     rows.append((Html("<b>total</b>"), *(Html(f"<b>{number:,}</b>") for number in totals), ""))
-    return page.table(("class", *splits, "kept", "rejected", "found", ""), rows, kind="counts words")
+    return html.table(("class", *splits, "kept", "rejected", "found", ""), rows, kind="counts words")
 
 
 def _split(facts: Facts) -> str:
@@ -146,16 +146,16 @@ def _split(facts: Facts) -> str:
         )
     ]
     return (
-        f"<p>Groups: {page.text(rule.grouping)}, {sum(rule.num_groups.values()):,} in all. "
+        f"<p>Groups: {html.text(rule.grouping)}, {sum(rule.num_groups.values()):,} in all. "
         f"A group lies in one split as a whole. Seed {rule.seed}.</p>"
-        f"{page.table(('split', 'asked', 'obtained', 'pictures', 'groups'), rows)}"
+        f"{html.table(('split', 'asked', 'obtained', 'pictures', 'groups'), rows)}"
     )
 
 
 def _sizes(facts: Facts) -> str:
     if not facts.num_kept:
         return "<p>No picture was kept.</p>"
-    return page.image(data_plots.draw_sizes(facts.kept), "png", "width, height, file size and format of kept pictures")
+    return html.image(data_charts.draw_sizes(facts.kept), "png", "width, height, file size and format of kept pictures")
 
 
 def _rejected(facts: Facts) -> str:
@@ -168,7 +168,7 @@ def _rejected(facts: Facts) -> str:
             numbers = (counts.rejected.get(reason, 0) for reason, _ in reasons)
             rows.append((name, _number(counts.num_found), _number(counts.num_kept), *map(_number, numbers)))
     links = (
-        Html(f'<a href="#{page.text(f"rejected-{reason}")}">{words(reason)}</a>')
+        Html(f'<a href="#{html.text(f"rejected-{reason}")}">{words(reason)}</a>')
         if facts.rejects.get(reason)
         else words(reason)
         for reason, _ in reasons
@@ -176,11 +176,11 @@ def _rejected(facts: Facts) -> str:
     num_clean = len(facts.classes) - len(rows)
     clean = f'<p class="quiet">Classes without any, which are not listed: {num_clean:,}.</p>' if num_clean else ""
     return (
-        f"{page.table(('class', 'found', 'kept', *links), rows, kind='counts')}{clean}"
+        f"{html.table(('class', 'found', 'kept', *links), rows, kind='counts')}{clean}"
         f"<p>Nothing is deleted: the files lie where they lay. cleaning.csv names every one, and copies of each other "
         f'are shown under <a href="#copies">Copies</a>.</p>'
         + "".join(
-            data_gallery.show_rejects(reason, facts.rejects[reason], number)
+            gallery.show_rejects(reason, facts.rejects[reason], number)
             for reason, number in reasons
             if facts.rejects.get(reason)
         )
@@ -189,14 +189,14 @@ def _rejected(facts: Facts) -> str:
 
 def _copies(facts: Facts) -> str:
     return (
-        data_gallery.show_copies("The same picture under different classes", facts.conflicts)
-        + data_gallery.show_copies("Exact copies", facts.exact_copies)
-        + data_gallery.show_copies("Nearly the same", facts.near_copies)
+        gallery.show_copies("The same picture under different classes", facts.conflicts)
+        + gallery.show_copies("Exact copies", facts.exact_copies)
+        + gallery.show_copies("Nearly the same", facts.near_copies)
     )
 
 
 def _notable(facts: Facts) -> str:
-    shown = "".join(data_gallery.show_notable(notable) for notable in facts.notable if notable.samples)
+    shown = "".join(gallery.show_notable(notable) for notable in facts.notable if notable.samples)
     if not shown:
         return "<p>Nothing was measured.</p>"
     return f"<p>Kept, but worth a look; those past a limit are framed in red.</p>{shown}"
@@ -206,13 +206,13 @@ def _notes(notes: Mapping[str, int], meanings: Mapping[str, str]) -> str:
     rows = [(words(note), _number(number), meanings.get(note, "")) for note, number in notes.items() if number]
     if not rows:
         return "<p>None.</p>"
-    return page.table(("found", "pictures", "what was done"), rows, kind="words")
+    return html.table(("found", "pictures", "what was done"), rows, kind="words")
 
 
 def _probe(probe: Probe) -> str:
     asked = "<p>Can the class be told without looking at what a picture shows? Then a network may learn just that.</p>"
     if not probe.rows:
-        return f"{asked}<p>Not tried: {page.text(probe.skipped)}.</p>"
+        return f"{asked}<p>Not tried: {html.text(probe.skipped)}.</p>"
     rows = [
         (
             words(row.feature),
@@ -220,12 +220,12 @@ def _probe(probe: Probe) -> str:
             f"{row.low:.1%} to {row.high:.1%}",
             f"{row.chance:.1%}",
             _interval(row),
-            Html(f'<span class="{"bad" if row.is_flagged else "good"}">{page.text(row.verdict)}</span>'),
+            Html(f'<span class="{"bad" if row.is_flagged else "good"}">{html.text(row.verdict)}</span>'),
         )
         for row in probe.rows
     ]
     header = ("feature", "balanced accuracy", "95 % interval", "chance", "0 to 100 %", "verdict")
-    table = page.table(header, rows, kind="counts words probe")
+    table = html.table(header, rows, kind="counts words probe")
     legend = '<p class="quiet">Measured by cross-validation. Bars: the 95 % interval, dashed: chance.</p>'
     return f"{asked}{table}{legend}{_warnings('A shortcut', probe.warnings)}"
 
@@ -239,15 +239,15 @@ def _interval(row: ProbeRow) -> Html:
 
 def _origin(facts: Facts) -> str:
     origin = facts.origin
-    digests = page.table(("", "sha256"), origin.digests.items(), kind="hashes words")
+    digests = html.table(("", "sha256"), origin.digests.items(), kind="hashes words")
     rows = [
         (shard.file, _number(shard.num_examples), f"{shard.num_bytes:,}", shard.sha256[:16]) for shard in origin.shards
     ]
     is_open = "open" if len(rows) <= _MAX_OPEN_ROWS else ""
-    shards = page.table(("file", "pictures", "bytes", "sha256 begins"), rows, kind="hashes")
+    shards = html.table(("file", "pictures", "bytes", "sha256 begins"), rows, kind="hashes")
     return (
-        f"{page.block(origin.command)}<p>harness {page.text(origin.version)}. "
+        f"{html.block(origin.command)}<p>harness {html.text(origin.version)}. "
         f"The same pictures and settings give the same bytes.</p>{digests}<h3>Shards</h3>"
         f"<details {is_open}><summary>{count(len(rows), 'file')}</summary>{shards}</details>"
-        f"<h3>Settings</h3>{page.block(origin.settings_yaml)}"
+        f"<h3>Settings</h3>{html.block(origin.settings_yaml)}"
     )

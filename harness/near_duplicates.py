@@ -1,8 +1,8 @@
 """Near copies of pictures: whether one of two is the other, by their aligned pixels.
 
 A near copy is the same picture encoded again, resized, mirrored, brightened, cropped a little or turned a little. A
-picture of the same thing taken a moment later is none. Which pairs are compared is look_alikes.py's; what becomes of
-two near copies is the caller's.
+picture of the same thing taken a moment later is none. Which pairs are compared is similarity_search.py's; what
+becomes of two near copies is the caller's.
 """
 
 import cv2

@@ -6,7 +6,7 @@ It decides nothing: whoever chose a setting gives the reason for it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import tables
+from harness import text
 from harness.config import Config
 
 
@@ -48,7 +48,7 @@ def list_rows(config: Config, found: Mapping[str, object], reasons: Mapping[str,
 def format_rows(rows: Sequence[Row]) -> str:
     """Returns the settings as lines whose columns line up, under a header."""
     cells = [(row.name, row.asked, row.in_force, row.reason) for row in rows]
-    return tables.format_table([("setting", "asked", "in force", "reason"), *cells], num_left=4)
+    return text.format_table([("setting", "asked", "in force", "reason"), *cells], num_left=4)
 
 
 def _devices_row(config: Config, found: Mapping[str, object], reason: str) -> Row:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
-from harness import quiet
+from harness import tf_import
 from harness.errors import ConfigError, DataError
 
 log = logging.getLogger("harness")
@@ -265,7 +265,7 @@ def _load():
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     try:
-        quiet.import_tensorflow("tensorflow_io")
+        tf_import.import_tensorflow("tensorflow_io")
         import tensorflow as tf
 
         schemes = tf.io.gfile.get_registered_schemes()
