@@ -64,7 +64,8 @@ def make_sample(folder: Path, images: Path | None, num: int) -> int:
     import build_records
     import tensorflow as tf
 
-    from harness import decoding, manifest
+    from harness.dataset.records import manifest
+    from harness.input import decoding
 
     images = images or build_records.make_photographs(folder / "photographs", num)
     command = [sys.executable, "-m", "harness.build_records", "--images", images, "--records", folder / "records"]
@@ -135,8 +136,9 @@ def ours(cache: str, *, augmented: bool, engine: str = "host") -> Callable[[Samp
     def run(sample: Sample) -> Iterator[int]:
         import tensorflow as tf
 
-        from harness import augment_device, loaded_split, manifest, pipeline
-        from harness.config import AugmentConfig, Config, TrainConfig
+        from harness.config.schema import AugmentConfig, Config, TrainConfig
+        from harness.dataset.records import manifest
+        from harness.input import augment_device, loaded_split, pipeline
 
         config = Config(train=TrainConfig(batch_size=BATCH), augment=AugmentConfig(enabled=augmented))
         data = manifest.load(sample.records)

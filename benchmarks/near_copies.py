@@ -25,15 +25,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from harness import process_pool, quality
-from harness.config import CleanConfig
-from harness.decoder import Rejected
-from harness.encoding import encode_jpeg
-from harness.fingerprints import fingerprint
-from harness.near_duplicates import are_near_copies
-from harness.resizing import resize
-from harness.similarity_search import propose_pairs
-from harness.sources import read_all, walk_files
+from harness.config.schema import CleanConfig
+from harness.dataset.build import process_pool
+from harness.dataset.curation.fingerprints import fingerprint
+from harness.dataset.curation.near_duplicates import are_near_copies
+from harness.dataset.curation.similarity_search import propose_pairs
+from harness.dataset.images import quality
+from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.resizing import resize
+from harness.dataset.images.sources import read_all, walk_files
+from harness.dataset.records.encoding import encode_jpeg
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 256

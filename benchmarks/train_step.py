@@ -76,8 +76,8 @@ def _environment() -> dict[str, str]:
 
 def count_operations(size: int) -> int:
     """Returns the floating-point operations a picture takes in a step."""
-    from harness.config import ModelConfig
-    from harness.network import build_model, count_flops
+    from harness.config.schema import ModelConfig
+    from harness.models.network import build_model, count_flops
 
     return count_flops(build_model(ModelConfig(), num_classes=2, image_size=size, seed=0))[1]
 
@@ -86,8 +86,8 @@ def measure(name: str, batch_size: int, precision: str, arguments: argparse.Name
     """Returns CPU ms a picture, pictures a second, and the share of the peak that they make."""
     import tensorflow as tf
 
-    from harness import throughput
-    from harness.strategy import Devices
+    from harness.diagnostics import throughput
+    from harness.distribute.strategy import Devices
 
     random, size = np.random.default_rng(0), arguments.size
     pictures = random.integers(0, 256, (BATCHES * batch_size, size, size, 3), np.uint8)
@@ -108,8 +108,8 @@ def fit(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: in
     import keras
     import tensorflow as tf
 
-    from harness.config import ModelConfig
-    from harness.network import build_model
+    from harness.config.schema import ModelConfig
+    from harness.models.network import build_model
 
     started = []
 
@@ -134,7 +134,7 @@ def ours(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: i
     """The steps of a training run."""
     import tensorflow as tf
 
-    from harness import step_metrics
+    from harness.training import step_metrics
 
     trainee, batches = _make_trainee(pictures, labels, batch_size, devices)
 
@@ -165,9 +165,9 @@ def ours_one_by_one(
 def _make_trainee(pictures: np.ndarray, labels: np.ndarray, batch_size: int, devices):
     import tensorflow as tf
 
-    from harness import steps
-    from harness.config import Config, TrainConfig
-    from harness.manifest import Manifest, SplitInfo
+    from harness.config.schema import Config, TrainConfig
+    from harness.dataset.records.manifest import Manifest, SplitInfo
+    from harness.training import steps
 
     split = SplitInfo(len(labels), len(labels), {"no": 0, "yes": 0}, ())
     data = Manifest(("no", "yes"), pictures.shape[1], "raw", {"train": split}, {}, "", "", "", "", {})

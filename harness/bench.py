@@ -7,10 +7,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import app, effective_settings, files, manifest
-from harness.config import Config
-from harness.errors import ExitCode
-from harness.text import format_table
+from harness.base import app, files
+from harness.base.errors import ExitCode
+from harness.base.text import format_table
+from harness.config.schema import Config
+from harness.dataset.records import manifest
+from harness.runs import effective_settings
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\
@@ -42,9 +44,11 @@ def main(argv: Sequence[str]) -> int:
     data = manifest.load(folder, config.data.images)
     data.shard_paths(folder, "train")
     app.import_tensorflow()
-    from harness import decoding, loaded_split, precision, preview, throughput
-    from harness.strategy import make_devices, with_whole_batch
-    from harness.throughput import Subject
+    from harness.diagnostics import throughput
+    from harness.diagnostics.throughput import Subject
+    from harness.distribute.strategy import make_devices, with_whole_batch
+    from harness.input import decoding, loaded_split, preview
+    from harness.training import precision
 
     devices = make_devices(config)
     asked, config = config, with_whole_batch(config, devices.num_replicas)
@@ -62,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
             return ExitCode.DONE
         found = throughput.measure(Subject(config, data, devices, split, inputs, arguments.seconds))
     if arguments.plot:
-        from harness import charts
+        from harness.results import charts
 
         files.write_bytes(arguments.plot, charts.draw_rates(found.rates, title=_title(config, found)))
     print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(config, found))

@@ -10,10 +10,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import app, builder, manifest, process_pool, quarantine
-from harness.builder import Task
-from harness.errors import ConfigError, ExitCode
-from harness.storage import Folder, RemotePath
+from harness.base import app
+from harness.base.errors import ConfigError, ExitCode
+from harness.base.storage import Folder, RemotePath
+from harness.dataset.build import builder, process_pool
+from harness.dataset.build.builder import Task
+from harness.dataset.curation import quarantine
+from harness.dataset.records import manifest
 
 log = logging.getLogger("harness")
 _VERIFIED = "{records}: {num_shards} shards with {num_examples} records, {num_bytes} bytes: every byte as written"

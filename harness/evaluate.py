@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import app, identity, manifest, sources
-from harness.config import Config
-from harness.decoder import Rejected
-from harness.errors import DataError, ExitCode
-from harness.storage import Folder
-from harness.text import format_table
-from harness.workdir import Workdir
+from harness.base import app
+from harness.base.errors import DataError, ExitCode
+from harness.base.storage import Folder
+from harness.base.text import format_table
+from harness.config.schema import Config
+from harness.dataset.images import sources
+from harness.dataset.images.decoder import Rejected
+from harness.dataset.records import manifest
+from harness.runs import identity
+from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 _BATCH = 64
@@ -47,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     if data is not None:
         data.shard_paths(folder, arguments.split)
     app.import_tensorflow()
-    from harness import export
+    from harness.results import export
 
     model, class_names, size = export.load_model(Workdir(arguments.run))
     if data is None:
@@ -64,7 +67,7 @@ Batch = tuple[np.ndarray, np.ndarray, int]  # labels int [n], pixels uint8 [n, s
 
 
 def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Folder):
-    from harness import export, metrics
+    from harness.results import export, metrics
 
     labels, chances, skipped = [], [], 0
     for label, pixels, num_skipped in batches:
@@ -86,7 +89,7 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, f
 
 
 def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
-    from harness import decoding, loaded_split, pipeline
+    from harness.input import decoding, loaded_split, pipeline
 
     with decoding.damage_named():
         split = loaded_split.open_split(data, folder, name, cache="none")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import app, identity, sources
-from harness.decoder import Rejected
-from harness.errors import DataError, ExitCode
-from harness.workdir import Workdir
+from harness.base import app
+from harness.base.errors import DataError, ExitCode
+from harness.dataset.images import sources
+from harness.dataset.images.decoder import Rejected
+from harness.runs import identity
+from harness.runs.workdir import Workdir
 
 _BATCH = 32
 DESCRIPTION = """\
@@ -35,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     workdir = Workdir(arguments.run)
     limits = identity.load_config(workdir).clean
     app.import_tensorflow()
-    from harness import export
+    from harness.results import export
 
     model, class_names, size = export.load_model(workdir)
     write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness import app, cluster, effective_settings, identity, manifest, watchdog
-from harness.cluster import Cluster
-from harness.config import Config
-from harness.effective_settings import Row
-from harness.errors import CheckpointError, ExitCode, HarnessError
-from harness.workdir import Workdir
+from harness.base import app
+from harness.base.errors import CheckpointError, ExitCode, HarnessError
+from harness.config.schema import Config
+from harness.dataset.records import manifest
+from harness.distribute import cluster, watchdog
+from harness.distribute.cluster import Cluster
+from harness.runs import effective_settings, identity
+from harness.runs.effective_settings import Row
+from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\
@@ -72,8 +75,9 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
             _report(workdir)
         return ExitCode.DONE
     app.import_tensorflow()
-    from harness import loaded_split, precision, trainer
-    from harness.strategy import check_alike, make_devices, with_whole_batch
+    from harness.distribute.strategy import check_alike, make_devices, with_whole_batch
+    from harness.input import loaded_split
+    from harness.training import precision, trainer
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another

@@ -7,12 +7,15 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from harness import app, effective_settings, files, identity, manifest, settings
-from harness.config import Config, Range
-from harness.errors import CheckpointError, ConfigError, DataError, ExitCode, HarnessError
-from harness.settings import Setting
-from harness.text import format_table
-from harness.workdir import Workdir
+from harness.base import app, files
+from harness.base.errors import CheckpointError, ConfigError, DataError, ExitCode, HarnessError
+from harness.base.text import format_table
+from harness.config import settings
+from harness.config.schema import Config, Range
+from harness.config.settings import Setting
+from harness.dataset.records import manifest
+from harness.runs import effective_settings, identity
+from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 _SEARCHED = ("augment", "model", "optim", "train")
@@ -117,8 +120,9 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     import keras
     import keras_tuner
 
-    from harness import loaded_split, precision, trainer
-    from harness.strategy import make_devices, with_whole_batch
+    from harness.distribute.strategy import make_devices, with_whole_batch
+    from harness.input import loaded_split
+    from harness.training import precision, trainer
 
     devices = make_devices(config)
     whole = with_whole_batch(config, devices.num_replicas)

@@ -20,10 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import app, files, identity, manifest, settings, tf_import
-from harness.config import Config
-from harness.errors import CheckpointError, ExitCode
-from harness.workdir import Workdir
+from harness.base import app, files, tf_import
+from harness.base.errors import CheckpointError, ExitCode
+from harness.config import settings
+from harness.config.schema import Config
+from harness.dataset.records import manifest
+from harness.runs import identity
+from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\
@@ -98,7 +101,7 @@ def _start_server() -> BaseContext:
     The import is most of what the start of a training costs, and happens beside the first training.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.trainer"])
+    context.set_forkserver_preload(["harness.training.trainer"])
     with tf_import.hide_start_up_lines():
         forkserver.ensure_running()
     return context

@@ -10,9 +10,9 @@ from conftest import draw_face
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import augment_device, augment_host
-from harness.augmentation import draw_transforms
-from harness.config import AugmentConfig
+from harness.config.schema import AugmentConfig
+from harness.input import augment_device, augment_host
+from harness.input.augmentation import draw_transforms
 
 GEOMETRY = ("flip", "rotation", "zoom", "shift", "shear")
 COLOUR = ("brightness", "contrast", "saturation", "hue", "grayscale")

@@ -32,8 +32,8 @@ from conftest import (
 )
 from PIL import Image
 
-from harness import manifest
-from harness.errors import DataError
+from harness.base.errors import DataError
+from harness.dataset.records import manifest
 
 
 def build(images, records, *flags):
@@ -74,7 +74,7 @@ def odd_folder(tmp_path_factory):
 
 
 def cv2_jpeg(pixels):
-    from harness.encoding import encode_jpeg
+    from harness.dataset.records.encoding import encode_jpeg
 
     return encode_jpeg(pixels, 90)
 

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from conftest import SMOKE, run_command
 
-from harness.checkpoint import Checkpoints, Progress
-from harness.errors import CheckpointError
-from harness.workdir import Workdir
+from harness.base.errors import CheckpointError
+from harness.runs.checkpoint import Checkpoints, Progress
+from harness.runs.workdir import Workdir
 
 KERNEL = "optimizer/_trainable_variables/0/.ATTRIBUTES/VARIABLE_VALUE"  # of the first convolution
 FLAGS = ("--epochs", "3", "--train.patience", "0", "--batch-size", "4", "--runtime.deterministic", "true")

@@ -73,7 +73,7 @@ def test_an_error_is_one_sentence_with_its_exit_code(arguments, code, expected):
 
 
 def test_an_error_of_ours_shows_the_traceback_and_exits_with_1(monkeypatch, capsys):
-    from harness import app
+    from harness.base import app
 
     def fail(argv):
         raise ZeroDivisionError("ours")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cluster import Cluster, find_cluster, parse_counts, parse_hosts
-from harness.errors import ClusterError
+from harness.base.errors import ClusterError
+from harness.distribute.cluster import Cluster, find_cluster, parse_counts, parse_hosts
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import draw_face
 
-from harness import data_page
-from harness.facts import (
+from harness.dataset.records.manifest import ShardInfo
+from harness.dataset.report.facts import (
     MAX_COPIES,
     MAX_GROUPS,
     MAX_REJECTS,
@@ -26,7 +26,7 @@ from harness.facts import (
     Sample,
     SplitRule,
 )
-from harness.manifest import ShardInfo
+from harness.dataset.report.page import render
 
 VOID = {"br", "img", "meta"}
 
@@ -114,7 +114,7 @@ def make_rejected(number: int, *, shown: int) -> Facts:
 
 
 def read(facts: Facts, name: str = "faces") -> Page:
-    page = Page(data_page.render(name, facts))
+    page = Page(render(name, facts))
     assert page.faults == []
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     return page
@@ -199,14 +199,14 @@ def test_copies_say_where_each_went():
 
 def test_classes_that_differ_in_a_group_stand_out():
     group = CopyGroup((Sample("happy/a.png", "happy", FACE), Sample("sad/a.png", "sad", FACE)), 2)
-    text = data_page.render("faces", make_facts(conflicts=Copies("Both are refused.", (group,), 1, 2)))
+    text = render("faces", make_facts(conflicts=Copies("Both are refused.", (group,), 1, 2)))
     assert '<div class="group differs">' in text
     assert "happyleft outa.pngsadleft outa.png" in Page(text).words
 
 
 def test_notable_pictures_past_the_limit_are_marked():
     samples = (Sample("sad/a.png", "sad", FACE, measured="mean 3 of 255", is_flagged=True), Sample("sad/b.png", "sad"))
-    text = data_page.render("faces", make_facts(notable=(Notable("darkest", samples, "below 16 of 255", 1),)))
+    text = render("faces", make_facts(notable=(Notable("darkest", samples, "below 16 of 255", 1),)))
     assert "darkest flagged below 16 of 255: 1 picturesadmean 3 of 255a.png" in Page(text).words
     assert text.count('<figure class="flagged"') == 1
 
@@ -251,7 +251,7 @@ def test_names_are_escaped_wherever_they_stand():
         probe=Probe((ProbeRow(evil, 0.5, 0.4, 0.6, 0.5, evil),), (evil,)),
         warnings=(evil,),
     )
-    page = Page(data_page.render(evil, facts))
+    page = Page(render(evil, facts))
     assert page.faults == []
     assert r"""<script>alert(1)</script>"'&\n\x1b\udcff\u202egnp.exe/x""" in page.titles
     assert "\x1b" not in page.words and "\u202e" not in page.words
@@ -283,7 +283,7 @@ def test_a_full_page_stays_under_ten_megabytes():
         **{"conflicts": copies, "exact_copies": copies, "near_copies": copies},
         notable=tuple(Notable(name, (sample,) * 8) for name in ("darkest", "lightest", "blurriest", "emptiest", "odd")),
     )
-    assert len(data_page.render("faces", facts).encode()) < 10_000_000
+    assert len(render("faces", facts).encode()) < 10_000_000
 
 
 def encode_small(pixels: np.ndarray) -> bytes:
@@ -295,7 +295,7 @@ def test_sizes_are_drawn_for_few_and_for_many(number, largest):
     classes = {"sad": ClassCounts({"train": number})}
     facts = make_facts(classes=classes, kept=make_kept(number, largest=largest))
     assert read(facts).num_images == 1
-    assert data_page.render("faces", facts) == data_page.render("faces", facts)
+    assert render("faces", facts) == render("faces", facts)
 
 
 @pytest.mark.parametrize(

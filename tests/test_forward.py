@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from conftest import run_python
 
-from harness import cpu_forward
-from harness.config import ModelConfig
-from harness.network import build_model, logits_of, seed_states
+from harness.config.schema import ModelConfig
+from harness.models import cpu_forward
+from harness.models.network import build_model, logits_of, seed_states
 
 SMALL = {"widths": (4, 8, 4), "dense_units": 16, "first_kernels": "random"}
 STILL = {"dropout": 0.0, "dense_dropout": 0.0}
@@ -126,7 +126,7 @@ def test_a_network_that_is_no_plain_chain_is_called_as_it_is():
 REPLICAS = """
 import json
 import keras, tensorflow as tf
-from harness import cpu_forward
+from harness.models import cpu_forward
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

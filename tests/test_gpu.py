@@ -10,7 +10,7 @@ import pytest
 from conftest import SMOKE, run_command
 
 from harness import verify_resume
-from harness.workdir import Workdir
+from harness.runs.workdir import Workdir
 
 
 def list_gpus() -> list[str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness import gpus
-from harness.errors import ClusterError
-from harness.gpus import parse_free_bytes
+from harness.base.errors import ClusterError
+from harness.distribute import gpus
+from harness.distribute.gpus import parse_free_bytes
 
 TWO = "0, GPU-aaa1, 81000\n1, GPU-bbb2, 40000\n"
 

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from conftest import run_python
 
-from harness.config import OptimConfig
-from harness.gradients import Turn, Updater, find_turn
-from harness.optimizer import make_optimizer
+from harness.config.schema import OptimConfig
+from harness.training.gradients import Turn, Updater, find_turn
+from harness.training.optimizer import make_optimizer
 
 
 def make_updater(*, precision="float32", **settings):
@@ -78,9 +78,9 @@ def test_a_gradient_that_waits_has_no_norm_and_those_together_have():
 
 OVERFLOW = """
 import keras, tensorflow as tf
-from harness.config import OptimConfig
-from harness.gradients import Updater
-from harness.optimizer import make_optimizer
+from harness.config.schema import OptimConfig
+from harness.training.gradients import Updater
+from harness.training.optimizer import make_optimizer
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

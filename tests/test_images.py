@@ -12,12 +12,12 @@ import pytest
 from conftest import draw_face
 from PIL import Image, ImageOps
 
-from harness import decoder, formats, sources
-from harness.config import CleanConfig
-from harness.decoder import Rejected
-from harness.encoding import encode_jpeg
-from harness.findings import Reason
-from harness.resizing import resize
+from harness.config.schema import CleanConfig
+from harness.dataset.curation.findings import Reason
+from harness.dataset.images import decoder, formats, sources
+from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.resizing import resize
+from harness.dataset.records.encoding import encode_jpeg
 
 LIMITS = CleanConfig()
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness import effective_settings
-from harness.config import AugmentConfig, Config, RuntimeConfig, TrainConfig
-from harness.effective_settings import Row
+from harness.config.schema import AugmentConfig, Config, RuntimeConfig, TrainConfig
+from harness.runs import effective_settings
+from harness.runs.effective_settings import Row
 
 ONE_CPU = {
     "devices": ("/cpu:0",),

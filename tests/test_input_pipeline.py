@@ -13,13 +13,14 @@ from conftest import draw_face, run_command, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import augment_host, decoding, loaded_split, manifest, pipeline, tfrecord
-from harness.augmentation import draw_transforms
-from harness.config import AugmentConfig, Config, DataConfig, TrainConfig
-from harness.errors import ConfigError, MemoryLimitError
-from harness.loaded_split import Split
-from harness.pipeline import Batches
-from harness.sampler import Share
+from harness.base.errors import ConfigError, MemoryLimitError
+from harness.config.schema import AugmentConfig, Config, DataConfig, TrainConfig
+from harness.dataset.records import manifest, tfrecord
+from harness.input import augment_host, decoding, loaded_split, pipeline
+from harness.input.augmentation import draw_transforms
+from harness.input.loaded_split import Split
+from harness.input.pipeline import Batches
+from harness.input.sampler import Share
 
 # While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
 tf.config.set_logical_device_configuration(

@@ -8,12 +8,16 @@ import pytest
 import tensorflow as tf
 from conftest import SMOKE
 
-from harness import identity, loaded_split, manifest, settings, trainer
-from harness.config import RuntimeConfig
-from harness.errors import InterruptedRun
-from harness.settings import Setting
-from harness.strategy import Devices
-from harness.workdir import Workdir
+from harness.base.errors import InterruptedRun
+from harness.config import settings
+from harness.config.schema import RuntimeConfig
+from harness.config.settings import Setting
+from harness.dataset.records import manifest
+from harness.distribute.strategy import Devices
+from harness.input import loaded_split
+from harness.runs import identity
+from harness.runs.workdir import Workdir
+from harness.training import trainer
 
 
 def train(records, folder, *, stop_after=None, precision="float32", **given):

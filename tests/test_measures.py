@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from harness import quality
+from harness.dataset.images import quality
 
 
 def plain(red: int, green: int, blue: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import MemoryLimitError
-from harness.memory import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, FreeMemory, Placement, measure_free, place
+from harness.base.errors import MemoryLimitError
+from harness.base.memory import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, FreeMemory, Placement, measure_free, place
 
 NO_LIMIT_V1 = 9223372036854771712
 GB = 1_000_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.meter import WINDOW, Meter
+from harness.training.meter import WINDOW, Meter
 
 
 class Clock:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness import metrics
+from harness.results import metrics
 
 
 def test_the_figures_of_four_predictions():

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from harness import networks
-from harness.config import ModelConfig
-from harness.errors import ConfigError
-from harness.network import build_model, count_flops, load_backbone, oriented_edges, seed_states
+from harness.base.errors import ConfigError
+from harness.config import networks
+from harness.config.schema import ModelConfig
+from harness.models.network import build_model, count_flops, load_backbone, oriented_edges, seed_states
 
 
 def build(num_classes=2, image_size=256, seed=0, precision="float32", **settings):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from harness import process_pool
-from harness.fingerprints import FINGERPRINT_BYTES, fingerprint
-from harness.near_duplicates import are_near_copies
-from harness.resizing import resize
-from harness.similarity_search import propose_pairs
+from harness.dataset.build import process_pool
+from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES, fingerprint
+from harness.dataset.curation.near_duplicates import are_near_copies
+from harness.dataset.curation.similarity_search import propose_pairs
+from harness.dataset.images.resizing import resize
 
 SIZE = 128
 

@@ -6,8 +6,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from harness.config import OptimConfig
-from harness.optimizer import (
+from harness.config.schema import OptimConfig
+from harness.training.optimizer import (
     LearningRate,
     average_weights,
     balance_classes,

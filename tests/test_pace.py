@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.steps_per_loop import MOST_STEPS, Pace
+from harness.training.steps_per_loop import MOST_STEPS, Pace
 
 
 def test_calls_grow_until_they_take_a_quarter_of_a_second():

@@ -13,13 +13,16 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, run_command
 from test_several_workers import name_tasks
 
-from harness import identity, manifest, precision, settings
-from harness.config import Config, ModelConfig, TrainConfig
-from harness.network import build_model
-from harness.precision import Timing
-from harness.settings import Setting
-from harness.strategy import Devices
-from harness.workdir import Workdir
+from harness.config import settings
+from harness.config.schema import Config, ModelConfig, TrainConfig
+from harness.config.settings import Setting
+from harness.dataset.records import manifest
+from harness.distribute.strategy import Devices
+from harness.models.network import build_model
+from harness.runs import identity
+from harness.runs.workdir import Workdir
+from harness.training import precision
+from harness.training.precision import Timing
 
 WITH_BOTH = "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n"
 WITH_ONE = "processor\t: 0\nflags\t\t: fpu avx512_bf16\nbugs\t\t: spectre_v1\n"
@@ -158,8 +161,12 @@ def test_a_run_that_goes_on_keeps_its_precision(face_records, tmp_path, recorded
 DISAGREEING = """
 import os, sys
 from pathlib import Path
-from harness import cluster, manifest, precision, strategy
-from harness.config import Config, TrainConfig
+from harness.distribute import cluster
+from harness.dataset.records import manifest
+from harness.training import precision
+from harness.distribute import strategy
+from harness.config.schema import Config
+from harness.config.schema import TrainConfig
 
 tasks = cluster.find_cluster(os.environ)
 data, config = manifest.load(Path(sys.argv[1])), Config(train=TrainConfig(batch_size=4))

@@ -25,7 +25,7 @@ from conftest import (
     write_picture,
 )
 
-from harness import manifest
+from harness.dataset.records import manifest
 
 
 def build(images, records, *flags, **options):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import tfrecord
+from harness.dataset.records import tfrecord
 
 features = st.dictionaries(st.text(max_size=20), st.binary(max_size=200) | st.integers(0, 2**63 - 1), max_size=9)
 

@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import SMOKE, command_environment, command_line, files_of, run_command, write_faces
 
-from harness import settings, storage
-from harness.settings import Setting
-from harness.storage import RemotePath
+from harness.base import storage
+from harness.base.storage import RemotePath
+from harness.config import settings
+from harness.config.settings import Setting
 
 HAS_IO = find_spec("tensorflow_io") is not None and find_spec("moto") is not None
 with_storage = pytest.mark.skipif(not HAS_IO, reason="needs the extras [io,test-io]")

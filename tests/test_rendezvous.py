@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.cluster import Cluster
-from harness.errors import ClusterError
-from harness.rendezvous import meet
+from harness.base.errors import ClusterError
+from harness.distribute.cluster import Cluster
+from harness.distribute.rendezvous import meet
 
 
 @pytest.fixture

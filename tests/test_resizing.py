@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.resizing import resize
+from harness.dataset.images.resizing import resize
 
 SIDES = st.integers(1, 5).flatmap(lambda most: st.tuples(*[st.integers(32, 32 * 2**most)] * 2))
 

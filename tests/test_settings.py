@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_command
 
-from harness import app, settings
-from harness.config import Config
-from harness.errors import ConfigError
-from harness.settings import Setting
+from harness.base import app
+from harness.base.errors import ConfigError
+from harness.config import settings
+from harness.config.schema import Config
+from harness.config.settings import Setting
 
 
 def read(tmp_path: Path, text: str) -> Config:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import shortcuts
+from harness.dataset.report import shortcuts
 
 
 def pictures(num_happy: int, num_sad: int) -> tuple[list[str], list[str]]:

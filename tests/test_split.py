@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.splits import assign_splits
+from harness.dataset.curation.splits import assign_splits
 
 classes = st.dictionaries(st.sampled_from(["happy", "sad", "angry"]), st.integers(1, 9), min_size=1)
 group_sets = st.dictionaries(st.text(min_size=1, max_size=6), classes, min_size=1, max_size=60)

@@ -7,12 +7,14 @@ import pytest
 import tensorflow as tf
 from conftest import draw_face
 
-from harness import augment_device, loaded_split, manifest, pipeline, steps
-from harness.augmentation import draw_transforms
-from harness.config import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
-from harness.pipeline import Batches
-from harness.step_metrics import Tally
-from harness.strategy import Devices
+from harness.config.schema import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
+from harness.dataset.records import manifest
+from harness.distribute.strategy import Devices
+from harness.input import augment_device, loaded_split, pipeline
+from harness.input.augmentation import draw_transforms
+from harness.input.pipeline import Batches
+from harness.training import steps
+from harness.training.step_metrics import Tally
 
 # While tests are collected nothing has used TensorFlow yet; afterwards the CPU can no longer be divided.
 tf.config.set_logical_device_configuration(

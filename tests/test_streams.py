@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from harness import decoding, pipeline, record_reader, tfrecord
-from harness.config import AugmentConfig, Config, TrainConfig
-from harness.errors import DataError
-from harness.loaded_split import Split
-from harness.sampler import Streams
+from harness.base.errors import DataError
+from harness.config.schema import AugmentConfig, Config, TrainConfig
+from harness.dataset.records import tfrecord
+from harness.input import decoding, pipeline, record_reader
+from harness.input.loaded_split import Split
+from harness.input.sampler import Streams
 
 
 def write_shards(folder, counts):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from harness.step_metrics import Tally
+from harness.training.step_metrics import Tally
 
 
 def add(tally, *steps):

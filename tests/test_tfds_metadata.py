@@ -11,9 +11,9 @@ import tensorflow_datasets as tfds
 from conftest import draw_face, files_of
 from PIL import Image
 
-from harness import manifest, tfds_metadata, tfrecord
-from harness.encoding import encode_jpeg
-from harness.manifest import Manifest, ShardInfo, SplitInfo
+from harness.dataset.records import manifest, tfds_metadata, tfrecord
+from harness.dataset.records.encoding import encode_jpeg
+from harness.dataset.records.manifest import Manifest, ShardInfo, SplitInfo
 
 SIZE = 32
 STORED = {

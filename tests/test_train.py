@@ -19,8 +19,9 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, command_line, run_command
 from PIL import Image
 
-from harness import settings, verify_resume
-from harness.workdir import Workdir
+from harness import verify_resume
+from harness.config import settings
+from harness.runs.workdir import Workdir
 
 
 def train(records, run, *flags, **options):

@@ -9,7 +9,7 @@ import yaml
 from conftest import command_environment, command_line, run_command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from harness import settings
+from harness.config import settings
 
 
 @pytest.fixture

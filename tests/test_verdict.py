@@ -1,6 +1,6 @@
 """The verdict on why a training is as fast as it is."""
 
-from harness.rates import Rate, Rates, Trial, judge
+from harness.diagnostics.rates import Rate, Rates, Trial, judge
 
 
 def rates(given, taken, both, *, wait=0.0):

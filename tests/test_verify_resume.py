@@ -7,7 +7,7 @@ import pytest
 from conftest import SMOKE, run_command
 
 from harness import verify_resume
-from harness.workdir import Workdir
+from harness.runs.workdir import Workdir
 
 NUM_KILLS = 10
 FLAGS = ("--config", SMOKE, "--batch-size", "2", "--train.epochs", "6", "--model.widths", "[4,8,4]")  # 60 steps

@@ -7,12 +7,12 @@ import threading
 import pytest
 from conftest import SMOKE, command_environment, run_command
 
-from harness.watchdog import watch
+from harness.distribute.watchdog import watch
 
 HANG = """
 import sys, threading
 from pathlib import Path
-from harness.watchdog import watch
+from harness.distribute.watchdog import watch
 
 def wait_for_a_lost_worker():
     threading.Event().wait()
@@ -42,9 +42,14 @@ def test_a_folder_that_is_gone_does_not_keep_it_alive(tmp_path):
 HANGING_RUN = """
 import sys, threading
 from pathlib import Path
-from harness import identity, loaded_split, manifest, settings, strategy, trainer
-from harness.settings import Setting
-from harness.workdir import Workdir
+from harness.runs import identity
+from harness.input import loaded_split
+from harness.dataset.records import manifest
+from harness.config.schema import settings
+from harness.distribute import strategy
+from harness.training import trainer
+from harness.config.settings import Setting
+from harness.runs.workdir import Workdir
 
 config, records, run = sys.argv[1:]
 flags = {"data.records": Setting(records, "test"), "runtime.stall_s": Setting(20, "test")}

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import process_pool
+from harness.dataset.build import process_pool
 
 
 def test_results_come_in_the_order_of_the_tasks_and_errors_as_they_were_raised():

@@ -1,0 +1,195 @@
+"""Settings from defaults, a YAML file and flags into one Config, each with where it came from.
+
+A setting is named `section.field`. Precedence: default < file < flag.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from harness.base.errors import ConfigError
+from harness.config.schema import Config
+
+DEFAULT = "default"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader but for two rules of YAML 1.1: `1e-3` is a number, and `10:20` none to the base of 60."""
+
+
+_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+for _digit in "0123456789":  # the first that matches decides
+    _Loader.yaml_implicit_resolvers[_digit].insert(0, ("tag:yaml.org,2002:str", re.compile(r"^\d+(:\d+)+$")))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and where it was given: a file with its line, or a flag."""
+
+    value: object
+    source: str
+
+
+def setting_names() -> dict[str, str]:
+    """Returns every setting's name and description, in the order of the schema."""
+    return {
+        f"{section}.{name}": field.description or ""
+        for section, model in Config.model_fields.items()
+        for name, field in model.annotation.model_fields.items()
+    }
+
+
+def read_file(path: Path) -> dict[str, Setting]:
+    """Reads the settings a YAML file states.
+
+    Raises:
+      ConfigError: the file is missing, is no YAML, or names a setting that does not exist.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml."
+        ) from None
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        return _flatten(loader, root, path) if root else {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: this is not valid YAML: {error.problem}.") from None
+    finally:
+        loader.dispose()
+
+
+def _flatten(loader: _Loader, root: yaml.Node, path: Path) -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{path}:1: expected sections such as 'train:', found a single value.")
+    for section_key, section in root.value:
+        line = section_key.start_mark.line + 1
+        if section_key.value not in Config.model_fields:
+            raise ConfigError(f"{path}:{line}: {unknown_name(section_key.value, Config.model_fields, 'section')}")
+        if isinstance(section, yaml.ScalarNode) and section.tag.endswith(":null"):
+            continue
+        if not isinstance(section, yaml.MappingNode):
+            raise ConfigError(f"{path}:{line}: expected settings under '{section_key.value}:', found a single value.")
+        for key, value in section.value:
+            name, line = f"{section_key.value}.{key.value}", key.start_mark.line + 1
+            if name not in setting_names():
+                raise ConfigError(f"{path}:{line}: {unknown_name(name, setting_names(), 'setting')}")
+            if name in settings:
+                raise ConfigError(f"{path}:{line}: {name} is stated twice, first at {settings[name].source}. Keep one.")
+            settings[name] = Setting(loader.construct_object(value, deep=True), f"{path}:{line}")
+    return settings
+
+
+def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
+    """Returns the sentence for a name that does not exist, with the nearest one that does."""
+    nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0.5) or [
+        candidate for candidate in valid if candidate.split(".")[-1] == name.rsplit(".", maxsplit=1)[-1]
+    ]
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else " --help lists them all."
+    return f"there is no {noun} '{name}'.{hint}"
+
+
+def parse_flag(name: str, text: str) -> Setting:
+    """Reads the text of a flag as YAML would, so that a flag and a file mean the same."""
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError:
+        value = text
+    return Setting(value, f"flag --{name}")
+
+
+def make_config(settings: Mapping[str, Setting]) -> Config:
+    """Returns the Config of these settings over the defaults.
+
+    Raises:
+      ConfigError: a value has the wrong type or is out of range; the text names the setting, value and source.
+    """
+    tree: dict[str, dict[str, object]] = {}
+    for name, setting in settings.items():
+        section, field = name.split(".")
+        tree.setdefault(section, {})[field] = _as_declared(name, setting.value)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][:2])
+        below = ".".join(str(part) for part in first["loc"][2:] if not str(part).startswith("function"))
+        expected = re.sub(r"^(Input|Value|String) should |^Value error, it should ", "it should ", first["msg"])
+        if first["type"] == "string_pattern_mismatch":
+            expected = f"it should be {setting_names()[name]}"
+        where = settings[name].source
+        what = f"{name} is {settings[name].value!r}" + (f" (at {below})" if below else "")
+        raise ConfigError(f"{where}: {what}: {expected}.") from None
+
+
+def _as_declared(name: str, value: object) -> object:
+    """A flag such as `--data.images 2024` or `--runtime.gpus 0` is text, whatever YAML reads in it."""
+    section, field = name.split(".")
+    declared = Config.model_fields[section].annotation.model_fields[field].annotation
+    takes_text = declared is str or "Path" in str(declared)
+    if takes_text and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def as_yaml(config: Config, *sections: str, header: str = "") -> str:
+    """Returns the config, or some of its sections, as YAML that `read_file` takes, below a comment."""
+    values = config.model_dump(mode="json", exclude_none=True, include=set(sections) or None)
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
+
+
+def describe(config: Config, settings: Mapping[str, Setting]) -> str:
+    """Returns a table of every setting's value and source."""
+    values = config.model_dump(mode="json")
+    rows = []
+    for name in setting_names():
+        section, field = name.split(".")
+        source = settings[name].source if name in settings else DEFAULT
+        rows.append((name, _inline_yaml(values[section][field]), source))
+    name_width = max(len(row[0]) for row in rows)
+    value_width = max(len(row[1]) for row in rows if len(row[1]) <= 40)
+    return "\n".join(f"{name:<{name_width}}  {value:<{value_width}}  {source}" for name, value, source in rows)
+
+
+def list_differences(before: Config, now: Config, sections: Sequence[str]) -> list[str]:
+    """Returns a phrase for each setting of the sections that differs; the run folder's name does not count."""
+    return [
+        f"{section}.{name} was {old}, now {new}"
+        for section in sections
+        for name, old in getattr(before, section)
+        if (new := getattr(getattr(now, section), name)) != old and (section, name) != ("train", "run")
+    ]
+
+
+def value_hint(name: str) -> str:
+    """Returns what a setting takes, for its help: the choices, or the kind of value."""
+    section, field = name.split(".")
+    text = str(Config.model_fields[section].annotation.model_fields[field].annotation)
+    if choices := re.search(r"Literal\[(.*)\]", text):
+        return "|".join(part.strip(" '") for part in choices.group(1).split(","))
+    kinds = {"Path": "PATH", "bool": "BOOL", "tuple": "LIST", "int": "INT", "float": "FLOAT"}
+    return next((hint for kind, hint in kinds.items() if kind in text), "TEXT")
+
+
+def default_text(name: str) -> str:
+    """Returns the default of a setting as YAML."""
+    section, field = name.split(".")
+    return _inline_yaml(Config().model_dump(mode="json")[section][field])
+
+
+def _inline_yaml(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

@@ -1,0 +1,187 @@
+"""The folder in which a build works, who may use it, and how it takes the records' name or is sent to s3://."""
+
+import errno
+import fcntl
+import logging
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import files
+from harness.base.errors import DataError
+from harness.base.storage import Folder, RemotePath
+from harness.dataset.records import manifest
+
+log = logging.getLogger("harness")
+# Under which builds of records on s3:// work, beside where local records lie: bucket and folder follow.
+_REMOTE_ROOT = Path("tfrecords") / ".s3"
+_SHARD_NAME = re.compile(r"\w+-\d{5}-of-\d{5}\.tfrecord")  # as tfrecord.shard_name gives
+_PROBE_NAME = ".writable"
+_NUM_SENT = 4  # files at a time; the storage's library divides large ones itself
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+
+@dataclass(frozen=True)
+class BuildFolder:
+    """Where one build works: `.NAME.building` beside the records folder NAME.
+
+    For records on s3:// that is in tfrecords/.s3/BUCKET/..., on the disk of the machine that builds.
+    """
+
+    target: Folder
+    rules_sha256: str
+
+    @property
+    def place(self) -> Path:
+        """Where the records lie, or would lie if they were not sent to s3://."""
+        if isinstance(self.target, RemotePath):
+            return _REMOTE_ROOT / self.target.bucket / (self.target.key or self.target.bucket)
+        return self.target
+
+    @property
+    def root(self) -> Path:
+        """The folder that takes the records' name in the end, or whose files are sent."""
+        return self.place.parent / f".{self.place.name}.building"
+
+    @property
+    def spool(self) -> Path:
+        """What was examined. Findings by other rules lie elsewhere, so that they are never mixed."""
+        return self.root / "spool"
+
+    @property
+    def done(self) -> Path:
+        """Notes of finished shards."""
+        return self.root / "done"
+
+    @property
+    def near_copies(self) -> Path:
+        """The pairs of near copies that were confirmed."""
+        return self.root / "near_copies.json"
+
+    def prepare(self, *, is_shared: bool) -> None:
+        """Makes the folder, and empties it of what was made by other rules."""
+        rules = self.root / "rules"
+        found = rules.read_text(encoding="ascii") if rules.is_file() else None
+        # Without rules it may be that another process is just making the folder, if others there are.
+        if self.root.exists() and found != self.rules_sha256 and not (is_shared and found is None):
+            shutil.rmtree(self.root)
+        files.write_text(rules, self.rules_sha256)
+        for folder in (self.spool, self.done):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def publish(self, names: Collection[str]) -> None:
+        """Gives the finished folder its name; the one it replaces is removed only after that.
+
+        Everything but the files `names` goes first: notes, what a killed process had begun, shards of an earlier plan.
+        Records on s3:// are sent, after which the folder is removed.
+
+        Raises:
+          DataError: the storage does not take the files.
+        """
+        if isinstance(self.target, RemotePath):
+            self._send(self.target, names)
+            self.discard()
+            return
+        for path in self.root.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in names:
+                path.unlink()
+        replaced = self.target.parent / f".{self.target.name}.replaced"
+        shutil.rmtree(replaced, ignore_errors=True)
+        if self.target.exists():
+            self.target.rename(replaced)
+        self.root.rename(self.target)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def _send(self, target: RemotePath, names: Collection[str]) -> None:
+        """Sends the files; without its manifest, which goes first and comes last, the folder is no records folder."""
+        log.info("sending %d files to %s", len(names), target)
+        try:
+            present = {path.name for path in target.iterdir()} if target.is_dir() else set()
+            stale = {name for name in present - set(names) if _SHARD_NAME.fullmatch(name)}
+            for name in sorted(present & {manifest.FILE_NAME}) + sorted(stale):
+                (target / name).unlink()
+            with ThreadPoolExecutor(_NUM_SENT) as pool:
+                for _ in pool.map(lambda name: (target / name).upload(self.root / name), _shards_first(names)):
+                    pass
+            (target / manifest.FILE_NAME).upload(self.root / manifest.FILE_NAME)
+        except DataError as error:
+            raise DataError(
+                f"{error} {target} holds no records until the same command has sent them all; what is finished is in "
+                f"{self.root}, and it goes on with that."
+            ) from None
+
+    def discard(self) -> None:
+        """Removes the folder with all that is in it."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _shards_first(names: Collection[str]) -> list[str]:
+    return sorted(set(names) - {manifest.FILE_NAME}, key=lambda name: (not _SHARD_NAME.fullmatch(name), name))
+
+
+def is_being_sent(target: Folder, own_files: Collection[str]) -> bool:
+    """Whether a folder on s3:// holds nothing but files of records without their manifest: a sending was cut short."""
+    return isinstance(target, RemotePath) and all(
+        path.name in own_files or path.name == _PROBE_NAME or _SHARD_NAME.fullmatch(path.name)
+        for path in target.iterdir()
+    )
+
+
+def check_writable(target: Folder) -> None:
+    """Writes and removes a file at an address on s3://, which otherwise refuses only when all the work is done.
+
+    Raises:
+      DataError: the storage refuses it.
+    """
+    if isinstance(target, RemotePath):
+        (target / _PROBE_NAME).write_bytes(b"written to see whether records can be\n")
+        (target / _PROBE_NAME).unlink()
+
+
+@contextmanager
+def open_folder(target: Folder, rules_sha256: str, *, is_shared: bool) -> Iterator[BuildFolder]:
+    """Opens the folder of a build, for one process or, if `is_shared`, for several that each do a part.
+
+    What fails while it is open leaves it as it is, so that the next build goes on from there.
+
+    Raises:
+      DataError: the folder cannot be written, or another build uses it.
+    """
+    work = BuildFolder(target, rules_sha256)
+    try:
+        place = work.place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = (place.parent / f".{place.name}.lock").open("w")
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {work.place.parent}: {error.strerror}. Give another folder: --records FOLDER"
+        ) from None
+    with lock:
+        _lock(lock.fileno(), target, is_shared=is_shared)
+        try:
+            work.prepare(is_shared=is_shared)
+            yield work
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise DataError(
+                f"writing {target} failed: {error.strerror or error}{where}. Nothing was published; what is finished "
+                "is kept, and the same command goes on with it."
+            ) from error
+
+
+def _lock(descriptor: int, target: Folder, *, is_shared: bool) -> None:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            log.warning("%s cannot be locked: start no second build of it", target)
+            return
+        raise DataError(
+            f"another build is writing {target} just now. Wait for it, or give another --records."
+        ) from None

@@ -1,0 +1,300 @@
+"""The build: list, examine, plan, write, publish. Every step uses what an earlier build left of the same."""
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from harness.base import files
+from harness.base.errors import ConfigError, DataError
+from harness.base.storage import Folder, RemotePath
+from harness.config.schema import Config, SplitConfig
+from harness.dataset.build import build_folder, process_pool, shards, summary
+from harness.dataset.build.build_folder import BuildFolder
+from harness.dataset.build.process_pool import Pool
+from harness.dataset.build.shards import Shard
+from harness.dataset.curation import build_cache, cleaner, findings, plan, similarity_search
+from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.curation.groups import group_file
+from harness.dataset.curation.plan import Plan
+from harness.dataset.images import sources
+from harness.dataset.records import manifest, tfds_metadata
+from harness.dataset.records.manifest import Manifest, ShardInfo
+from harness.dataset.report import survey, thumbnails
+
+log = logging.getLogger("harness")
+_CHUNK = 128  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
+_OWN_FILES = (summary.REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
+_PAIRS = 32  # pairs a worker compares at a time
+_MOST_HELD_BACK = 0.95
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of several processes, perhaps on several machines, that share the work of a build."""
+
+    index: int
+    num_tasks: int
+
+
+def build(config: Config, *, overwrite: bool = False, task: Task | None = None, command: str = "") -> str:
+    """Builds the records folder of `config`, or finds it up to date; returns what was done, as text for a person.
+
+    Args:
+      config: its sections `data`, `clean`, `split`, `records` and `runtime` are used.
+      overwrite: whether to replace records of other pictures or settings.
+      task: the share of the work to do; None does all that is left, and publishes.
+      command: what the user typed, for the report.
+
+    Raises:
+      ConfigError: validation and test leave nothing to train on.
+      DataError: the pictures cannot be used, or the folder holds other records and `overwrite` is false.
+    """
+    _check_fractions(config.split)
+    target = config.data.records_folder
+    paths, misnamed = sources.list_pictures(config.data.images)
+    log.info("%d files in %s", len(paths) + len(misnamed), config.data.images)
+    existing = _load_existing(target, config, overwrite=overwrite)
+    if existing is None or overwrite:
+        build_folder.check_writable(target)
+    with (
+        build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
+        process_pool.open_pool(config.runtime.workers) as pool,
+    ):
+        step = _Step(config, work, pool, task)
+        known = _read_known(existing, work) if task is None else {}
+        examined = _examine(step, paths, known)
+        if len(examined) < len(paths):
+            return _describe_share(step, f"{len(examined)} of {len(paths)} files are examined, other shares are not")
+        sources_sha256 = _digest_sources([*examined.values(), *misnamed], config)
+        if existing is not None and not overwrite:
+            if existing.sources_sha256 != sources_sha256:
+                raise _other(target, existing, "pictures")
+            if task is None:
+                work.discard()
+            return f"{target} is up to date: {summary.count(existing)}"
+        whole = _find_whole_shards(step, existing) if known else {}
+        stale = [path for path, item in examined.items() if item.is_kept and _lacks_stored_form(item, whole)]
+        examined |= _examine(replace(step, task=None), stale, {})
+        found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
+        del examined, known
+        made = plan.make_plan(found, config, partial(_find_near, step))
+        del found
+        written = _obtain_shards(step, made, whole)
+        if task is not None:
+            return _describe_share(step, f"{len(written)} shards are written")
+        result = summary.make_manifest(config, made, written, sources_sha256)
+        findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, written))
+        tfds_metadata.write(result, work.root)
+        warnings = _write_report(step, made, result, command)
+        manifest.save(result, work.root)
+        work.publish({*written, *tfds_metadata.FILE_NAMES, *_OWN_FILES})
+    for warning in warnings:
+        log.warning("%s", warning)
+    return summary.describe(result, target, made)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What every step of a build has at hand."""
+
+    config: Config
+    work: BuildFolder
+    pool: Pool
+    task: Task | None
+
+    def run(self, function: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str, **options) -> list:
+        """Runs a function of a module on many tasks in the worker processes."""
+        return process_pool.run_all(self.pool, function, tasks, sizes=sizes, title=title, **options)
+
+    def has(self, position: int) -> bool:
+        """Whether the chunk or shard at this position is to be done here."""
+        return self.task is None or position % self.task.num_tasks == self.task.index
+
+
+def read_findings(folder: Folder) -> list[Finding]:
+    """Reads the findings of a records folder.
+
+    Raises:
+      DataError: they are missing or damaged.
+    """
+    path = folder / findings.FILE_NAME
+    try:
+        return findings.read(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}. Build the records again, with --overwrite.") from None
+
+
+def _check_fractions(fractions: SplitConfig) -> None:
+    if fractions.validation + fractions.test > _MOST_HELD_BACK:
+        raise ConfigError(
+            f"split.validation is {fractions.validation} and split.test is {fractions.test}, which leaves too "
+            f"little to train on: together they should be at most {_MOST_HELD_BACK}."
+        )
+
+
+def _load_existing(target: Folder, config: Config, *, overwrite: bool) -> Manifest | None:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    if not (target / manifest.FILE_NAME).is_file():
+        if build_folder.is_being_sent(target, {*tfds_metadata.FILE_NAMES, *_OWN_FILES}):
+            return None
+        raise DataError(f"{target} exists but holds no records. Give another folder: --records FOLDER")
+    try:
+        existing = manifest.load(target)
+    except DataError:
+        if overwrite:
+            return None
+        raise
+    if not overwrite and existing.config_sha256 != summary.digest_config(config):
+        raise _other(target, existing, "settings")
+    return existing
+
+
+def _other(target: Folder, existing: Manifest, what: str) -> DataError:
+    return DataError(
+        f"{target} was built from other {what} ({existing.images}). Replace it with --overwrite, or keep it and give "
+        "another folder: --records FOLDER"
+    )
+
+
+def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Finding]:
+    """The findings of the records at the target, as they were before copies were judged and splits assigned.
+
+    None of records on s3://: to fetch their stored forms takes longer than to make them again.
+    """
+    if existing is None or isinstance(work.target, RemotePath) or existing.rules_sha256 != work.rules_sha256:
+        return {}
+
+    def reset(item: Finding) -> Finding:
+        if item.reason in findings.COPIES:
+            item = item._replace(verdict=findings.KEPT, reason="", measured="", limit="")
+        notes = " ".join(note for note in item.notes.split() if note != Reason.LABEL_CONFLICT)
+        return item._replace(notes=notes, split="", group="", near_copy_of="")
+
+    return {item.path: reset(item) for item in read_findings(work.target)}
+
+
+def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Returns a finding for each file: from the spool, from what is known of the same bytes, or examined now."""
+    if not paths:
+        return {}
+    folder, spooled = step.config.data.images, build_cache.read(step.work.spool)
+    results: dict[str, Finding] = {}
+    waiting = []
+    for position, path in enumerate(paths):
+        entry = spooled.get(path)
+        if entry and (entry[0].reason == Reason.SYSTEM_FILE or build_cache.is_unchanged(folder / path, *entry)):
+            results[path] = entry[0]
+        elif step.has(position // _CHUNK):
+            waiting.append((path, known[path].sha256 if path in known else ""))
+    if results:
+        log.info("%d files were examined before", len(results))
+    chunks = _divide(waiting, _CHUNK)
+    tasks = [(folder, chunk, step.config, step.work.spool) for chunk in chunks]
+    done = step.run(cleaner.examine, tasks, [len(chunk) for chunk in chunks], "cleaning")
+    for chunk, found in zip(chunks, done):
+        results |= {path: item or known[path] for (path, _), item in zip(chunk, found)}
+    return results
+
+
+def _divide(items: Sequence, most: int) -> list[Sequence]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
+
+
+def _find_whole_shards(step: _Step, existing: Manifest) -> dict[str, ShardInfo]:
+    """The shards of the records at the target whose bytes are still those that were written, by file name."""
+    listed = [shard for info in existing.splits.values() for shard in info.shards]
+    tasks = [(step.work.target / shard.file,) for shard in listed]
+    digests = step.run(files.digest_file, tasks, [shard.num_examples for shard in listed], "comparing")
+    return {shard.file: shard for shard, digest in zip(listed, digests) if shard.sha256 == digest}
+
+
+def _lacks_stored_form(item: Finding, whole: Mapping[str, ShardInfo]) -> bool:
+    return not item.file or (build_cache.is_shard(item) and item.file not in whole)
+
+
+def _digest_sources(found: Sequence[Finding], config: Config) -> str:
+    """A digest of every file that the records follow from: the pictures, the groups, the split that is kept."""
+    pictures = sorted((item.path, item.sha256) for item in found)
+    others = [group_file(config.data.images, config.split.group_by)]
+    # A folder that keeps its own split follows from the pictures alone.
+    if config.split.previous and config.split.previous.resolve() != config.data.records_folder.resolve():
+        others.append(plan.file_of_previous(config.split.previous))
+    return files.digest_json([pictures, [files.digest_file(path) for path in others if path and path.is_file()]])
+
+
+def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
+    """The confirmed pairs of near copies; found once for the same pictures, however often the build is started."""
+    if len(kept) < 2:
+        return []
+    work, stored_as = step.work, step.config.records
+    inputs = files.digest_json([[item.path, item.pixels_sha256] for item in kept])
+    try:
+        cached = json.loads(work.near_copies.read_text(encoding="utf-8"))
+        if cached["inputs"] == inputs:
+            return [(first, second) for first, second in cached["pairs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    fingerprints = np.frombuffer(b"".join(item.fingerprint for item in kept), np.uint8).reshape(len(kept), -1)
+
+    def search(function: Callable, tasks: Sequence[tuple]) -> list:
+        return step.run(function, tasks, [1] * len(tasks), "searching", unit="parts")
+
+    pairs = similarity_search.propose_pairs(fingerprints, search)
+    proposed = [(kept[first], kept[second]) for first, second in pairs.tolist()]
+
+    def place(item: Finding) -> plan.Place:
+        return build_cache.locate(item, work.spool, work.target), item.offset, item.length
+
+    chunks = _divide([(place(first), place(second)) for first, second in proposed], _PAIRS)
+    tasks = [(chunk, stored_as.encoding, stored_as.image_size) for chunk in chunks]
+    answers = step.run(plan.confirm_pairs, tasks, [len(chunk) for chunk in chunks], "comparing", unit="pairs")
+    confirmed = [
+        (first.path, second.path)
+        for (first, second), is_near in zip(proposed, (answer for chunk in answers for answer in chunk))
+        if is_near
+    ]
+    files.write_json(work.near_copies, {"inputs": inputs, "pairs": confirmed})
+    return confirmed
+
+
+def _obtain_shards(step: _Step, made: Plan, whole: Mapping[str, ShardInfo]) -> dict[str, Shard]:
+    """Writes the shards of the plan that are not there yet; returns them by file name."""
+    planned = [shard for listed in made.shards.values() for shard in listed]
+    mine = [shard for position, shard in enumerate(planned) if step.has(position)]
+    by_inputs = {info.inputs_sha256: info for info in whole.values()}
+    work, stored_as = step.work, step.config.records
+    tasks = [(work, shard, made.class_names, stored_as, by_inputs.get(shard.inputs_sha256)) for shard in mine]
+    done = step.run(shards.obtain, tasks, [len(shard.items) for shard in mine], "writing")
+    return {shard.info.file: shard for shard in done}
+
+
+def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> list[str]:
+    """Writes the data report; returns its warnings."""
+    from harness.dataset.report import page  # matplotlib, which worker processes do without
+
+    work, stored_as = step.work, step.config.records
+    origins = thumbnails.Origins(step.config.data.images, work.spool, work.target)
+
+    def draw(found: Sequence[Finding]) -> list[bytes | None]:
+        chunks = _divide(found, _PAIRS)
+        tasks = [(chunk, origins, stored_as.encoding, stored_as.image_size) for chunk in chunks]
+        drawn = step.run(thumbnails.draw, tasks, [len(chunk) for chunk in chunks], "report")
+        return [thumbnail for chunk in drawn for thumbnail in chunk]
+
+    shortcuts = survey.probe(made.findings)
+    facts = survey.make_facts(step.config, made, result, found_shortcuts=shortcuts, draw=draw, command=command)
+    files.write_text(work.root / summary.REPORT_NAME, page.render(work.target.name, facts))
+    return list(facts.warnings)
+
+
+def _describe_share(step: _Step, what: str) -> str:
+    return (
+        f"task {step.task.index} of {step.task.num_tasks}: {what}.\nWhen every task has ended, run the "
+        "same tasks once more to have them write the shards, or the command without --task-index for all that is left."
+    )

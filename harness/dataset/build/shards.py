@@ -1,0 +1,150 @@
+"""Which pictures go into which shard, and writing one, or taking over one that an earlier build wrote from the same."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from harness.base import files
+from harness.config.schema import RecordsConfig
+from harness.dataset.build.build_folder import BuildFolder
+from harness.dataset.curation import build_cache
+from harness.dataset.curation.findings import Finding
+from harness.dataset.records import tfrecord
+from harness.dataset.records.manifest import ShardInfo
+
+_FEWEST = 8  # pictures that make a shard worth a reader's while
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """A shard to be: its file name, its pictures in order, and a digest of all that its bytes follow from."""
+
+    file: str
+    items: tuple[Finding, ...]
+    inputs_sha256: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that is there, and where the stored form of each picture lies in it, in bytes."""
+
+    info: ShardInfo
+    offsets: tuple[int, ...]
+
+
+def plan_shards(
+    items: Sequence[Finding], split: str, config: RecordsConfig, class_names: Sequence[str], rules_sha256: str
+) -> list[PlannedShard]:
+    """Divides the pictures of a split into shards.
+
+    Counts are even; the order mixes the classes and depends on the pictures' paths alone.
+
+    Args:
+      items: the kept pictures of the split.
+      split: its name.
+      config: size and number of shards.
+      class_names: the class of each label.
+      rules_sha256: a digest of what stored forms are made by.
+    """
+    if not items:
+        return []
+    by_size = -(-sum(item.length for item in items) // config.shard_bytes)
+    num_shards = min(max(by_size, min(config.min_shards, -(-len(items) // _FEWEST))), len(items))
+    mixed = sorted(items, key=lambda item: hashlib.sha256(item.path.encode()).digest())
+    bounds = [len(items) * index // num_shards for index in range(num_shards + 1)]
+    planned = []
+    for index in range(num_shards):
+        chosen = tuple(mixed[bounds[index] : bounds[index + 1]])
+        made_of = [rules_sha256, list(class_names), [[item.path, item.sha256, item.group] for item in chosen]]
+        name = tfrecord.shard_name(split, index, num_shards)
+        planned.append(PlannedShard(name, chosen, files.digest_json(made_of)))
+    return planned
+
+
+def obtain(
+    work: BuildFolder,
+    shard: PlannedShard,
+    class_names: Sequence[str],
+    config: RecordsConfig,
+    previous: ShardInfo | None,
+) -> Shard:
+    """Puts one shard into the folder of the build, and a note of it beside.
+
+    Args:
+      work: the folder of the build.
+      shard: what to write.
+      class_names: the class of each label.
+      config: how the pictures are stored.
+      previous: a whole shard of the records that are replaced, if it was made from the same.
+    """
+    done = read_done(work, shard)
+    if done is not None and files.digest_file(work.root / shard.file) == done.info.sha256:
+        return done
+    if previous is not None and all(item.file == previous.file for item in shard.items):
+        _link_or_copy(work.target / previous.file, work.root / shard.file)
+        done = Shard(replace(previous, file=shard.file), tuple(item.offset for item in shard.items))
+    else:
+        done = _write(work, shard, class_names, config)
+    files.write_json(_note_of(work, shard.file), asdict(done))
+    return done
+
+
+def read_done(work: BuildFolder, shard: PlannedShard) -> Shard | None:
+    """Returns the shard if an earlier start of this build has finished it."""
+    note = _note_of(work, shard.file)
+    try:
+        value = json.loads(note.read_text(encoding="utf-8"))
+        done = Shard(ShardInfo(**value["info"]), tuple(value["offsets"]))
+        is_same = done.info.inputs_sha256 == shard.inputs_sha256
+        return done if is_same and (work.root / shard.file).stat().st_size == done.info.num_bytes else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note_of(work: BuildFolder, file_name: str) -> Path:
+    return work.done / f"{file_name}.json"
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+
+
+def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], config: RecordsConfig) -> Shard:
+    labels = {name: label for label, name in enumerate(class_names)}
+    places: list[int] = []
+
+    def examples() -> Iterator[bytes]:
+        """Yields the pictures as serialized examples, and notes where the stored form begins in each."""
+        for item in shard.items:
+            stored = build_cache.read_stored(
+                build_cache.locate(item, work.spool, work.target), item.offset, item.length
+            )
+            example = tfrecord.encode_example(
+                {
+                    tfrecord.IMAGE: stored,
+                    tfrecord.FORMAT: config.encoding.encode(),
+                    tfrecord.HEIGHT: config.image_size,
+                    tfrecord.WIDTH: config.image_size,
+                    tfrecord.LABEL: labels[item.class_name],
+                    tfrecord.TEXT: item.class_name.encode(),
+                    tfrecord.FILENAME: item.path.encode(),
+                    tfrecord.SHA256: item.sha256.encode(),
+                    tfrecord.GROUP: item.group.encode(),
+                }
+            )
+            places.append(tfrecord.find_value(example, stored))
+            yield example
+
+    written = tfrecord.write_shard(work.root / shard.file, examples())
+    info = ShardInfo(shard.file, len(shard.items), written.num_bytes, written.sha256, shard.inputs_sha256)
+    return Shard(info, tuple(start + place for start, place in zip(written.starts, places)))

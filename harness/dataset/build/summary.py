@@ -1,0 +1,81 @@
+"""What a build has made, from its plan and its shards: the manifest, the findings with their places, and a summary."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from harness.base.storage import Folder
+from harness.base.text import format_table
+from harness.config.schema import Config
+from harness.dataset.build.shards import Shard
+from harness.dataset.curation import cleaner, findings
+from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.plan import Plan
+from harness.dataset.records.manifest import Manifest, SplitInfo
+
+REPORT_NAME = "report.html"
+
+
+def make_manifest(config: Config, made: Plan, written: Mapping[str, Shard], sources_sha256: str) -> Manifest:
+    """Returns the manifest of the shards in `written`, by file name."""
+    splits = {}
+    for name, planned in made.shards.items():
+        items = [item for shard in planned for item in shard.items]
+        counts = Counter(item.class_name for item in items)
+        splits[name] = SplitInfo(
+            num_examples=len(items),
+            num_groups=len({item.group for item in items}),
+            class_counts={label: counts[label] for label in made.class_names},
+            shards=tuple(written[shard.file].info for shard in planned),
+        )
+    rejected = Counter(item.reason for item in made.findings if not item.is_kept)
+    return Manifest(
+        class_names=made.class_names,
+        image_size=config.records.image_size,
+        encoding=config.records.encoding,
+        splits=splits,
+        rejected=dict(sorted(rejected.items())),
+        images=config.data.images.as_posix(),
+        sources_sha256=sources_sha256,
+        config_sha256=digest_config(config),
+        rules_sha256=cleaner.digest_rules(config),
+        config=config.sections("clean", "split", "records"),
+    )
+
+
+def digest_config(config: Config) -> str:
+    """A digest of the settings that records follow from."""
+    return config.digest("clean", "split", "records")
+
+
+def locate_findings(made: Plan, written: Mapping[str, Shard]) -> Iterator[Finding]:
+    """Yields the findings of the plan, which say now in which shard the kept pictures lie."""
+    places = {
+        item.path: (shard.file, offset)
+        for planned in made.shards.values()
+        for shard in planned
+        for item, offset in zip(shard.items, written[shard.file].offsets)
+    }
+
+    def located(item: Finding) -> Finding:
+        file, offset = places.get(item.path, ("", 0))
+        return item._replace(file=file, offset=offset, length=item.length if file else 0)
+
+    return map(located, made.findings)
+
+
+def count(result: Manifest) -> str:
+    """Returns how many pictures each split has, in words."""
+    return ", ".join(f"{info.num_examples} {name}" for name, info in result.splits.items() if info.num_examples)
+
+
+def describe(result: Manifest, target: Folder, made: Plan) -> str:
+    """Returns the tables and lines that a person sees at the end."""
+    rows = [("split", "pictures", "groups", "shards", *result.class_names)]
+    for name, info in result.splits.items():
+        if info.num_examples:
+            counts = [info.class_counts[label] for label in result.class_names]
+            rows.append((name, info.num_examples, info.num_groups, len(info.shards), *counts))
+    near = len({path for pair in made.near_pairs for path in pair})
+    groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
+    where = f"records: {target}   every verdict: {target / REPORT_NAME}"
+    return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{groups}\n{where}"

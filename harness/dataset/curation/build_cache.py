@@ -1,0 +1,101 @@
+"""What an unfinished build has examined: findings and stored forms on disk, for the build that goes on with them.
+
+A chunk is a file of stored forms and a CSV file of findings; the CSV file is written last, so what it lists is there.
+"""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import files
+from harness.base.storage import Folder
+from harness.dataset.curation import findings
+from harness.dataset.curation.findings import Finding
+
+_COLUMNS = [*findings.COLUMNS, "mtime_ns"]
+_ENDING = ".stored"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A finding, the time its file was last changed, and the stored form of a usable picture."""
+
+    finding: Finding
+    mtime_ns: int
+    stored: bytes = b""
+
+
+def write_chunk(folder: Path, examined: Sequence[Examined]) -> list[Finding]:
+    """Writes a chunk; returns its findings, which say now where their stored forms lie."""
+    digest = hashlib.sha256()
+    for item in examined:
+        digest.update(f"{item.finding.path}\0{item.finding.sha256}\n".encode())
+    name = digest.hexdigest()[:24]
+    located, offset = [], 0
+    for item in examined:
+        if item.stored:
+            located.append(item.finding._replace(file=name + _ENDING, offset=offset, length=len(item.stored)))
+            offset += len(item.stored)
+        else:
+            located.append(item.finding)
+    if offset:
+        files.write_bytes(folder / (name + _ENDING), b"".join(item.stored for item in examined))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([*findings.as_row(finding), item.mtime_ns] for finding, item in zip(located, examined))
+    files.write_text(folder / f"{name}.csv", text.getvalue())
+    return located
+
+
+def read(folder: Path) -> dict[str, tuple[Finding, int]]:
+    """Returns finding and time of change for every file that was examined; a damaged chunk is left out."""
+    found = {}
+    for path in sorted(folder.glob("*.csv"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                if next(rows, None) == _COLUMNS:
+                    found.update({row[0]: (findings.from_row(row[:-1]), int(row[-1])) for row in rows})
+        except (ValueError, IndexError, csv.Error):
+            continue
+    return found
+
+
+def is_unchanged(path: Folder, finding: Finding, mtime_ns: int) -> bool:
+    """Whether a file still has the size and the time of change that it was examined with."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_mtime_ns == mtime_ns and status.st_size == finding.num_bytes
+
+
+def is_shard(finding: Finding) -> bool:
+    """Whether the stored form lies in a shard, not in the spool."""
+    return bool(finding.file) and not finding.file.endswith(_ENDING)
+
+
+def locate(finding: Finding, folder: Path, records: Path) -> Path:
+    """The file that holds a finding's stored form: a chunk of the spool in `folder`, or a shard in `records`."""
+    return (records if is_shard(finding) else folder) / finding.file
+
+
+def read_stored(path: Path, offset: int, length: int) -> bytes:
+    """Returns the bytes of one stored form.
+
+    Raises:
+      OSError: the file is shorter than that.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
+    if len(content) != length:
+        raise OSError(5, "the file was cut short", str(path))
+    return content

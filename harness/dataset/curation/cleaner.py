@@ -1,0 +1,145 @@
+"""Examines picture files: each ends as a finding, kept or rejected with a reason, and a stored form if it is kept.
+
+It looks at one file at a time and changes nothing; copies of each other are the matter of duplicates.py.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import google_crc32c
+
+from harness.base import files
+from harness.base.storage import Folder
+from harness.config.schema import Config
+from harness.dataset.curation import build_cache, fingerprints
+from harness.dataset.curation.build_cache import Examined
+from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.images import decoder, quality, resizing, sources
+from harness.dataset.images.decoder import Picture, Rejected
+from harness.dataset.records.encoding import encode_pixels
+
+# Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
+VERSION = 4
+# Smaller pictures have too little in them to tell a copy from a look-alike: any two handwritten ones can be laid on
+# each other. They get no fingerprint, so that only exact copies of them are found.
+_LEAST_COMPARED_SIDE = 64
+_JUDGED_LATER = ("near_copies", "label_conflicts")  # settings of `clean` that say nothing of a file by itself
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+def digest_rules(config: Config) -> str:
+    """Returns one sha256 for everything but the file itself that a finding and a stored form follow from."""
+    sections = config.sections("clean", "records")
+    used = {name: value for name, value in sections["clean"].items() if name not in _JUDGED_LATER}
+    stored_as = {name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
+    return files.digest_json([VERSION, used, stored_as])
+
+
+def examine(
+    folder: Folder, known: Sequence[tuple[str, str]], config: Config, spool_folder: Path
+) -> list[Finding | None]:
+    """Decodes, checks, measures, resizes and encodes pictures; writes the stored forms of the good ones to the spool.
+
+    Args:
+      folder: the images folder.
+      known: files below it in POSIX form, whose first part is the class, each with the sha256 it was examined with
+        before or "".
+      config: its sections `clean` and `records` are used.
+      spool_folder: where the chunk is written.
+
+    Returns:
+      A finding for each file, or None for one that still has the sha256 it had.
+    """
+    looked_at = [_look_at(folder, path, digest, config) for path, digest in known]
+    # Measured only when all are decoded: what decodes and what measures would drive each other out of the caches.
+    results = [_describe(item) if isinstance(item, _Usable) else item for item in looked_at]
+    new = [item for item in results if item is not None]
+    if not new:
+        return [None] * len(results)
+    located = iter(build_cache.write_chunk(spool_folder, new))
+    return [None if item is None else next(located) for item in results]
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """A usable picture that is still to be measured: its pixels made small, and a checksum of those that are stored."""
+
+    finding: Finding
+    mtime_ns: int
+    stored: bytes
+    picture: Picture
+    checksum: int
+
+
+def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | _Usable | None:
+    class_name, *parts = path.split("/")
+    finding, source = Finding(path, class_name), folder / path
+    status, is_link = sources.find_status(source)
+    mtime_ns = status.st_mtime_ns if status else 0
+    for part in parts:
+        if part.startswith(".") or part.lower() in _SYSTEM_FILES:
+            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), mtime_ns)
+    try:
+        content = sources.read_bytes(source, config.clean, status)
+    except Rejected as rejection:
+        finding = _with_digest(finding, source, rejection)
+        if known_sha256 and finding.sha256 == known_sha256:
+            return None
+        return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest == known_sha256:
+        return None
+    finding = Finding(path, class_name, num_bytes=len(content), sha256=digest)
+    if is_link:
+        finding = finding.noted("symbolic_link")
+    try:
+        picture = decoder.decode(content, config.clean, least_side=config.records.image_size)
+    except Rejected as rejection:
+        return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
+    pixels = resizing.resize(picture.pixels, config.records.image_size)
+    small = replace(picture, pixels=quality.shrink(pixels))
+    checksum = google_crc32c.value(pixels.tobytes())
+    return _Usable(finding, mtime_ns, encode_pixels(pixels, config.records), small, checksum)
+
+
+def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding:
+    """Adds size and digest of a file that is too large to be read at once."""
+    if rejection.reason != Reason.TOO_LARGE:
+        return finding
+    return finding._replace(num_bytes=path.stat().st_size, sha256=files.digest_file(path))
+
+
+def _describe(usable: _Usable) -> Examined:
+    """Adds to the finding all that the pixels tell.
+
+    The digest for exact copies is that of the stored form, of a checksum of the pixels it was made from, and of the
+    picture's own size. To digest what was decoded would cost half as much as to decode it.
+    """
+    finding, picture = usable.finding, usable.picture
+    found = quality.measure(picture.pixels)
+    digest = hashlib.sha256(usable.stored)
+    digest.update(f"{picture.height}x{picture.width} {usable.checksum}".encode())
+    notes = (
+        *finding.notes.split(),
+        *picture.notes,
+        *decoder.note_of_name(finding.path, picture.format),
+        *quality.flags(found, picture.width, picture.height),
+    )
+    described = finding._replace(
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        notes=" ".join(notes),
+        pixels_sha256=digest.hexdigest(),
+        fingerprint=_fingerprint(picture),
+        **vars(found),
+    )
+    return Examined(described, usable.mtime_ns, usable.stored)
+
+
+def _fingerprint(picture: Picture) -> bytes:
+    if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
+        return bytes(fingerprints.FINGERPRINT_BYTES)
+    return fingerprints.fingerprint(picture.pixels)

@@ -1,0 +1,149 @@
+"""From findings to what will be written: copies judged, groups joined, splits assigned, shards laid out.
+
+Everything here is a function of the findings and the config, so that every process of a build finds the same plan.
+"""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.base.errors import DataError
+from harness.base.storage import Folder
+from harness.config.schema import Config
+from harness.dataset.build import shards
+from harness.dataset.build.shards import PlannedShard
+from harness.dataset.curation import build_cache, cleaner, duplicates, findings, near_duplicates, splits
+from harness.dataset.curation.duplicates import Conflict
+from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.groups import assign_groups, join_groups
+from harness.dataset.images import sources
+from harness.dataset.records.encoding import decode_pixels
+
+# One side of a pair as a process needs it: the file of the stored form, its offset and its length.
+Place = tuple[Path, int, int]
+FindNear = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build will write, and how that came about."""
+
+    findings: tuple[Finding, ...]
+    class_names: tuple[str, ...]
+    rule: str
+    near_pairs: tuple[tuple[str, str], ...]
+    conflicts: tuple[Conflict, ...]
+    shards: Mapping[str, tuple[PlannedShard, ...]]
+
+
+def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> Plan:
+    """Returns the plan of a build.
+
+    Args:
+      found: every finding, in the order of the paths.
+      config: its sections `clean`, `split` and `records` are used.
+      find_near: returns the pairs of near copies among kept findings, as paths.
+
+    Raises:
+      DataError: there are label conflicts and the policy is "fail", a group would straddle two splits, or a class has
+        no usable picture.
+    """
+    policy, folder = config.clean.label_conflicts, str(config.data.images)
+    judged, exact_conflicts = duplicates.refuse_exact_copies(found, policy, folder)
+    near_pairs: Sequence[tuple[str, str]] = ()
+    near_conflicts: Sequence[Conflict] = ()
+    if config.clean.near_copies == "group":
+        near_pairs = find_near([item for item in judged if item.is_kept])
+        judged, near_conflicts = duplicates.judge_near_copies(judged, near_pairs, policy, folder)
+    conflicts = (*exact_conflicts, *near_conflicts)
+    links = [*near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
+    judged, rule = _place(judged, links, config)
+    _check_usable(judged, config.data.images)
+    kept = [item for item in judged if item.is_kept]
+    class_names = tuple(sorted({item.class_name for item in kept}))
+    rules = cleaner.digest_rules(config)
+    layout = {
+        name: tuple(shards.plan_shards([i for i in kept if i.split == name], name, config.records, class_names, rules))
+        for name in splits.SPLITS
+    }
+    return Plan(tuple(judged), class_names, rule, tuple(near_pairs), conflicts, layout)
+
+
+def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
+    """Compares the pixels of pairs of stored forms."""
+    return [near_duplicates.are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
+
+
+def _read_pixels(place: Place, encoding: str, size: int) -> np.ndarray:
+    return decode_pixels(build_cache.read_stored(*place), encoding, size)
+
+
+def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:
+    """Gives every kept finding its group and split."""
+    kept = [item for item in found if item.is_kept]
+    keys, rule = assign_groups([item.path for item in kept], config.data.images, config.split.group_by)
+    seed = config.split.seed
+    keys = join_groups(keys, links, order=lambda key: splits.hash_key(seed, key))
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in kept:
+        groups[keys[item.path]][item.class_name] += 1
+    fixed = _read_previous(config.split.previous, keys) if config.split.previous else {}
+    sides = splits.assign_splits(
+        groups, validation=config.split.validation, test=config.split.test, seed=seed, fixed=fixed
+    )
+
+    def placed(item: Finding) -> Finding:
+        return item._replace(group=keys[item.path], split=sides[keys[item.path]]) if item.is_kept else item
+
+    return [placed(item) for item in found], rule
+
+
+def file_of_previous(previous: Folder) -> Folder:
+    """Returns the findings of the records that `split.previous` names by their folder or their manifest."""
+    return (previous if previous.is_dir() else previous.parent) / findings.FILE_NAME
+
+
+def _read_previous(previous: Folder, keys: Mapping[str, str]) -> dict[str, str]:
+    """Returns the split that an earlier build gave each group, by the group's pictures and by its key.
+
+    Raises:
+      DataError: the records cannot be read, or had pictures of what is one group now in two splits.
+    """
+    path = file_of_previous(previous)
+    try:
+        before = [item for item in findings.read(path) if item.is_kept]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"split.previous needs the {findings.FILE_NAME} of a records folder; {path} cannot be read: {error}."
+        ) from None
+    group_splits = {item.group: item.split for item in before}
+    fixed = {key: group_splits[key] for key in set(keys.values()) if key in group_splits}
+    chosen_by: dict[str, str] = {}
+    for item in before:
+        key = keys.get(item.path)
+        if key is None:
+            continue
+        if fixed.setdefault(key, item.split) != item.split:
+            other = chosen_by.get(key, "others")
+            raise DataError(
+                f"{item.path} was in {item.split} and {other} in {fixed[key]} of {previous}, but they are one group "
+                f"now ({key!r}): the split cannot be kept without a leak. Build without split.previous."
+            )
+        chosen_by.setdefault(key, item.path)
+    return fixed
+
+
+def _check_usable(found: Sequence[Finding], folder: Folder) -> None:
+    kept = Counter(item.class_name for item in found if item.is_kept)
+    for name in sources.list_classes(folder):
+        if not kept[name]:
+            reasons = Counter(item.reason for item in found if item.class_name == name)
+            counts = (f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
+            why = ", ".join(counts) or "no files"
+            raise DataError(
+                f"the class folder {folder / name} has no usable picture: {why}. Mend or remove the folder."
+            )

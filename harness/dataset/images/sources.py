@@ -1,0 +1,165 @@
+"""Picture files in folders: which there are, their bytes, and many of them decoded in order. It only reads."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from harness.base import storage
+from harness.base.errors import DataError
+from harness.base.storage import Folder, RemotePath, Status
+from harness.config.schema import CleanConfig
+from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.images.decoder import Picture, Rejected, check_num_bytes, decode
+from harness.dataset.images.resizing import resize
+
+
+def walk_files(folder: Folder) -> Iterator[Folder]:
+    """Yields everything below `folder` that is no folder, in the order of its path's text.
+
+    A link is yielded and never walked into; a folder that cannot be listed is yielded in place of its files.
+    """
+    if isinstance(folder, RemotePath):
+        yield from folder.walk_files()
+        return
+    found: list[str] = []
+    waiting = [os.fspath(folder)]
+    while waiting:
+        current = waiting.pop()
+        try:
+            with os.scandir(current) as entries:  # these know what is a folder: to ask for each takes a network long
+                listed = list(entries)
+        except OSError:
+            found.append(current)
+            continue
+        for entry in listed:
+            (waiting if _is_folder(entry) else found).append(entry.path)
+    yield from map(Path, sorted(found))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
+    """Reads and decodes one file, as `decode` does.
+
+    Raises:
+      Rejected: as `decode` does, or the file cannot be read.
+    """
+    return decode(read_bytes(path, limits), limits, least_side=least_side)
+
+
+def find_status(path: Folder) -> tuple[os.stat_result | Status | None, bool]:
+    """Returns the status of a file, of what it leads to if it is a link, or None; and whether it is a link."""
+    is_link = False
+    try:
+        status = path.lstat()
+        is_link = stat.S_ISLNK(status.st_mode)
+        return (path.stat() if is_link else status), is_link
+    except OSError:
+        return None, is_link
+
+
+def read_bytes(path: Folder, limits: CleanConfig, status: os.stat_result | Status | None = None) -> bytes:
+    """Reads one file, if it is one and not too large.
+
+    Args:
+      path: the file.
+      limits: `clean.max_bytes` is used.
+      status: what `find_status` returned, if that was asked for.
+
+    Raises:
+      Rejected: the file cannot be read, is no regular file or is larger than `clean.max_bytes`.
+    """
+    try:
+        status = status or path.stat()
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+            raise Rejected(Reason.UNREADABLE, _kind_of(status.st_mode), "a regular file or a link to one")
+        check_num_bytes(status.st_size, limits)
+        return path.read_bytes()
+    except OSError as error:
+        raise Rejected(Reason.UNREADABLE, error.strerror or str(error), "a readable file") from None
+
+
+def _kind_of(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterator[tuple[Folder, np.ndarray | Rejected]]:
+    """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
+
+    Files are decoded by a thread for each core, a bounded number ahead.
+    """
+
+    def read_one(path: Folder) -> np.ndarray | Rejected:
+        try:
+            return resize(read(path, limits, least_side=size).pixels, size)
+        except Rejected as rejection:
+            return rejection
+
+    ahead: deque[tuple[Folder, Future]] = deque()
+    num_threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(num_threads) as pool:
+        for path in paths:
+            ahead.append((path, pool.submit(read_one, path)))
+            if len(ahead) > 4 * num_threads:
+                done, future = ahead.popleft()
+                yield done, future.result()
+        for path, future in ahead:
+            yield path, future.result()
+
+
+def list_pictures(folder: Folder) -> tuple[list[str], list[Finding]]:
+    """Returns the path of every file below a class folder, relative to `folder`, and findings for invalid names.
+
+    Raises:
+      DataError: there are no class folders.
+    """
+    classes = list_classes(folder)
+    paths, misnamed = [], []
+    for name in classes:
+        for path in walk_files(folder / name):
+            relative = path.relative_to(folder).as_posix()
+            shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            if shown == relative:
+                paths.append(relative)
+            else:
+                finding = Finding(shown, name).rejected(Reason.BAD_NAME, repr(shown), "a name in UTF-8")
+                misnamed.append(finding)
+    return paths, misnamed
+
+
+def list_classes(folder: Folder) -> list[str]:
+    """Returns the names of the class folders, sorted; hidden ones are none.
+
+    Raises:
+      DataError: there are fewer than two, or one's name is not valid.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
+            f"{storage.advice(folder)}"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(names) < 2:
+        raise DataError(
+            f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
+            f"{', '.join(names) or 'none'}."
+        )
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name of the class folder {name!r} in {folder} is not valid UTF-8: rename it."
+            ) from None
+    return names

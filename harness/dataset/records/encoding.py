@@ -1,0 +1,46 @@
+"""The stored form of a picture in a record: a JPEG or PNG file, or the bytes of its rows."""
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from harness.config.schema import RecordsConfig
+
+
+def encode_pixels(pixels: np.ndarray, config: RecordsConfig) -> bytes:
+    """Returns the stored form of RGB pixels `uint8 [H, W, 3]`: a JPEG or PNG file, or the bytes of the rows."""
+    if config.encoding == "raw":
+        return pixels.tobytes()
+    if config.encoding == "png":
+        return _encode(".png", pixels, [])
+    return encode_jpeg(pixels, config.jpeg_quality)
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """Encodes RGB pixels `uint8 [H, W, 3]` as a JPEG file."""
+    return _encode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encode(ending: str, pixels: np.ndarray, options: list[int]) -> bytes:
+    is_encoded, buffer = cv2.imencode(ending, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    if not is_encoded:
+        raise ValueError(f"OpenCV could not encode pixels of shape {pixels.shape}")
+    return buffer.tobytes()
+
+
+def decode_pixels(stored: bytes, encoding: str, size: int) -> np.ndarray:
+    """Returns the pixels `uint8 [size, size, 3]` of a stored form, which this project wrote and which is whole."""
+    pixels = np.empty((size, size, 3), np.uint8)
+    decode_pixels_into(stored, encoding, pixels)
+    return pixels
+
+
+def decode_pixels_into(stored: bytes, encoding: str, out: np.ndarray) -> None:
+    """Writes the pixels of a stored form to `out`, `uint8 [size, size, 3]`; new memory for each costs a third more."""
+    if encoding == "raw":
+        out[:] = np.frombuffer(stored, np.uint8).reshape(out.shape)
+    elif encoding == "jpeg":
+        simplejpeg.decode_jpeg(stored, "RGB", buffer=out)
+    else:
+        pixels = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=out)

@@ -1,0 +1,97 @@
+"""Figures of the data report as PNG bytes: how large the kept pictures are, and in which formats they come."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from harness.base import html
+from harness.dataset.report.facts import KeptPictures
+
+_PICTURES, _STORED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
+_MAX_BUBBLES = 400  # different sizes drawn one by one; more are counted in hexagons
+_LARGEST_BUBBLE = 400  # square points
+_COUNTS = StrMethodFormatter("{x:,.0f}")
+
+
+def draw_sizes(kept: KeptPictures) -> bytes:
+    """Draws width against height with the stored size marked, sizes of files, and formats.
+
+    Raises:
+      ValueError: no picture was kept.
+    """
+    if not len(kept.widths):
+        raise ValueError("no picture to draw")
+    figure = Figure(figsize=(10.5, 5.2), layout="constrained")
+    axes = figure.subplot_mosaic([["pixels", "bytes"], ["pixels", "formats"]], width_ratios=(1.25, 1))
+    _draw_pixels(axes["pixels"], kept)
+    _draw_bytes(axes["bytes"], kept.num_bytes)
+    _draw_formats(axes["formats"], kept.formats)
+    return html.as_png(figure)
+
+
+def _draw_pixels(axes: Axes, kept: KeptPictures) -> None:
+    sizes, counts = np.unique(np.stack([kept.widths, kept.heights], axis=1), axis=0, return_counts=True)
+    low = min(sizes.min(), kept.image_size) / 1.4
+    high = max(sizes.max(), kept.image_size) * 1.4
+    if len(sizes) <= _MAX_BUBBLES:
+        area = np.maximum(_LARGEST_BUBBLE * counts / counts.max(), 9)
+        label = f"a size found; the largest dot: {counts.max():,} picture{'s' if counts.max() > 1 else ''}"
+        axes.scatter(*sizes.T, s=area, color=_PICTURES, alpha=0.6, linewidths=0, label=label)
+    else:
+        limits = (np.log10(low), np.log10(high)) * 2
+        shown = axes.hexbin(
+            kept.widths,
+            kept.heights,
+            **{"xscale": "log", "yscale": "log", "bins": "log", "extent": limits},
+            **{"gridsize": 45, "mincnt": 1, "cmap": "Blues", "linewidths": 0.1, "edgecolors": _PICTURES},
+        )
+        axes.figure.colorbar(shown, ax=axes, label="pictures in a hexagon", shrink=0.8, format="{x:,.0f}")
+    axes.plot([low, high], [low, high], color="0.7", linewidth=1, linestyle=":", zorder=0, label="square")
+    stored = f"stored size: {kept.image_size}x{kept.image_size}"
+    axes.plot(kept.image_size, kept.image_size, "s", color=_STORED, mfc="none", ms=11, mew=2.2, label=stored)
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.set(title="width and height as found", xlabel="width [pixels]", ylabel="height [pixels]")
+    _write_out_ticks(axes)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+
+
+def _write_out_ticks(axes: Axes) -> None:
+    """Labels logarithmic axes 50, 100, 200 in place of powers of ten."""
+    low, high = axes.get_xlim()
+    steps = (1, 2, 5) if high / low < 1000 else (1,)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(_COUNTS)
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _draw_bytes(axes: Axes, num_bytes: np.ndarray) -> None:
+    kib = np.maximum(num_bytes, 1) / 1024
+    edges = np.geomspace(kib.min() / 1.1, kib.max() * 1.1, min(40, max(8, int(len(kib) ** 0.5))) + 1)
+    axes.hist(kib, bins=edges, color=_PICTURES)
+    median = float(np.median(kib))
+    axes.axvline(median, color="0.3", linestyle=":", label=f"median: {median:,.{0 if median >= 100 else 1}f} KiB")
+    axes.set(xscale="log", title="size of the files", xlabel="size [KiB]", ylabel="pictures")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if kib.max() / kib.min() < 200:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_formatter(_COUNTS)
+    axes.grid(alpha=0.3, axis="y")
+    axes.legend(fontsize="small")
+
+
+def _draw_formats(axes: Axes, formats: np.ndarray) -> None:
+    names, counts = np.unique(formats, return_counts=True)
+    order = np.argsort(counts, kind="stable")
+    bars = axes.barh(names[order], counts[order], color=_PICTURES, height=0.6)
+    labels = [f"{count:,} ({count / len(formats):.1%})" for count in counts[order]]
+    axes.bar_label(bars, labels, padding=4, fontsize="small")
+    middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2 + 0.2
+    axes.set(title="formats", xlabel="pictures", xlim=(0, counts.max() * 1.5), ylim=(middle - half, middle + half))
+    axes.xaxis.set_major_formatter(_COUNTS)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.grid(alpha=0.3, axis="x")

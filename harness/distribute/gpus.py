@@ -1,0 +1,105 @@
+"""The GPUs of a machine: which of them a task takes, what is free on them, and the precision that suits them."""
+
+import os
+import subprocess
+
+import tensorflow as tf
+
+from harness.base.errors import ClusterError, ConfigError
+
+_NVIDIA_SMI_S = 20  # it can hang on a broken driver
+
+
+def choose(asked: str, reasons: dict[str, str]) -> list[tf.config.PhysicalDevice]:
+    """Returns the GPUs that were asked for; of "all" where there are none, `reasons` tell "devices" why.
+
+    Args:
+      asked: all, none, how many, or their indices with commas.
+      reasons: gets a word for each choice that was not asked for.
+
+    Raises:
+      ConfigError: the machine does not have them.
+    """
+    found = tf.config.list_physical_devices("GPU")
+    if asked in ("none", "0"):
+        return []
+    if asked == "all":
+        if not found:
+            reasons["devices"] = "no GPU found: training on the CPU"
+        return found
+    indices = [int(part) for part in asked.split(",") if part] if "," in asked else list(range(int(asked)))
+    if any(index >= len(found) for index in indices):
+        raise ConfigError(
+            f"runtime.gpus is '{asked}' but this machine shows {_count(len(found))}"
+            f"{f' (0 to {len(found) - 1})' if found else ''}. Use --gpus all, or --gpus none for the CPU."
+        )
+    return [found[index] for index in indices]
+
+
+def _count(number: int) -> str:
+    return f"{number} GPU{'' if number == 1 else 's'}"
+
+
+def share_out(found: list[tf.config.PhysicalDevice], index: int, count: int) -> list[tf.config.PhysicalDevice]:
+    """Returns the share of one of `count` tasks of a node that all see the same GPUs.
+
+    Raises:
+      ClusterError: they do not divide evenly.
+    """
+    if len(found) % count:
+        raise ClusterError(
+            f"{count} tasks of this node share {_count(len(found))}, which does not divide evenly. Start as many tasks "
+            "as GPUs with --ntasks-per-node, or give each its own with --gpus-per-task."
+        )
+    each = len(found) // count
+    return found[index * each : (index + 1) * each]
+
+
+def ask_free_bytes() -> int | None:
+    """Returns the least free memory of the visible GPUs in bytes; None where it cannot be told.
+
+    TensorFlow tells what it has taken of a GPU, and not what there is; nvidia-smi comes with the driver.
+    """
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_free_bytes(told, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def parse_free_bytes(told: str, visible: str | None) -> int | None:
+    """Returns the least free memory in bytes of the visible GPUs in lines of "index, uuid, MiB"; None if unclear.
+
+    Args:
+      told: what `nvidia-smi --query-gpu=index,uuid,memory.free --format=csv,noheader,nounits` printed.
+      visible: CUDA_VISIBLE_DEVICES, indices or beginnings of UUIDs; None for all. Slices of a GPU (MIG) are unclear.
+    """
+    rows = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
+    if any(len(row) != 3 or not row[2].isdecimal() for row in rows):
+        return None
+    free_of = {name: int(free) << 20 for index, uuid, free in rows for name in (index, uuid)}
+    wanted = list(free_of) if visible is None else [part.strip() for part in visible.split(",") if part.strip()]
+    found = [next((free for name, free in free_of.items() if _names(part, name)), None) for part in wanted]
+    return None if not found or None in found else min(found)
+
+
+def _names(part: str, name: str) -> bool:
+    return part == name if part.isdecimal() else name.startswith(part)
+
+
+def choose_precision(asked: str, chosen: list[tf.config.PhysicalDevice], reasons: dict[str, str]) -> str:
+    """Returns the precision that was asked for, or of "auto" the one that all of these GPUs are fast in.
+
+    Tensor cores multiply bfloat16 from compute capability 8.0 on and float16 from 7.0 on; without GPUs it is float32.
+    `reasons` tell "precision" why.
+    """
+    if asked != "auto":
+        return asked
+    if not chosen:
+        return "float32"
+    capability = min(tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in chosen)
+    reasons["precision"] = f"compute capability {'.'.join(map(str, capability))}"
+    if capability >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if capability >= (7, 0) else "float32"

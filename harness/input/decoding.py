@@ -1,0 +1,111 @@
+"""Pixels of the pictures in shards, in memory that TensorFlow takes over, made by threads beside the steps.
+
+How shards are read is the matter of record_reader.py, and what is done with the pixels that of pipeline.py.
+"""
+
+import ctypes
+import os
+import re
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import tensorflow as tf
+
+from harness.base.errors import DataError
+from harness.dataset.records import tfrecord
+from harness.dataset.records.encoding import decode_pixels, decode_pixels_into, encode_jpeg
+from harness.input import record_reader
+
+_PREFETCHED = 2  # batches ready beside those that are being made
+_MOST_THREADS = 16
+_ALIGNMENT = 64  # bytes; tensors begin at whole cache lines
+Shards = Sequence[tuple[str, int]]  # files with the number of examples in each
+_ERROR = re.compile(rf"\b{DataError.__name__}: (.*)")
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Takes a DataError of a thread of the pipeline out of TensorFlow's error, where it stands as text.
+
+    Raises:
+      DataError: a record could not be read.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = _ERROR.search(error.message)
+        if found is None:
+            raise
+        raise DataError(found[1]) from None
+
+
+def new_pixels(num: int, size: int) -> np.ndarray:
+    """Returns new memory for pixels, uint8 [num, size, size, 3], that TensorFlow takes over without a copy."""
+    num_bytes = num * size * size * 3
+    buffer = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[start : start + num_bytes].reshape(num, size, size, 3)
+
+
+class PixelMemory:
+    """Memory for the batches of a pipeline, each lent until nothing looks at it any more, and then lent again.
+
+    Memory that is new to the process is cleared before it is handed out, which costs a sixth of a decoding.
+    """
+
+    def __init__(self, num: int, size: int) -> None:
+        self._num, self._size = num, size
+        self._free: deque[np.ndarray] = deque()
+
+    def lend(self) -> np.ndarray:
+        """Returns pixels, uint8 [num, size, size, 3], of whatever value. Arrays and tensors made of them count too."""
+        try:
+            pixels = self._free.pop()
+        except IndexError:
+            pixels = new_pixels(self._num, self._size)
+        # Views of an array hold the array that owns the memory, views of other objects the object: so one that knows
+        # its own end stands between.
+        loan = (ctypes.c_uint8 * pixels.size).from_buffer(pixels)
+        weakref.finalize(loan, self._free.append, pixels).atexit = False
+        return np.frombuffer(loan, np.uint8).reshape(pixels.shape)
+
+
+def decode_batch(forms: Sequence[bytes], encoding: str, *, out: np.ndarray) -> np.ndarray:
+    """Writes the pixels of stored forms to `out`, uint8 [len(forms), size, size, 3]. Threads may do so side by side."""
+    for content, pixels in zip(forms, out):
+        decode_pixels_into(content, encoding, pixels)
+    return out
+
+
+def read_pictures(shards: Shards, encoding: str, size: int, num: int) -> np.ndarray:
+    """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
+    num = min(num, sum(count for _, count in shards))
+    forms = [content for _, (content, _) in record_reader.read_examples(shards, np.arange(num))]
+    return decode_batch(forms, encoding, out=new_pixels(num, size))
+
+
+def read_jpegs(shards: Shards, encoding: str, size: int, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
+    """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
+    keys, found = (tfrecord.FILENAME, tfrecord.IMAGE), {}
+    for position, (name, content) in record_reader.read_examples(shards, np.unique(positions), keys):
+        is_jpeg = encoding == "jpeg"
+        jpeg = content if is_jpeg else encode_jpeg(decode_pixels(content, encoding, size), 95)
+        found[position] = name.decode(), jpeg
+    return found
+
+
+def map_in_threads(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    """Returns the results of a function in order, some of them made beforehand by threads of their own.
+
+    As many threads as cores: pictures are changed without the interpreter's lock.
+    """
+    num_threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    options = tf.data.Options()
+    options.deterministic = True
+    # Python functions would otherwise hold the threads that the steps run on.
+    options.threading.private_threadpool_size = num_threads
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.map(function, num_parallel_calls=num_threads).prefetch(_PREFETCHED).with_options(options)

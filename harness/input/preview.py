@@ -1,0 +1,58 @@
+"""Shows training pictures as they are stored, and as augmentation hands them to the network."""
+
+import numpy as np
+import tensorflow as tf
+
+from harness.config.schema import AugmentConfig, Config
+from harness.input import augment_device, pipeline
+from harness.input.loaded_split import Inputs, Split
+from harness.results import charts
+
+
+def pair_up(split: Split, config: Config, inputs: Inputs, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first pictures of the first epoch, as stored and as trained on: uint8 [num, size, size, 3] each."""
+    batches = -(-num // config.train.batch_size)
+    plain = config.model_copy(update={"augment": AugmentConfig(enabled=False)})
+    stored, trained = (
+        np.concatenate(
+            [
+                _finish(split, batch)
+                for batch in pipeline.train_batches(split, settings, engine=inputs.engine, epoch=0).take(batches)
+            ]
+        )[:num]
+        for settings in (plain, config)
+    )
+    return stored, trained
+
+
+def _finish(split: Split, batch: pipeline.Batch) -> np.ndarray:
+    """The pixels of a batch after what the device would do to them."""
+    if split.resident:
+        pixels = split.resident["pixels"]
+        images = tf.gather(getattr(pixels, "values", (pixels,))[0], batch["index"])
+    else:
+        images = batch["image"]
+    if "warp" not in batch:
+        return images.numpy()
+    return np.rint(augment_device.augment_batch(images, batch).numpy()).astype(np.uint8)
+
+
+def draw_augmentation(split: Split, config: Config, inputs: Inputs, num: int) -> bytes:
+    """Returns a PNG of training pictures before and after augmentation."""
+    stored, trained = pair_up(split, config, inputs, min(num, split.num_examples))
+    title = "training pictures: as stored, and below as trained on"
+    return charts.draw_pairs(
+        stored, trained, title=title if config.augment.enabled else f"{title} (augmentation is off)"
+    )
+
+
+def tile_augmentation(split: Split, config: Config, inputs: Inputs, num: int, *, columns: int = 8) -> np.ndarray:
+    """Returns the same as one picture without margins: uint8 [height, width, 3]."""
+    stored, trained = pair_up(split, config, inputs, min(num, split.num_examples))
+    rows = []
+    for start in range(0, len(stored), columns):
+        for pictures in (stored, trained):
+            row = np.full((columns, *stored.shape[1:]), 255, np.uint8)
+            row[: len(pictures[start : start + columns])] = pictures[start : start + columns]
+            rows.append(np.concatenate(list(row), axis=1))
+    return np.concatenate(rows)

@@ -1,0 +1,124 @@
+"""What a finished run leaves: export, plots, report, TensorBoard's pictures and curves, and the figures, last."""
+
+import dataclasses
+import io
+import json
+import logging
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from PIL import Image
+
+from harness.base import files
+from harness.config.schema import Config
+from harness.dataset.records.manifest import Manifest
+from harness.input import decoding
+from harness.input.loaded_split import Split
+from harness.results import charts, export, metrics, report
+from harness.results.metrics import Metrics
+from harness.results.report import Mistake
+from harness.runs import tensorboard
+from harness.runs.checkpoint import Progress
+from harness.runs.tensorboard import Tracker
+from harness.runs.workdir import Workdir
+
+log = logging.getLogger("harness")
+_NUM_MISTAKES = 12  # shown in the report
+_PROBE_PICTURES = 32  # compared between the trained and each exported model
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run whose best weights are in the model, and the validation split they were chosen on."""
+
+    config: Config
+    workdir: Workdir
+    data: Manifest
+    model: keras.Model
+    precision: str
+    split: Split
+    progress: Progress
+
+
+def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracker: Tracker) -> Metrics:
+    """Writes everything, and metrics.json last.
+
+    Args:
+      run: what has finished.
+      labels: int [n], of the validation split in the order of the records.
+      chances: float32 [n, num_classes], what the best weights answer.
+      tracker: takes the same as TensorBoard's pictures and curves.
+    """
+    workdir, progress = run.workdir, run.progress
+    found = metrics.measure(labels, chances, run.data.class_names)
+    summary = {
+        "split": "validation",
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "num_parameters": run.model.count_params(),
+        "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
+        "export_difference": _export(run),
+    }
+    name = workdir.root.name
+    curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
+    confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
+    mistakes = _list_mistakes(run, labels, chances)
+    page = report.render(
+        name,
+        found,
+        summary=summary,
+        curves=curves,
+        confusion=confusion,
+        mistakes=mistakes,
+        config=run.config,
+        environment=json.loads(workdir.environment.read_text(encoding="utf-8")),
+    )
+    files.write_bytes(workdir.curves, curves)
+    files.write_bytes(workdir.confusion, confusion)
+    files.write_text(workdir.report, page)
+    _track(tracker, progress.best_epoch, confusion, mistakes)
+    tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
+    tensorboard.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
+    files.write_json(workdir.metrics, {**dataclasses.asdict(found), **summary})
+    return found
+
+
+def _export(run: Finished) -> float:
+    probe = decoding.read_pictures(run.split.shards, run.split.encoding, run.split.image_size, _PROBE_PICTURES)
+    difference = export.export_model(
+        run.model,
+        run.config,
+        run.workdir,
+        class_names=run.data.class_names,
+        image_size=run.data.image_size,
+        precision=run.precision,
+        probe=probe,
+    )
+    log.info("exported %s; read back, its probabilities differ by %.1g at most", run.workdir.export, difference)
+    return difference
+
+
+def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> list[Mistake]:
+    """The wrong answers the model was surest of."""
+    predicted = chances.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
+    stored = decoding.read_jpegs(run.split.shards, run.split.encoding, run.split.image_size, worst)
+    names = run.data.class_names
+    return [
+        Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])
+        for i in worst
+    ]
+
+
+def _track(tracker: Tracker, step: int, confusion: bytes, mistakes: list[Mistake]) -> None:
+    tracker.write_picture("validation", step, "confusion", _decode(confusion))
+    for rank, mistake in enumerate(mistakes, start=1):
+        tag = f"mistakes/{rank:02d} {mistake.label} taken for {mistake.predicted} ({mistake.probability:.2f})"
+        tracker.write_picture("validation", step, tag, _decode(mistake.jpeg))
+
+
+def _decode(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,108 @@
+"""The trained model as files that need no harness: written, read back and compared before they count.
+
+Exports are in float32 whatever the training precision was, and take raw pixels: float32 [batch, size, size, 3] in
+[0, 255], RGB.
+"""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from harness.base import files
+from harness.base.errors import CheckpointError
+from harness.config import networks
+from harness.config.schema import Config
+from harness.models.network import build_model
+from harness.runs.workdir import Workdir
+
+# The same weights in another precision give other probabilities; in the same precision only other sums' orders.
+_TOLERANCE = {"float32": 1e-4, "mixed_bfloat16": 0.1, "mixed_float16": 0.02}
+
+
+def export_model(
+    model: keras.Model,
+    config: Config,
+    workdir: Workdir,
+    *,
+    class_names: tuple[str, ...],
+    image_size: int,
+    precision: str,
+    probe: np.ndarray,
+) -> float:
+    """Writes model.keras, the HDF5 file and signature.json; returns the largest difference seen on reading them back.
+
+    Networks that HDF5 cannot hold get no such file.
+
+    Args:
+      model: the trained model with its best weights.
+      config: its section `model` is used.
+      workdir: the run folder.
+      class_names: the class of each label.
+      image_size: height and width in pixels.
+      precision: the precision the model was trained in.
+      probe: pictures to compare on, uint8 [n, size, size, 3].
+
+    Raises:
+      CheckpointError: an exported file does not give the probabilities of the trained model.
+    """
+    plain = build_model(
+        config.model, num_classes=len(class_names), image_size=image_size, seed=config.train.seed, precision="float32"
+    )
+    plain.set_weights(model.get_weights())
+    pictures = probe.astype(np.float32)
+    trained = np.asarray(model(pictures, training=False))
+    difference = 0.0
+    for path in (workdir.keras_model, *([workdir.h5_model] if networks.fits_hdf5(config.model.name) else [])):
+        _save(plain, path)
+        reread = np.asarray(_load(path)(pictures, training=False))
+        difference = max(difference, float(np.abs(reread - trained).max()))
+        if not difference <= _TOLERANCE[precision]:
+            raise CheckpointError(
+                f"{path} gives probabilities that differ by {difference:.2g} from the trained model's; expected at "
+                f"most {_TOLERANCE[precision]}. The checkpoints in {workdir.best} are unharmed."
+            )
+    files.write_json(
+        workdir.signature, {"class_names": class_names, "image_size": image_size, "pixels": "RGB, 0 to 255"}
+    )
+    return difference
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # Keras chooses the format by the suffix
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Keras advises against HDF5, which some readers still need
+    model.save(temporary)
+    temporary.replace(path)
+
+
+def _load(path: Path) -> keras.Model:
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
+    """Returns the exported model, its class names and its picture size in pixels.
+
+    Raises:
+      CheckpointError: the run has no exported model, or its files cannot be read.
+    """
+    for path in (workdir.keras_model, workdir.signature):
+        if not path.is_file():
+            raise CheckpointError(
+                f"{workdir.root} has no exported model ({path.name} is missing). Train it to the end: "
+                f"python -m harness.train --run {workdir.root}"
+            )
+    try:
+        signature = json.loads(workdir.signature.read_text(encoding="utf-8"))
+        return _load(workdir.keras_model), tuple(signature["class_names"]), int(signature["image_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the exported model in {workdir.export} cannot be read: {str(error)[:200]}") from None
+
+
+def predict(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    """Returns class probabilities, float32 [n, num_classes], for pictures uint8 [n, size, size, 3]."""
+    outputs = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
+    return np.concatenate([1.0 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs

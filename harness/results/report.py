@@ -1,0 +1,97 @@
+"""A run on one page: report.html, one file that needs no network."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.base import html
+from harness.base.html import Html
+from harness.config.schema import Config
+from harness.config.settings import as_yaml
+from harness.results.metrics import Metrics
+from harness.runs import effective_settings
+from harness.runs.effective_settings import Row
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture taken for another class."""
+
+    path: str
+    label: str
+    predicted: str
+    probability: float
+    jpeg: bytes
+
+
+def render(
+    name: str,
+    found: Metrics,
+    *,
+    summary: Mapping[str, object],
+    curves: bytes,
+    confusion: bytes,
+    mistakes: Sequence[Mistake],
+    config: Config,
+    environment: Mapping[str, object],
+) -> str:
+    """Returns the page.
+
+    Args:
+      name: the run's name.
+      found: figures on the validation split.
+      summary: `epochs`, `best_epoch`, `num_parameters` and `images_per_s`.
+      curves: learning curves as PNG.
+      confusion: the confusion matrix as PNG.
+      mistakes: the most confident wrong answers, worst first.
+      config: the resolved config.
+      environment: what environment.json holds.
+    """
+    low, high = found.accuracy_ci95
+    auc = "-" if found.auc is None else f"{found.auc:.3f}"
+    figures = [
+        (f"{found.accuracy:.1%}", f"accuracy on {found.num_examples} validation pictures"),
+        (f"{low:.0%} to {high:.0%}", "95 % interval of the accuracy (Wilson)"),
+        (f"{found.loss:.3f}", "cross-entropy [nats]"),
+        (auc, "area under the ROC curve"),
+        (f"{found.ece:.3f}", "calibration error (0 is best)"),
+        (f"{summary['best_epoch']} of {summary['epochs']}", "epoch kept"),
+        (f"{summary['images_per_s']:,.0f}", "images/s in training"),
+        (f"{summary['num_parameters']:,}", "parameters"),
+    ]
+    rows = [Row(**row) for row in environment.get("settings", ())]
+    others = {name: value for name, value in environment.items() if name != "settings"}
+    classes = " | ".join(found.class_names)
+    body = (
+        f'<p class="quiet">{html.text(classes)}: the kept weights on the validation split</p>'
+        f"{html.boxes(figures)}{_class_table(found)}"
+        f"<h2>Learning curves</h2>{html.image(curves, 'png', 'loss and accuracy by epoch')}"
+        f"<h2>Confusion</h2>{html.image(confusion, 'png', 'confusion matrix')}"
+        f"<h2>Most confident mistakes</h2>{_mistakes(mistakes)}"
+        f"<h2>Settings</h2>{html.block(as_yaml(config))}"
+        f"<h2>In force</h2>{html.block(effective_settings.format_rows(rows))}"
+        f"<h2>Environment</h2>{html.block(json.dumps(others, indent=2))}"
+    )
+    return html.whole(name, body)
+
+
+def _class_table(found: Metrics) -> Html:
+    rows = []
+    for name, figures in found.per_class.items():
+        shares = ("-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1"))
+        rows.append((name, figures["num_examples"], *shares))
+    return html.table(("class", "pictures", "precision", "recall", "F1"), rows)
+
+
+def _mistakes(mistakes: Sequence[Mistake]) -> Html:
+    if not mistakes:
+        return Html("<p>None on the validation split.</p>")
+    shown = "".join(html.picture(item.jpeg, _caption(item), title=item.path) for item in mistakes)
+    return Html(f'<div class="pictures">{shown}</div>')
+
+
+def _caption(item: Mistake) -> Html:
+    return Html(
+        f"{html.text(item.path)}<br>is {html.text(item.label)}, taken for <b>{html.text(item.predicted)}</b> "
+        f"({item.probability:.0%})"
+    )

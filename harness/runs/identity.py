@@ -1,0 +1,136 @@
+"""Opens a run folder: refuses one that belongs to another run, and writes what a new one is started with."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+
+from harness import __version__
+from harness.base import files
+from harness.base.errors import CheckpointError, ConfigError
+from harness.config import settings
+from harness.config.schema import Config
+from harness.dataset.records.manifest import Manifest
+from harness.runs.effective_settings import Row
+from harness.runs.workdir import Workdir
+
+# The sections a run must keep to go on; the others say where things are and what the machine lends.
+_KEPT = ("augment", "model", "optim", "train")
+
+
+def check(workdir: Workdir, config: Config, data: Manifest) -> None:
+    """Looks whether a run of this config and these records may start or go on in the folder.
+
+    Raises:
+      CheckpointError: the folder holds another run, or something that is no run.
+      ConfigError: the weights or the run to start from are missing.
+    """
+    weights = config.model.weights
+    if weights is not None and not weights.is_file() and not workdir.metrics.is_file():
+        raise ConfigError(f"model.weights is {weights}, which is no file. Give a file of weights, or leave it out.")
+    origin = config.train.start_from
+    if origin is not None and not Workdir(origin).config.is_file() and not workdir.metrics.is_file():
+        raise ConfigError(f"train.start_from is {origin}, which is no run folder. Give one, or leave it out.")
+    if not workdir.root.exists() or (workdir.root.is_dir() and not _foreign_files(workdir)):
+        return
+    if not workdir.config.is_file() or not workdir.environment.is_file():
+        raise CheckpointError(f"{workdir.root} exists but holds no run. Give another folder: --run runs/NEW")
+    if differing := settings.list_differences(load_config(workdir), config, _KEPT):
+        raise CheckpointError(
+            f"{workdir.root} was started with other settings: {'; '.join(differing)}. Give the same settings to go on, "
+            "another folder, --run runs/NEW, or start a new run from these weights: --fork runs/NEW"
+        )
+    try:
+        records_before = json.loads(workdir.environment.read_text(encoding="utf-8"))["records_sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{workdir.environment} cannot be read: {error!r}. Give another folder: --run runs/NEW"
+        ) from None
+    if records_before != data.digest:
+        raise CheckpointError(
+            f"{workdir.root} was started with other records than {config.data.records_folder} holds now. Give those "
+            "records to go on, or another folder: --run runs/NEW"
+        )
+
+
+def check_batch(workdir: Workdir, batch_size: int) -> None:
+    """Looks whether a run that goes on has the batch it was started with, which may follow from the replicas.
+
+    Raises:
+      CheckpointError: it has another.
+    """
+    before = read_in_force(workdir).get("batch", batch_size)
+    if before != batch_size:
+        raise CheckpointError(
+            f"{workdir.root} was started with {before} pictures a step; train.batch_per is replica, and on the devices "
+            f"there are now a step has {batch_size}. Give it as many devices as before, or start a new run from these "
+            "weights: --fork runs/NEW"
+        )
+
+
+def _foreign_files(workdir: Workdir) -> list[str]:
+    """What is in the folder besides what a start leaves that was killed before it wrote config.yaml."""
+    ours = workdir.environment.name
+    return [path.name for path in workdir.root.iterdir() if path.name != ours and not path.name.endswith(".tmp")]
+
+
+def claim(
+    workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping[str, object], rows: Sequence[Row] = ()
+) -> None:
+    """Writes environment.json and config.yaml, which make the folder a run.
+
+    Args:
+      workdir: the run folder.
+      config: the resolved config.
+      data: the records.
+      in_force: what the run goes on with if it is interrupted.
+      rows: the same for people, beside what was asked for, and why.
+
+    Raises:
+      CheckpointError: the folder cannot be written.
+    """
+    environment = {
+        "harness": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
+        "platform": platform.platform(),
+        "in_force": in_force,
+        "settings": [asdict(row) for row in rows],
+        "records": str(config.data.records_folder),
+        "records_sha256": data.digest,
+    }
+    command = f"python -m harness.train --config {workdir.config} --run runs/NEW"
+    try:
+        files.write_json(workdir.environment, environment)
+        if not workdir.config.is_file():
+            files.write_text(
+                workdir.config,
+                settings.as_yaml(config, header=f"The resolved settings of this run. To run it again:\n{command}"),
+            )
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to {workdir.root}: {error.strerror}. Give another folder: --run FOLDER"
+        ) from None
+
+
+def read_in_force(workdir: Workdir) -> dict[str, object]:
+    """Returns what `claim` was told is in force when the run was started; nothing if it was not."""
+    try:
+        return dict(json.loads(workdir.environment.read_text(encoding="utf-8"))["in_force"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def load_config(workdir: Workdir) -> Config:
+    """Returns the config a run was started with.
+
+    Raises:
+      CheckpointError: the folder is no run.
+    """
+    if not workdir.config.is_file():
+        raise CheckpointError(
+            f"{workdir.root} is no run folder ({workdir.config.name} is missing). Train one: "
+            f"python -m harness.train --run {workdir.root}"
+        )
+    return settings.make_config(settings.read_file(workdir.config))

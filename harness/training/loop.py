@@ -1,0 +1,217 @@
+"""One run: epoch after epoch of steps, windows of figures, early stopping, saves and stops, and the results.
+
+Every worker of a run has one, and all take the same steps. What it is made of is put together in trainer.py.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from harness.base import files
+from harness.base.errors import DivergedError, InterruptedRun
+from harness.config.schema import Config, TrainConfig
+from harness.dataset.records.manifest import Manifest
+from harness.distribute.strategy import Devices, exchange
+from harness.input.loaded_split import Split
+from harness.input.pipeline import Batches
+from harness.results import artifacts, history, metrics
+from harness.results.artifacts import Finished
+from harness.results.metrics import Metrics
+from harness.runs.checkpoint import Checkpoints, Progress
+from harness.runs.tensorboard import Profile, Tracker
+from harness.runs.workdir import Workdir
+from harness.training.divergence import Guard
+from harness.training.meter import Meter
+from harness.training.step_metrics import Tally
+from harness.training.steps import Trainee
+from harness.training.steps_per_loop import Pace
+
+log = logging.getLogger("harness")
+_SAVE = "save"
+_LEAVE_LAST_S = 2  # TensorFlow of the other workers complains on their terminals where the chief's is gone
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same through one run, and what it does; where it stands is its Progress."""
+
+    config: Config
+    workdir: Workdir
+    devices: Devices
+    data: Manifest
+    trainee: Trainee
+    checkpoints: Checkpoints
+    guard: Guard
+    open_training: Callable[[Progress], Batches]
+    validation: Batches
+    pace: Pace
+    meter: Meter
+    tally: Tally
+    tracker: Tracker | None  # the chief's
+    profile: Profile
+    should_stop: Callable[[], str | None]
+    tell_progress: Callable[[], None]
+
+    def train(self, split: Split, progress: Progress) -> Progress:
+        """Trains to the last epoch or early stopping; returns where the run stands then."""
+        if _is_over(progress, self.config.train):
+            log.info("nothing is left to train: the results are written again")
+            return progress
+        if progress.step:
+            log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
+        training = self.open_training(progress)
+        while not _is_over(progress, self.config.train):
+            self.guard.begin_epoch(progress)
+            try:
+                images_per_s = self.train_epoch(training, split, progress)
+                self.finish_epoch(progress, images_per_s)
+            except DivergedError as error:
+                progress = self.guard.back_off(progress, error)
+                training = self.open_training(progress)
+        return progress
+
+    def train_epoch(self, training: Batches, split: Split, progress: Progress) -> float:
+        """Trains the rest of the current epoch; returns the pictures trained on per second."""
+        losses = [row["val_loss"] for row in progress.history]
+        if self.trainee.learning_rate.follow(losses, num_back_offs=progress.num_back_offs):
+            log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
+        batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
+        started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
+        self.tally.begin_epoch(progress.sums)
+        self.profile.follow(progress.step)
+        with self._bar(split, progress) as bar, self.meter.running():
+            while (num_left := num_steps - progress.step_in_epoch) > 0:
+                num_taken = self._take_steps(training, progress, most=min(num_left, self.meter.num_left))
+                bar.update(min(num_taken * batch_size, split.num_examples - bar.n))
+                self.profile.follow(progress.step)
+                if self.meter.is_full:
+                    self._finish_window(progress)
+                if progress.step_in_epoch < num_steps and (request := self._find_request(progress)):
+                    progress.sums = self.tally.read_sums()
+                    self.guard.check(progress, progress.sums[0])
+                    if request != _SAVE:
+                        self._interrupt(progress, request)
+                    self.checkpoints.save(progress)
+        progress.sums = self.tally.read_sums()
+        return num_images / (time.perf_counter() - started)
+
+    def _take_steps(self, training: Batches, progress: Progress, *, most: int) -> int:
+        """Takes some steps in one call, and says how many."""
+        num_steps = self.pace.choose(progress.step, most=most)
+        started = time.perf_counter()
+        first, totals = progress.step_in_epoch, self.tally.totals
+        self.tally.totals = self.trainee.train_steps(training.iterator, training.resident, first, num_steps, totals)
+        self.pace.learn(num_steps, time.perf_counter() - started)
+        self.meter.count(num_steps)
+        self.tell_progress()
+        progress.step += num_steps
+        progress.step_in_epoch += num_steps
+        return num_steps
+
+    def _finish_window(self, progress: Progress) -> None:
+        """Reads the figures of a window of steps, which waits for them."""
+        norm, waited_s = self.tally.read_window()
+        figures = self.meter.read(waited_s=waited_s)
+        if norm is not None:
+            figures["window/gradient_norm"] = norm
+        if self.tracker:
+            self.tracker.write("train", progress.step, figures)
+        self.guard.check(progress, self.tally.read_sums()[0])
+
+    def _is_save_due(self) -> bool:
+        minutes = self.config.train.checkpoint_minutes
+        return bool(minutes) and self.checkpoints.seconds_since_save() >= 60 * minutes
+
+    def _bar(self, split: Split, progress: Progress) -> tqdm:
+        return tqdm(
+            total=split.num_examples,
+            initial=min(split.num_examples, progress.step_in_epoch * self.config.train.batch_size),
+            desc=f"epoch {progress.epoch + 1}/{self.config.train.epochs}",
+            unit=" images",
+            leave=False,
+            disable=None if log.isEnabledFor(logging.INFO) else True,
+        )
+
+    def _find_request(self, progress: Progress) -> str | None:
+        """Why the run shall stop here, between two calls of the steps, or that it shall save; the same for all workers.
+
+        If they disagreed, one would wait for ever for the next step of another.
+        """
+        if not self.pace.is_meeting(progress.step) and progress.step_in_epoch:
+            return None
+        requests = exchange(self.devices, self.should_stop() or (_SAVE if self._is_save_due() else ""))
+        reasons = [request for request in requests if request not in ("", _SAVE)]
+        return reasons[0] if reasons else _SAVE if _SAVE in requests else None
+
+    def _interrupt(self, progress: Progress, reason: str) -> None:
+        self.checkpoints.save(progress)
+        if self.devices.is_chief:
+            files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+        exchange(self.devices, "saved")  # the first task that ends may end the others
+        raise InterruptedRun(
+            f"stopped by {reason} after step {progress.step} of epoch {progress.epoch + 1}; everything is saved in "
+            f"{self.workdir.root}. The same command goes on from there."
+        )
+
+    def finish_epoch(self, progress: Progress, images_per_s: float) -> None:
+        """Measures, records and saves the epoch that has just ended."""
+        labels, chances = self.predict()
+        self.guard.check(progress, progress.sums[0] + float(chances.sum()))
+        found = metrics.measure(labels, chances, self.data.class_names)
+        progress.epoch += 1
+        learning_rate = self.trainee.learning_rate.last_of(progress.epoch)
+        row = history.make_row(
+            progress.epoch, progress.sums, found, learning_rate=learning_rate, images_per_s=images_per_s
+        )
+        seconds_left = (self.config.train.epochs - progress.epoch) * progress.sums[2] / images_per_s
+        progress.history.append(row)
+        progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
+        is_judged = progress.epoch >= self.config.train.first_judged_epoch
+        if is_judged and (progress.best_loss is None or found.loss < progress.best_loss):
+            progress.best_loss, progress.best_epoch = found.loss, progress.epoch
+            self.checkpoints.save_best(progress)
+        if self.tracker:
+            history.track(row, found.auc, self.tracker)
+            history.write(self.workdir.metrics_csv, progress.history)
+        self.checkpoints.save(progress)
+        is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.epochs
+        log.info("%s", history.describe(row, epochs=epochs, seconds_left=seconds_left, is_best=is_best))
+        request = self._find_request(progress)
+        if request not in (None, _SAVE) and progress.epoch < epochs:
+            self._interrupt(progress, request)
+
+    def finish(self, split: Split, progress: Progress) -> Metrics:
+        """Measures the best weights, and has the chief write all results."""
+        self.profile.finish(progress.step)
+        self.checkpoints.restore_best()
+        labels, chances = self.predict()
+        if self.tracker:
+            model, precision = self.trainee.kept_model, self.devices.precision
+            finished = Finished(self.config, self.workdir, self.data, model, precision, split, progress)
+            artifacts.write_results(finished, labels, chances, self.tracker)
+        exchange(self.devices, "done")  # a task that ends earlier may end the chief
+        if self.devices.num_workers > 1 and self.devices.is_chief:
+            time.sleep(_LEAVE_LAST_S)
+        return metrics.measure(labels, chances, self.data.class_names)
+
+    def predict(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""
+        num_batches = -(-self.data.splits["validation"].num_examples // self.config.train.batch_size)
+        parts = []
+        for batch in self.validation.take(num_batches):
+            parts.append(self.trainee.predict_step(batch).numpy())
+            self.tell_progress()
+        rows = np.concatenate(parts)
+        rows = rows[rows[:, -1] > 0]
+        return rows[:, -2].astype(int), rows[:, :-2]
+
+
+def _is_over(progress: Progress, train: TrainConfig) -> bool:
+    has_stalled = (
+        bool(train.patience and progress.best_epoch) and progress.epoch - progress.best_epoch >= train.patience
+    )
+    return progress.epoch >= train.epochs or has_stalled
