@@ -31,7 +31,7 @@ from harness.dataset.curation.fingerprints import fingerprint
 from harness.dataset.curation.near_duplicates import are_near_copies
 from harness.dataset.curation.similarity_search import propose_pairs
 from harness.dataset.images import quality
-from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.rejection import Rejected
 from harness.dataset.images.resizing import resize
 from harness.dataset.images.sources import read_all, walk_files
 from harness.dataset.records.encoding import encode_jpeg

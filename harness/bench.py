@@ -47,13 +47,13 @@ def main(argv: Sequence[str]) -> int:
     from harness.diagnostics import throughput
     from harness.diagnostics.throughput import Subject
     from harness.distribute.strategy import make_devices, with_whole_batch
-    from harness.input import decoding, loaded_split, preview
+    from harness.input import decoding, loaded_split, placement, preview
     from harness.training import precision
 
     devices = make_devices(config)
     asked, config = config, with_whole_batch(config, devices.num_replicas)
     devices = precision.settle(config, data, devices)
-    inputs = loaded_split.plan_inputs(config, data, devices)
+    inputs = placement.plan_inputs(config, data, devices)
     rows = effective_settings.list_rows(
         asked, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons}
     )

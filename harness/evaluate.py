@@ -14,7 +14,7 @@ from harness.base.storage import Folder
 from harness.base.text import format_table
 from harness.config.schema import Config
 from harness.dataset.images import sources
-from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.rejection import Rejected
 from harness.dataset.records import manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir

@@ -12,7 +12,7 @@ import numpy as np
 from harness.base import app
 from harness.base.errors import DataError, ExitCode
 from harness.dataset.images import sources
-from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.rejection import Rejected
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 

@@ -76,7 +76,7 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
         return ExitCode.DONE
     app.import_tensorflow()
     from harness.distribute.strategy import check_alike, make_devices, with_whole_batch
-    from harness.input import loaded_split
+    from harness.input import placement
     from harness.training import precision, trainer
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
@@ -88,7 +88,7 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
         check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
         earlier = identity.read_in_force(workdir)
         devices = precision.settle(config, data, devices, earlier=earlier)
-        inputs = loaded_split.plan_inputs(config, data, devices, earlier=earlier)
+        inputs = placement.plan_inputs(config, data, devices, earlier=earlier)
     if is_chief:
         found = devices.describe() | inputs.describe() | {"batch": config.train.batch_size}
         rows = effective_settings.list_rows(asked, found, {**devices.reasons, **inputs.reasons})

@@ -121,7 +121,7 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
     import keras_tuner
 
     from harness.distribute.strategy import make_devices, with_whole_batch
-    from harness.input import loaded_split
+    from harness.input import placement
     from harness.training import precision, trainer
 
     devices = make_devices(config)
@@ -153,9 +153,7 @@ def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifes
             identity.check_batch(workdir, trial_config.train.batch_size)
             is_searched = trial_config.train.precision != "auto"
             trial_devices = precision.settle(trial_config, data, devices) if is_searched else devices
-            inputs = loaded_split.plan_inputs(
-                trial_config, data, trial_devices, earlier=identity.read_in_force(workdir)
-            )
+            inputs = placement.plan_inputs(trial_config, data, trial_devices, earlier=identity.read_in_force(workdir))
             chosen = trial_devices.describe() | inputs.describe() | {"batch": trial_config.train.batch_size}
             rows = effective_settings.list_rows(asked, chosen, {**trial_devices.reasons, **inputs.reasons})
             identity.claim(workdir, asked, data, in_force=chosen, rows=rows)

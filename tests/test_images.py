@@ -13,9 +13,8 @@ from conftest import draw_face
 from PIL import Image, ImageOps
 
 from harness.config.schema import CleanConfig
-from harness.dataset.curation.findings import Reason
 from harness.dataset.images import decoder, formats, sources
-from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize
 from harness.dataset.records.encoding import encode_jpeg
 
@@ -203,10 +202,10 @@ def test_no_side_of_a_reduced_jpeg_falls_below_what_is_needed(side, decoded):
 
 
 def test_names_that_say_another_format_are_noted():
-    assert decoder.note_of_name("a/photo.JPG", "jpeg") == ()
-    assert decoder.note_of_name("a/photo.jpeg", "jpeg") == ()
-    assert decoder.note_of_name("a/photo", "png") == ()
-    assert decoder.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
+    assert formats.note_of_name("a/photo.JPG", "jpeg") == ()
+    assert formats.note_of_name("a/photo.jpeg", "jpeg") == ()
+    assert formats.note_of_name("a/photo", "png") == ()
+    assert formats.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
 
 
 @pytest.fixture
@@ -364,7 +363,7 @@ def test_a_cut_file_of_any_format_is_rejected(face, kind):
 def test_a_stored_jpeg_is_close_to_its_pixels():
     face = draw_face(3, happy=False, size=256)
     content = encode_jpeg(face, 95)
-    assert decoder.sniff(content) == "JPEG"
+    assert formats.sniff(content) == "JPEG"
     assert np.abs(decoder.decode(content, LIMITS).pixels.astype(int) - face).mean() < 2
 
 

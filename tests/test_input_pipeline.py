@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.base.errors import ConfigError, MemoryLimitError
 from harness.config.schema import AugmentConfig, Config, DataConfig, TrainConfig
 from harness.dataset.records import manifest, tfrecord
-from harness.input import augment_host, decoding, loaded_split, pipeline
+from harness.input import augment_host, decoding, loaded_split, pipeline, placement
 from harness.input.augmentation import draw_transforms
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
@@ -249,32 +249,32 @@ def test_streaming_mixes_what_lies_together(tmp_path):
 
 def test_a_plan_says_where_pictures_are_kept_and_why(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = loaded_split.plan_inputs(config(), data, devices)
+    chosen = placement.plan_inputs(config(), data, devices)
     assert (chosen.cache, chosen.engine) == ("memory", "host")
     assert chosen.reasons["cache"].startswith("pictures kept in memory: 0.1 MB decoded, ")
     asked = config().model_copy(update={"data": DataConfig(cache="device")})
-    assert loaded_split.plan_inputs(asked, data, devices).engine == "device"
+    assert placement.plan_inputs(asked, data, devices).engine == "device"
 
 
 def test_the_hosts_engine_is_refused_for_pictures_on_the_device(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="device"), augment=AugmentConfig(engine="host"))
     with pytest.raises(ConfigError, match=r"augment\.engine is host, but data.cache is device"):
-        loaded_split.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
+        placement.plan_inputs(asked, manifest.load(numbered), logical_cpus(1))
 
 
 def test_a_run_that_goes_on_keeps_its_pictures_where_they_were(numbered, logical_cpus):
     devices, data = logical_cpus(1), manifest.load(numbered)
-    chosen = loaded_split.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
+    chosen = placement.plan_inputs(config(), data, devices, earlier={"cache": "none", "engine": "device"})
     assert (chosen.cache, chosen.engine) == ("none", "device")
     too_large = replace(data, image_size=10_000_000)
-    chosen = loaded_split.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
+    chosen = placement.plan_inputs(config(), too_large, devices, earlier={"cache": "memory", "engine": "host"})
     assert chosen.cache == "none" and "the run goes on, but not to the same bits: " in chosen.reasons["cache"]
 
 
 def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical_cpus):
     asked = Config(data=DataConfig(cache="memory"))
     with pytest.raises(MemoryLimitError, match=r"take 11100000\.0 GB in memory, with .* free"):
-        loaded_split.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
+        placement.plan_inputs(asked, replace(manifest.load(numbered), image_size=10_000_000), logical_cpus(1))
 
 
 def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):

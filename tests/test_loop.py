@@ -14,7 +14,7 @@ from harness.config.schema import RuntimeConfig
 from harness.config.settings import Setting
 from harness.dataset.records import manifest
 from harness.distribute.strategy import Devices
-from harness.input import loaded_split
+from harness.input import placement
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 from harness.training import trainer
@@ -36,7 +36,7 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     workdir, data = Workdir(folder), manifest.load(records)
     identity.claim(workdir, config, data, in_force={})
     devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
-    inputs = loaded_split.plan_inputs(config, data, devices)
+    inputs = placement.plan_inputs(config, data, devices)
     if stop_after:
         reasons = iter([None] * (stop_after - 1) + ["the test"])
         one_by_one = config.model_copy(update={"runtime": RuntimeConfig(steps_per_loop=1)})

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import MemoryLimitError
-from harness.base.memory import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, FreeMemory, Placement, measure_free, place
+from harness.base.memory import FreeMemory, measure_free
+from harness.input.placement import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, Placement, place
 
 NO_LIMIT_V1 = 9223372036854771712
 GB = 1_000_000_000

@@ -43,7 +43,7 @@ HANGING_RUN = """
 import sys, threading
 from pathlib import Path
 from harness.runs import identity
-from harness.input import loaded_split
+from harness.input import placement
 from harness.dataset.records import manifest
 from harness.config.schema import settings
 from harness.distribute import strategy
@@ -55,7 +55,7 @@ config, records, run = sys.argv[1:]
 flags = {"data.records": Setting(records, "test"), "runtime.stall_s": Setting(20, "test")}
 config, workdir = settings.make_config({**settings.read_file(Path(config)), **flags}), Workdir(Path(run))
 data, devices = manifest.load(config.data.records_folder), strategy.make_devices(config)
-inputs = loaded_split.plan_inputs(config, data, devices)
+inputs = placement.plan_inputs(config, data, devices)
 identity.claim(workdir, config, data, in_force={})
 
 def hang():

@@ -1,26 +1,9 @@
-"""How much memory there is, and where the decoded pictures go.
-
-Nothing is read or moved here, and no GPU is asked: what a GPU has free comes in as a number, where the pictures are to
-be goes out as a Placement. The shares count them once, so whoever reads them must not hold them twice meanwhile.
-"""
+"""How much memory is free: of the machine, and within the limits of this process' cgroups. It asks no GPU."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from harness.base.errors import MemoryLimitError
-
-# What `auto` takes at most. Beside the pictures, memory holds the network, prefetched batches and the file cache, and
-# what is free now is shared with other processes.
-MEMORY_SHARE = 0.5
-# A GPU's memory is for activations and gradients first, which grow with the batch and are not known beforehand.
-DEVICE_SHARE = 0.3
-# What is taken when asked for. The last tenth is gone with the first batches: above, a run would be killed, not slow.
-MOST_SHARE = 0.9
-
-Mode = Literal["device", "memory", "none"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +12,6 @@ class FreeMemory:
 
     num_bytes: int
     limit: str = ""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the decoded pictures go, and a line for the log that says so with the numbers that decided."""
-
-    mode: Mode
-    reason: str
 
 
 def measure_free(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> FreeMemory:
@@ -138,88 +113,3 @@ def _read_field(path: Path, name: str) -> int | None:
 
 def _parse_int(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 30 else None
-
-
-def place(
-    asked: Literal["auto", "device", "memory", "none"],
-    *,
-    need_bytes: int,
-    free_bytes: int,
-    device_free_bytes: int | None,
-    has_gpu: bool,
-    num_replicas: int = 1,
-    num_sharing: int = 1,
-    limit: str = "",
-) -> Placement:
-    """Decides where the decoded pictures go; `asked` is data.cache.
-
-    `need_bytes` is of all splits together, `free_bytes` and `limit` as in FreeMemory, `device_free_bytes` of the GPU
-    that has least free, None if unknown. Every replica holds a copy on its device; in memory there is one for all of
-    this process, and `num_sharing` processes have what is free in equal parts.
-
-    `auto` takes the GPU up to DEVICE_SHARE of it, else memory up to MEMORY_SHARE, else streams. Without a GPU it never
-    takes `device`, which would be the same memory once a replica.
-
-    Raises:
-      MemoryLimitError: `device` or `memory` is asked for and would take more than MOST_SHARE of what is free.
-    """
-    gpus, fullest = ("the GPU",) * 2 if num_replicas == 1 else (f"each of {num_replicas} GPUs", "the fullest GPU")
-    device = _Room(device_free_bytes, f"free on {fullest}")
-    words = f"free in {limit}" if limit else "free"
-    if num_sharing > 1:
-        words += f" for each of {num_sharing} workers"
-    memory = _Room(free_bytes // num_sharing, words, " Or give the job more memory." if limit else "")
-    decoded = f"{_format_bytes(need_bytes)} decoded"
-    if asked == "none":
-        return Placement("none", f"pictures streamed from the records, as data.cache asks: {decoded}, {memory.tell()}")
-    if asked == "memory":
-        return _place_as_asked("memory", "in memory", need_bytes, memory)
-    if asked == "device" and has_gpu:
-        return _place_as_asked("device", f"on {gpus}", need_bytes, device)
-    if asked == "device":
-        where = "on the CPU" if num_replicas == 1 else f"on {num_replicas} devices of the CPU, a copy each"
-        return _place_as_asked("device", where, need_bytes * num_replicas, memory)
-    if has_gpu and device.holds(need_bytes, DEVICE_SHARE):
-        return Placement("device", f"pictures kept on {gpus}: {decoded}, {device.tell()}")
-    beside = f"; {device.tell_too_small(DEVICE_SHARE)}" if has_gpu else ""
-    if memory.holds(need_bytes, MEMORY_SHARE):
-        return Placement("memory", f"pictures kept in memory: {decoded}, {memory.tell()}{beside}")
-    return Placement(
-        "none", f"pictures streamed from the records: {decoded}, {memory.tell_too_small(MEMORY_SHARE)}{beside}"
-    )
-
-
-@dataclass(frozen=True)
-class _Room:
-    """What is free somewhere, None if unknown; `words` continue the number, `remedy` ends an error."""
-
-    num_bytes: int | None
-    words: str
-    remedy: str = ""
-
-    def holds(self, need_bytes: int, share: float) -> bool:
-        return self.num_bytes is not None and need_bytes <= share * self.num_bytes
-
-    def tell(self) -> str:
-        if self.num_bytes is None:
-            return f"unknown how much is {self.words}"
-        return f"{_format_bytes(self.num_bytes)} {self.words}"
-
-    def tell_too_small(self, share: float) -> str:
-        return self.tell() if self.num_bytes is None else f"over {share * 100:.0f} % of the {self.tell()}"
-
-
-def _place_as_asked(mode: Mode, where: str, taken_bytes: int, room: _Room) -> Placement:
-    taken = _format_bytes(taken_bytes)
-    if room.num_bytes is not None and not room.holds(taken_bytes, MOST_SHARE):
-        raise MemoryLimitError(
-            f"data.cache is {mode}, but the decoded pictures take {taken} {where}, with {room.tell()}: at most "
-            f"{MOST_SHARE * 100:.0f} % of that, {_format_bytes(int(MOST_SHARE * room.num_bytes))}, can be theirs. "
-            "--data.cache none streams them from the records, auto takes what fits; records built with a smaller "
-            f"--records.image_size take less.{room.remedy}"
-        )
-    return Placement(mode, f"pictures kept {where}, as data.cache asks: {taken} decoded, {room.tell()}")
-
-
-def _format_bytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

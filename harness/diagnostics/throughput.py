@@ -15,9 +15,10 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.diagnostics.rates import Rate, Rates, Trial, judge
 from harness.distribute.strategy import Devices
-from harness.input import loaded_split, pipeline
-from harness.input.loaded_split import Inputs, Split
+from harness.input import loaded_split, pipeline, placement
+from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
+from harness.input.placement import Inputs
 from harness.models.network import count_flops
 from harness.training import step_metrics, steps
 
@@ -163,7 +164,7 @@ def _try_inputs(subject: Subject) -> Iterator[Trial]:
         changed = subject.with_settings(data={"cache": cache})
         config, data, devices = changed.config, changed.data, changed.devices
         try:
-            inputs = loaded_split.plan_inputs(config, data, devices)
+            inputs = placement.plan_inputs(config, data, devices)
         except HarnessError as error:
             log.info("not tried: %s", error)
             continue

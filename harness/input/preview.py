@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from harness.config.schema import AugmentConfig, Config
 from harness.input import augment_device, pipeline
-from harness.input.loaded_split import Inputs, Split
+from harness.input.loaded_split import Split
+from harness.input.placement import Inputs
 from harness.results import charts
 
 

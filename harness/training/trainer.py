@@ -13,9 +13,10 @@ from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.distribute import watchdog
 from harness.distribute.strategy import Devices, check_alike, losses_named
-from harness.input import decoding, loaded_split, pipeline, preview
-from harness.input.loaded_split import Inputs, Split
+from harness.input import decoding, loaded_split, pipeline, placement, preview
+from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
+from harness.input.placement import Inputs
 from harness.models.network import seed_states
 from harness.results.metrics import Metrics
 from harness.runs import tensorboard
@@ -90,7 +91,7 @@ def _open_run(
     data = manifest.load(folder)
     train_split, validation_split = (
         loaded_split.open_split(data, folder, name, cache=inputs.cache, devices=devices)
-        for name in loaded_split.KEPT_SPLITS
+        for name in placement.KEPT_SPLITS
     )
     trainee = steps.make_trainee(config, devices, data)
     checkpoints = _open_checkpoints(workdir, trainee, is_chief=devices.is_chief)

@@ -18,10 +18,10 @@ from harness.dataset.build.build_folder import BuildFolder
 from harness.dataset.build.process_pool import Pool
 from harness.dataset.build.shards import Shard
 from harness.dataset.curation import build_cache, cleaner, findings, plan, similarity_search
-from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images import sources
+from harness.dataset.images.rejection import Reason
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.dataset.report import survey, thumbnails
@@ -56,7 +56,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     """
     _check_fractions(config.split)
     target = config.data.records_folder
-    paths, misnamed = sources.list_pictures(config.data.images)
+    paths, misnamed = cleaner.list_pictures(config.data.images)
     log.info("%d files in %s", len(paths) + len(misnamed), config.data.images)
     existing = _load_existing(target, config, overwrite=overwrite)
     if existing is None or overwrite:

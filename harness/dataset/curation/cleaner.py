@@ -1,4 +1,4 @@
-"""Examines picture files: each ends as a finding, kept or rejected with a reason, and a stored form if it is kept.
+"""Lists and examines picture files: each ends as a finding, kept, with a stored form, or rejected with a reason.
 
 It looks at one file at a time and changes nothing; copies of each other are the matter of duplicates.py.
 """
@@ -15,9 +15,11 @@ from harness.base.storage import Folder
 from harness.config.schema import Config
 from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
-from harness.dataset.curation.findings import Finding, Reason
-from harness.dataset.images import decoder, quality, resizing, sources
-from harness.dataset.images.decoder import Picture, Rejected
+from harness.dataset.curation.findings import Finding
+from harness.dataset.images import decoder, formats, quality, resizing, sources
+from harness.dataset.images.decoder import Picture
+from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.images.sources import list_classes, walk_files
 from harness.dataset.records.encoding import encode_pixels
 
 # Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
@@ -124,7 +126,7 @@ def _describe(usable: _Usable) -> Examined:
     notes = (
         *finding.notes.split(),
         *picture.notes,
-        *decoder.note_of_name(finding.path, picture.format),
+        *formats.note_of_name(finding.path, picture.format),
         *quality.flags(found, picture.width, picture.height),
     )
     described = finding._replace(
@@ -143,3 +145,23 @@ def _fingerprint(picture: Picture) -> bytes:
     if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
         return bytes(fingerprints.FINGERPRINT_BYTES)
     return fingerprints.fingerprint(picture.pixels)
+
+
+def list_pictures(folder: Folder) -> tuple[list[str], list[Finding]]:
+    """Returns the path of every file below a class folder, relative to `folder`, and findings for invalid names.
+
+    Raises:
+      DataError: there are no class folders.
+    """
+    classes = list_classes(folder)
+    paths, misnamed = [], []
+    for name in classes:
+        for path in walk_files(folder / name):
+            relative = path.relative_to(folder).as_posix()
+            shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            if shown == relative:
+                paths.append(relative)
+            else:
+                finding = Finding(shown, name).rejected(Reason.BAD_NAME, repr(shown), "a name in UTF-8")
+                misnamed.append(finding)
+    return paths, misnamed

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.base.errors import DataError
-from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.curation.findings import Finding
+from harness.dataset.images.rejection import Reason
 
 Policy = Literal["fail", "drop", "keep"]
 _ONE_LABEL = "one class for one picture"

@@ -5,35 +5,15 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.base import files
 from harness.base.text import format_table
+from harness.dataset.images.rejection import Reason
 
 FILE_NAME = "cleaning.csv"
 KEPT, REJECTED = "kept", "rejected"
-
-
-class Reason(str, Enum):
-    """Why a picture is rejected: the closed list."""
-
-    __str__ = str.__str__  # enum.StrEnum, which Python 3.10 lacks
-
-    UNREADABLE = "unreadable"
-    BAD_NAME = "bad_name"
-    SYSTEM_FILE = "system_file"
-    EMPTY = "empty"
-    NOT_AN_IMAGE = "not_an_image"
-    UNSUPPORTED_FORMAT = "unsupported_format"
-    CUT_OFF = "cut_off"
-    CORRUPT = "corrupt"
-    SALVAGED = "salvaged"
-    TOO_SMALL = "too_small"
-    TOO_LARGE = "too_large"
-    DUPLICATE = "duplicate"
-    LABEL_CONFLICT = "label_conflict"
 
 
 # What is found by comparing pictures, not by looking at one.

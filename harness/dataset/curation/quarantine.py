@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.base import files
 from harness.base.errors import DataError
-from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.curation.findings import Finding
+from harness.dataset.images.rejection import Reason
 
 UNDO_NAME = "undo.sh"
 _STAYS = (Reason.UNREADABLE, Reason.BAD_NAME)

@@ -10,42 +10,19 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from harness.config.schema import CleanConfig
-from harness.dataset.curation.findings import Reason
 from harness.dataset.images import formats
-from harness.dataset.images.formats import Structure
+from harness.dataset.images.formats import FORMATS, Structure, sniff
+from harness.dataset.images.rejection import Reason, Rejected
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-
-_ENDINGS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng"), "TIFF": (".tif", ".tiff")}
 # Pillow's own guard against huge headers is replaced by `clean.max_pixels`, which is checked before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
 
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (8, b"WEBP", "WEBP"),
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\x00", "TIFF"),
-    (0, b"MM\x00*", "TIFF"),
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypavif", "AVIF"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"JXL ", "JPEG XL"),
-    (4, b"jP  ", "JPEG 2000"),
-    (0, b"8BPS", "PSD"),
-    (0, b"%PDF", "PDF"),
-    (0, b"\x00\x00\x01\x00", "ICO"),
-    (0, b"<svg", "SVG"),
-)
 # What Pillow's decoders are seen to raise on damaged files.
 _DECODER_ERRORS = (
     OSError,
@@ -67,14 +44,6 @@ _MAX_SCANS = 100
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
 
-class Rejected(Exception):
-    """A picture that cannot be used: the reason, what was measured, and the limit or expectation it missed."""
-
-    def __init__(self, reason: Reason, measured: str, limit: str) -> None:
-        super().__init__(f"{reason.replace('_', ' ')}: {measured}; expected {limit}")
-        self.reason, self.measured, self.limit = reason, measured, limit
-
-
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture.
@@ -88,14 +57,6 @@ class Picture:
     height: int
     width: int
     notes: tuple[str, ...]
-
-
-def sniff(content: bytes) -> str | None:
-    """Returns the name of the format the first bytes show, or None for bytes of no known picture format."""
-    for offset, magic, name in _SIGNATURES:
-        if content[offset : offset + len(magic)] == magic:
-            return name
-    return None
 
 
 def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
@@ -226,13 +187,6 @@ def _read_orientation(image: Image.Image) -> int:
     except _DECODER_ERRORS:
         return 1
     return orientation if orientation in range(1, 9) else 1
-
-
-def note_of_name(name: str, file_format: str) -> tuple[str, ...]:
-    """Returns the note `wrong_extension` for a file whose name says another format than its content."""
-    ending = PurePosixPath(name).suffix.lower()
-    known = _ENDINGS.get(file_format.upper(), (f".{file_format.lower()}",))
-    return ("wrong_extension",) if ending and ending not in known else ()
 
 
 def _decode_jpeg(

@@ -1,4 +1,4 @@
-"""The file around the pixels: where a JPEG, PNG, GIF or WebP ends, and whether its parts are whole.
+"""What a picture file is, by its bytes and by its name; where a JPEG, PNG, GIF or WebP ends, and whether it is whole.
 
 Decoders are lenient here: OpenCV returns pixels for half a JPEG, and Pillow does not compare the checksums of a PNG's
 pixel data. It decodes nothing; decoder.py decides what follows from what is found.
@@ -8,6 +8,29 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_ENDINGS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng"), "TIFF": (".tif", ".tiff")}
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftypavif", "AVIF"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL ", "JPEG XL"),
+    (4, b"jP  ", "JPEG 2000"),
+    (0, b"8BPS", "PSD"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x00\x00\x01\x00", "ICO"),
+    (0, b"<svg", "SVG"),
+)
 
 # A marker that is neither a stuffed zero, a restart nor padding: what ends the compressed data of a JPEG scan.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -110,3 +133,18 @@ def _walk_webp(content: bytes) -> Structure:
     """https://developers.google.com/speed/webp/docs/riff_container: the second four bytes hold the size."""
     end = 8 + int.from_bytes(content[4:8], "little")
     return Structure(end if end <= len(content) else None)
+
+
+def sniff(content: bytes) -> str | None:
+    """Returns the name of the format the first bytes show, or None for bytes of no known picture format."""
+    for offset, magic, name in _SIGNATURES:
+        if content[offset : offset + len(magic)] == magic:
+            return name
+    return None
+
+
+def note_of_name(name: str, file_format: str) -> tuple[str, ...]:
+    """Returns the note `wrong_extension` for a file whose name says another format than its content."""
+    ending = PurePosixPath(name).suffix.lower()
+    known = _ENDINGS.get(file_format.upper(), (f".{file_format.lower()}",))
+    return ("wrong_extension",) if ending and ending not in known else ()

@@ -13,8 +13,8 @@ from harness.base import storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
-from harness.dataset.curation.findings import Finding, Reason
-from harness.dataset.images.decoder import Picture, Rejected, check_num_bytes, decode
+from harness.dataset.images.decoder import Picture, check_num_bytes, decode
+from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize
 
 
@@ -116,26 +116,6 @@ def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterato
                 yield done, future.result()
         for path, future in ahead:
             yield path, future.result()
-
-
-def list_pictures(folder: Folder) -> tuple[list[str], list[Finding]]:
-    """Returns the path of every file below a class folder, relative to `folder`, and findings for invalid names.
-
-    Raises:
-      DataError: there are no class folders.
-    """
-    classes = list_classes(folder)
-    paths, misnamed = [], []
-    for name in classes:
-        for path in walk_files(folder / name):
-            relative = path.relative_to(folder).as_posix()
-            shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            if shown == relative:
-                paths.append(relative)
-            else:
-                finding = Finding(shown, name).rejected(Reason.BAD_NAME, repr(shown), "a name in UTF-8")
-                misnamed.append(finding)
-    return paths, misnamed
 
 
 def list_classes(folder: Folder) -> list[str]:

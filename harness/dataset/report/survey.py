@@ -10,10 +10,11 @@ from harness import __version__
 from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.curation import findings
-from harness.dataset.curation.findings import Finding, Reason
+from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import join_groups
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
+from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import Manifest
 from harness.dataset.report import facts, shortcuts
 from harness.dataset.report.facts import (

@@ -16,7 +16,7 @@ from harness.config.schema import CleanConfig
 from harness.dataset.curation import build_cache
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import sources
-from harness.dataset.images.decoder import Rejected
+from harness.dataset.images.rejection import Rejected
 from harness.dataset.records.encoding import decode_pixels, encode_jpeg
 from harness.dataset.report import facts
 
