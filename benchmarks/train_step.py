@@ -87,7 +87,7 @@ def measure(name: str, batch_size: int, precision: str, arguments: argparse.Name
     import tensorflow as tf
 
     from harness.diagnostics import throughput
-    from harness.distribute.strategy import Devices
+    from harness.distribute.devices import Devices
 
     random, size = np.random.default_rng(0), arguments.size
     pictures = random.integers(0, 256, (BATCHES * batch_size, size, size, 3), np.uint8)

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base import app, files
+from harness.base import app, files, tf_import
 from harness.base.errors import ExitCode
 from harness.base.text import format_table
+from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.runs import effective_settings
@@ -30,7 +31,7 @@ _SHOWN = 16  # pictures of --show-augmentation
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     sections = ("data", "augment", "model", "optim", "train", "runtime")
-    parser = app.make_parser("bench", DESCRIPTION, sections=sections, seed="train.seed")
+    parser = flags.make_parser("bench", DESCRIPTION, sections=sections, seed="train.seed")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the rates as bars, a PNG")
     parser.add_argument(
@@ -38,12 +39,12 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seconds", type=_seconds, default=3.0, help="least time for one measurement (default: 3)")
     arguments = parser.parse_args(argv)
-    config, _ = app.read_config(arguments)
+    config, _ = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
     folder = config.data.records_folder
     data = manifest.load(folder, config.data.images)
     data.shard_paths(folder, "train")
-    app.import_tensorflow()
+    tf_import.import_tensorflow()
     from harness.diagnostics import throughput
     from harness.diagnostics.throughput import Subject
     from harness.distribute.strategy import make_devices, with_whole_batch

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.base import app
 from harness.base.errors import ConfigError, ExitCode
 from harness.base.storage import Folder, RemotePath
+from harness.config import flags
 from harness.dataset.build import builder, process_pool
 from harness.dataset.build.builder import Task
 from harness.dataset.curation import quarantine
@@ -31,14 +32,14 @@ Turns class folders of pictures (data/happy, data/sad) into cleaned, split, shar
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = app.make_parser(
+    parser = flags.make_parser(
         "build_records", DESCRIPTION, sections=("data", "clean", "split", "records", "runtime"), seed="split.seed"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace records that were built from other pictures or settings"
     )
     parser.add_argument(
-        "--verify", type=app.folder, metavar="NAME", help="check a records folder against its manifest, and stop"
+        "--verify", type=flags.folder, metavar="NAME", help="check a records folder against its manifest, and stop"
     )
     parser.add_argument(
         "--move-rejects", type=Path, metavar="DIR", help="move rejected files to DIR; undo.sh moves them back"
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--num-tasks", type=int, metavar="N", help="how many tasks the build is divided over")
     arguments = parser.parse_args(argv)
     task = _read_task(arguments.task_index, arguments.num_tasks)
-    config, _ = app.read_config(arguments)
+    config, _ = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
     if arguments.move_rejects and isinstance(config.data.images, RemotePath):
         raise ConfigError(f"--move-rejects moves files of a local folder; {config.data.images} is only read.")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.base import app
+from harness.base import app, tf_import
 from harness.base.errors import DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import format_table
+from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
@@ -31,14 +32,14 @@ Measures the exported model of a run.
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = app.make_parser("evaluate", DESCRIPTION, sections=())
+    parser = flags.make_parser("evaluate", DESCRIPTION, sections=())
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--split", default="validation", help="split of the records (default: validation)")
     source.add_argument(
-        "--images", type=app.folder, metavar="DIR", help="class folders of pictures, instead of a split"
+        "--images", type=flags.folder, metavar="DIR", help="class folders of pictures, instead of a split"
     )
-    parser.add_argument("--records", type=app.folder, metavar="DIR", help="records folder (default: the run's)")
+    parser.add_argument("--records", type=flags.folder, metavar="DIR", help="records folder (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
         data.shard_paths(folder, arguments.split)
-    app.import_tensorflow()
+    tf_import.import_tensorflow()
     from harness.results import export
 
     model, class_names, size = export.load_model(Workdir(arguments.run))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.base import app
+from harness.base import app, tf_import
 from harness.base.errors import DataError, ExitCode
+from harness.config import flags
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
 from harness.runs import identity
@@ -26,7 +27,7 @@ Says what is on pictures. Folders are walked; a file that cannot be read gets it
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
-    parser = app.make_parser("predict", DESCRIPTION, sections=())
+    parser = flags.make_parser("predict", DESCRIPTION, sections=())
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     form = parser.add_mutually_exclusive_group()
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     app.start_logging(quiet=arguments.quiet)
     workdir = Workdir(arguments.run)
     limits = identity.load_config(workdir).clean
-    app.import_tensorflow()
+    tf_import.import_tensorflow()
     from harness.results import export
 
     model, class_names, size = export.load_model(workdir)

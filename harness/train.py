@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.base import app
+from harness.base import app, tf_import
 from harness.base.errors import CheckpointError, ExitCode, HarnessError
+from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.distribute import cluster, watchdog
@@ -28,7 +29,7 @@ The same command on an interrupted run goes on where it stopped.
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = app.make_parser(
+    parser = flags.make_parser(
         "train", DESCRIPTION, sections=("data", "augment", "model", "optim", "train", "runtime"), seed="train.seed"
     )
     parser.add_argument(
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         help="start a new run in this folder from the weights of the run, with these settings",
     )
     arguments = parser.parse_args(argv)
-    config, _ = app.read_config(arguments)
+    config, _ = flags.read_config(arguments)
     config = name_run(config, arguments.config)
     if arguments.fork is not None:
         forked = {"run": arguments.fork, "start_from": config.train.run}
@@ -74,8 +75,9 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
         if is_chief:
             _report(workdir)
         return ExitCode.DONE
-    app.import_tensorflow()
-    from harness.distribute.strategy import check_alike, make_devices, with_whole_batch
+    tf_import.import_tensorflow()
+    from harness.distribute.collectives import check_alike
+    from harness.distribute.strategy import make_devices, with_whole_batch
     from harness.input import placement
     from harness.training import precision, trainer
 

@@ -7,10 +7,10 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.base import app, files
+from harness.base import app, files, tf_import
 from harness.base.errors import CheckpointError, ConfigError, DataError, ExitCode, HarnessError
 from harness.base.text import format_table
-from harness.config import settings
+from harness.config import flags, settings
 from harness.config.schema import Config, Range
 from harness.config.settings import Setting
 from harness.dataset.records import manifest
@@ -31,15 +31,15 @@ interrupted search goes on where it stopped. Every trial is a run folder; the be
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     sections = ("data", "augment", "model", "optim", "train", "runtime", "tune")
-    parser = app.make_parser("tune", DESCRIPTION, sections=sections, seed="tune.seed")
+    parser = flags.make_parser("tune", DESCRIPTION, sections=sections, seed="tune.seed")
     arguments = parser.parse_args(argv)
-    config, given = app.read_config(arguments)
+    config, given = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
     _claim_folder(config)
     should_stop = app.catch_stop_signals()
-    app.import_tensorflow()
+    tf_import.import_tensorflow()
     trials = _search(config, given, data, should_stop)
     best = trials[0]
     best_config = _trial_config(given, best.hyperparameters.values, "best trial")

@@ -22,7 +22,7 @@ import numpy as np
 
 from harness.base import app, files, tf_import
 from harness.base.errors import CheckpointError, ExitCode
-from harness.config import settings
+from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.runs import identity
@@ -56,11 +56,11 @@ _CHANGED_FOR_IT = {
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = app.make_parser("verify_resume", DESCRIPTION, sections=_SECTIONS, seed="train.seed")
+    parser = flags.make_parser("verify_resume", DESCRIPTION, sections=_SECTIONS, seed="train.seed")
     parser.add_argument("--kills", type=int, default=10, help="times to kill the second training (default: 10)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep both run folders in this new folder")
     arguments = parser.parse_args(argv)
-    config, given = app.read_config(arguments)
+    config, given = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
     manifest.load(config.data.records_folder, config.data.images)
     epochs = config.train.epochs if "train.epochs" in given else _DEFAULT_EPOCHS
@@ -246,7 +246,7 @@ def _last_step(workdir: Workdir) -> int:
 
 def compare(first: Workdir, second: Workdir) -> str:
     """Returns what differs first between the checkpoints and the figures of two runs, or "" if nothing does."""
-    app.import_tensorflow()
+    tf_import.import_tensorflow()
     # Else a GPU that is gone would be taken for a difference of numbers.
     devices = [identity.read_in_force(workdir).get("devices") for workdir in (first, second)]
     if devices[0] != devices[1]:

@@ -134,7 +134,7 @@ def logical_cpus():
     """A function of a number of replicas, one or two, to devices, for modules that split the CPU when they begin."""
     import tensorflow as tf
 
-    from harness.distribute.strategy import Devices
+    from harness.distribute.devices import Devices
 
     def make(num_replicas: int) -> Devices:
         names = tuple(f"/cpu:{index}" for index in range(num_replicas))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import ClusterError
-from harness.distribute.cluster import Cluster, find_cluster, parse_counts, parse_hosts
+from harness.distribute.cluster import Cluster, find_cluster
+from harness.distribute.slurm import parse_counts, parse_hosts
 
 
 @pytest.mark.parametrize(

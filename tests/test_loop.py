@@ -13,7 +13,7 @@ from harness.config import settings
 from harness.config.schema import RuntimeConfig
 from harness.config.settings import Setting
 from harness.dataset.records import manifest
-from harness.distribute.strategy import Devices
+from harness.distribute.devices import Devices
 from harness.input import placement
 from harness.runs import identity
 from harness.runs.workdir import Workdir

@@ -12,6 +12,7 @@ from harness.base.errors import ConfigError
 from harness.config import networks
 from harness.config.schema import ModelConfig
 from harness.models.network import build_model, count_flops, load_backbone, oriented_edges, seed_states
+from harness.results import export
 
 
 def build(num_classes=2, image_size=256, seed=0, precision="float32", **settings):
@@ -131,7 +132,9 @@ def test_average_pooling_is_an_option():
 
 
 def test_the_table_names_every_network_of_keras():
-    assert set(networks.PIXELS) == {name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)}
+    assert set(networks.APPLICATIONS) == {
+        name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction)
+    }
 
 
 PIXEL = np.array([[[[0.0, 127.5, 255.0]]]], np.float32)  # RGB
@@ -143,11 +146,11 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(networks.PIXELS))
+@pytest.mark.parametrize("name", sorted(networks.APPLICATIONS))
 def test_the_table_agrees_with_the_preprocessing_of_keras(name):
     module = sys.modules[getattr(keras.applications, name).__module__]
     found = np.asarray(module.preprocess_input(PIXEL.copy())).ravel()
-    assert found == pytest.approx(EXPECTED[networks.PIXELS[name]], abs=1e-4)
+    assert found == pytest.approx(EXPECTED[networks.APPLICATIONS[name]], abs=1e-4)
 
 
 def entering(model):
@@ -159,7 +162,7 @@ def entering(model):
 
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2", "DenseNet121", "VGG16"])
 def test_a_network_of_keras_gets_the_pixels_it_knows(name):
-    assert entering(build(name=name, image_size=32)) == pytest.approx(EXPECTED[networks.PIXELS[name]], abs=1e-4)
+    assert entering(build(name=name, image_size=32)) == pytest.approx(EXPECTED[networks.APPLICATIONS[name]], abs=1e-4)
 
 
 def test_efficientnet_with_imagenet_weights_divides_by_the_deviation():
@@ -226,7 +229,7 @@ def test_weights_of_another_network_or_of_none_are_refused(network, tmp_path):
 def test_an_exported_network_of_keras_reads_back_safely(tmp_path, name):
     model = build(name=name, image_size=32)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
-    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if networks.fits_hdf5(name) else [])):
+    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if export.fits_hdf5(name) else [])):
         model.save(path)
         reread = keras.models.load_model(path, compile=False, safe_mode=True)
         np.testing.assert_allclose(reread(pictures), model(pictures), atol=1e-6)

@@ -17,7 +17,7 @@ from harness.config import settings
 from harness.config.schema import Config, ModelConfig, TrainConfig
 from harness.config.settings import Setting
 from harness.dataset.records import manifest
-from harness.distribute.strategy import Devices
+from harness.distribute.devices import Devices
 from harness.models.network import build_model
 from harness.runs import identity
 from harness.runs.workdir import Workdir

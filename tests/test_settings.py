@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_command
 
-from harness.base import app
 from harness.base.errors import ConfigError
-from harness.config import settings
+from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.config.settings import Setting
 
@@ -50,8 +49,8 @@ def test_steps_to_profile_are_read_with_and_without_quotes(tmp_path, steps):
 
 @pytest.mark.parametrize("flag", ["--profile", "--runtime.profile"])
 def test_steps_to_profile_are_a_flag(flag):
-    arguments = app.make_parser("train", "", sections=("runtime",)).parse_args([flag, "10:20"])
-    config, _ = app.read_config(arguments)
+    arguments = flags.make_parser("train", "", sections=("runtime",)).parse_args([flag, "10:20"])
+    config, _ = flags.read_config(arguments)
     assert config.runtime.profile == "10:20"
     assert "profile: '10:20'" in settings.as_yaml(config)  # other programs read YAML too
 

@@ -9,7 +9,7 @@ from conftest import draw_face
 
 from harness.config.schema import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
 from harness.dataset.records import manifest
-from harness.distribute.strategy import Devices
+from harness.distribute.devices import Devices
 from harness.input import augment_device, loaded_split, pipeline
 from harness.input.augmentation import draw_transforms
 from harness.input.pipeline import Batches

@@ -1,7 +1,9 @@
-"""The networks of keras.applications: their names and what they take, without importing TensorFlow. It builds none."""
+"""The names of all networks, and what those of keras.applications take. It builds none, and imports no TensorFlow."""
 
 from types import MappingProxyType
 from typing import Literal
+
+OWN_NETWORKS = ("emotion_cnn", "residual_cnn")
 
 # What the first layer takes for RGB from 0 to 255: the same; from -1 to 1; less ImageNet's mean and over its deviation;
 # BGR less ImageNet's mean. Those that take the same hold their scaling themselves.
@@ -16,12 +18,4 @@ _NAMES: dict[Pixels, str] = {
     "normalised": "DenseNet121 DenseNet169 DenseNet201",
     "caffe": "ResNet101 ResNet152 ResNet50 VGG16 VGG19",
 }
-PIXELS = MappingProxyType({name: pixels for pixels, names in _NAMES.items() for name in names.split()})
-
-
-def fits_hdf5(name: str) -> bool:
-    """Returns whether Keras can read a network back from the older HDF5 format.
-
-    Some hold layers that format has no name for, or a bare number where it expects a tensor.
-    """
-    return not name.startswith(("ConvNeXt", "InceptionResNet", "MobileNetV3"))
+APPLICATIONS = MappingProxyType({name: pixels for pixels, names in _NAMES.items() for name in names.split()})

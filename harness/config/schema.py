@@ -23,6 +23,7 @@ from pydantic import (
 from harness.base import files, storage
 from harness.base.storage import RemotePath
 from harness.config import networks
+from harness.config.networks import OWN_NETWORKS
 
 
 def _check_local(value: object) -> object:
@@ -47,9 +48,6 @@ Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(stric
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-NETWORKS = ("emotion_cnn", "residual_cnn")  # of our own
 
 
 class _Section(BaseModel):
@@ -190,20 +188,19 @@ class ModelConfig(_Section):
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        names = {name.lower(): name for name in (*NETWORKS, *networks.PIXELS)}
+        names = {name.lower(): name for name in (*OWN_NETWORKS, *networks.APPLICATIONS)}
         if value in names.values():
             return value
         nearest = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"it should be {', '.join(NETWORKS)} or a network of keras.applications; the nearest is {names[nearest]}"
-        )
+        own = ", ".join(OWN_NETWORKS)
+        raise ValueError(f"it should be {own} or a network of keras.applications; the nearest is {names[nearest]}")
 
     @field_validator("weights")
     @classmethod
     def _check_weights(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and value.suffix not in (".h5", ".keras"):
             raise ValueError("it should be a .weights.h5, .h5 or .keras file")
-        if value is not None and info.data.get("name") not in networks.PIXELS:
+        if value is not None and info.data.get("name") not in networks.APPLICATIONS:
             raise ValueError(f"it should be null with model.name {info.data.get('name')}, which is always trained anew")
         return value
 

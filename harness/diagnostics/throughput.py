@@ -14,7 +14,7 @@ from harness.base.errors import HarnessError
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.diagnostics.rates import Rate, Rates, Trial, judge
-from harness.distribute.strategy import Devices
+from harness.distribute.devices import Devices
 from harness.input import loaded_split, pipeline, placement
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches

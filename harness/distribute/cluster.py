@@ -1,28 +1,16 @@
-"""The tasks of one run: SLURM's variables or TF_CONFIG -> a Cluster -> TF_CONFIG.
+"""The tasks of one run: TF_CONFIG or SLURM's step -> a Cluster -> TF_CONFIG.
 
-Pure functions of the environment they are given; nothing is set, no name is looked up, and no port is opened.
-
-TensorFlow's own SlurmClusterResolver sorts host names as text, so that with n[2,10] each task gets another's host.
+Pure functions of the environment they are given; nothing is set, no name is looked up, and no port is opened. What
+SLURM's variables say is read in slurm.py.
 """
 
-import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.base.errors import ClusterError
-
-_MOST_HOSTS = 65536  # more than SLURM allocates; a mistyped range must not fill the memory
-_FIRST_PORT = 20000  # the ports go to 29983: below those that Linux gives to clients
-_PORTS_PER_JOB = 64  # so neighbouring jobs on a node do not meet
-_NUM_PORT_BLOCKS = 156
-# With one of these SLURM shows each task GPUs of its own; without, every task of a node sees all that the node lends.
-_GPU_BINDINGS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_NTASKS_PER_GPU")
-_GROUP = re.compile(r"\[([^\[\]]*)\]")
-_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
-_COUNT = re.compile(r"([1-9][0-9]{0,5})(?:\(x([1-9][0-9]{0,5})\))?")
+from harness.distribute import slurm
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,10 @@ def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
       ClusterError: the variables do not fit together.
     """
     text = environment.get("TF_CONFIG", "").strip()
-    return _read_tf_config(text) if text else _read_slurm(environment)
+    if text:
+        return _read_tf_config(text)
+    step = slurm.read_step(environment)
+    return None if step is None else Cluster(*step)
 
 
 def _read_tf_config(text: str) -> Cluster | None:
@@ -111,127 +102,3 @@ def _read_tf_config(text: str) -> Cluster | None:
     if len(tasks) == 1:
         return None
     return Cluster(tasks.index((kind, index)), tuple(addresses))
-
-
-def _read_slurm(environment: Mapping[str, str]) -> Cluster | None:
-    count_name = _first_set(environment, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
-    # A batch script has SLURM_PROCID 0 and the job's SLURM_NTASKS, and no step.
-    is_step = "SLURM_STEP_ID" in environment or count_name == "SLURM_STEP_NUM_TASKS"
-    if not is_step or count_name is None:
-        return None
-    num_tasks = _read_number(environment, count_name)
-    if num_tasks == 1:
-        return None
-    task = _read_number(environment, "SLURM_PROCID")
-    if not task < num_tasks:
-        raise _refuse("SLURM_PROCID", environment["SLURM_PROCID"], f"less than {count_name}, which is {num_tasks}")
-    nodes_name = _require(environment, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST")
-    hosts = parse_hosts(environment[nodes_name], variable=nodes_name)
-    tasks_name = _require(environment, "SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE")
-    counts = parse_counts(environment[tasks_name], variable=tasks_name)
-    if len(counts) != len(hosts):
-        expected = f"a count for each of the {len(hosts)} nodes of {nodes_name}, which is {environment[nodes_name]!r}"
-        raise _refuse(tasks_name, environment[tasks_name], expected)
-    if sum(counts) != num_tasks:
-        raise _refuse(tasks_name, environment[tasks_name], f"{num_tasks} tasks in all, as {count_name} says")
-    if max(counts) > _PORTS_PER_JOB:
-        raise _refuse(tasks_name, environment[tasks_name], f"at most {_PORTS_PER_JOB} tasks a node")
-    places = [(node, local) for node, count in enumerate(counts) for local in range(count)]
-    node, local = places[task]
-    for name, value in (("SLURM_NODEID", node), ("SLURM_LOCALID", local)):
-        if name in environment and _read_number(environment, name) != value:
-            raise _refuse(name, environment[name], f"{value} for task {task}: start it with srun --distribution=block")
-    port = _FIRST_PORT + _read_number(environment, "SLURM_JOB_ID") % _NUM_PORT_BLOCKS * _PORTS_PER_JOB
-    addresses = tuple(f"{hosts[node]}:{port + local}" for node, local in places)
-    is_bound = any(environment.get(name, "none") != "none" for name in _GPU_BINDINGS)
-    is_bound |= "gpu" in environment.get("SLURM_TRES_PER_TASK", "")  # --cpus-per-task is named there too
-    return Cluster(task, addresses, (0, 1) if is_bound else (local, counts[node]))
-
-
-def parse_hosts(text: str, *, variable: str = "SLURM_JOB_NODELIST") -> tuple[str, ...]:
-    """Returns the hosts of SLURM's compressed list in SLURM's order, which is that of its tasks.
-
-    `n[2,10]` is n2, n10; `n[08-10]` is n08, n09, n10; of `r[1-2]n[3-4]` the last bracket counts fastest.
-
-    Raises:
-      ClusterError: it is none, or names a host twice.
-    """
-    hosts: list[str] = []
-    for word in _split_words(text):
-        for host in _expand(word, text, variable):
-            hosts.append(host)
-            if len(hosts) > _MOST_HOSTS:
-                raise _refuse(variable, text, f"at most {_MOST_HOSTS} hosts")
-    if len(set(hosts)) < len(hosts):
-        raise _refuse(variable, text, "a list without a host named twice")
-    return tuple(hosts)
-
-
-def _split_words(text: str) -> Sequence[str]:
-    """Splits at commas outside brackets."""
-    return re.split(r",(?![^\[\]]*\])", text)
-
-
-def _expand(word: str, text: str, variable: str) -> Iterator[str]:
-    parts = _GROUP.split(word)  # literal, bracket, literal, bracket, …, literal
-    choices = [_count_up(part, text, variable) if index % 2 else [part] for index, part in enumerate(parts)]
-    for pieces in itertools.product(*choices):
-        host = "".join(pieces)
-        if not _HOST.fullmatch(host):
-            raise _refuse(variable, text, f"a list of hosts such as n[01-03,07],login; {host[:60]!r} is no host name")
-        yield host
-
-
-def _count_up(bracket: str, text: str, variable: str) -> list[str]:
-    numbers: list[str] = []
-    for part in bracket.split(","):
-        match = _RANGE.fullmatch(part)
-        low, high = (match[1], match[2] or match[1]) if match else ("1", "0")
-        if len(high) > 18 or int(low) > int(high) or int(high) - int(low) >= _MOST_HOSTS:
-            raise _refuse(variable, text, f"a rising range such as 01-03 for {part[:60]!r}")
-        numbers += [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
-    return numbers
-
-
-def parse_counts(text: str, *, variable: str = "SLURM_TASKS_PER_NODE") -> tuple[int, ...]:
-    """Returns the tasks of each node: `2(x3),1` is 2, 2, 2, 1.
-
-    Raises:
-      ClusterError: it is no such list.
-    """
-    counts: list[int] = []
-    for part in text.split(","):
-        match = _COUNT.fullmatch(part)
-        if not match or len(counts) + int(match[2] or 1) > _MOST_HOSTS:
-            raise _refuse(variable, text, "the tasks of each node, such as 2(x3),1")
-        counts += [int(match[1])] * int(match[2] or 1)
-    return tuple(counts)
-
-
-def _first_set(environment: Mapping[str, str], *names: str) -> str | None:
-    return next((name for name in names if name in environment), None)
-
-
-def _require(environment: Mapping[str, str], *names: str) -> str:
-    found = _first_set(environment, *names)
-    if found is None:
-        raise ClusterError(
-            f"SLURM_PROCID is set, but neither {' nor '.join(names)}. Start the tasks with srun, and pass all of "
-            "SLURM's variables on to them."
-        )
-    return found
-
-
-def _read_number(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name, "")
-    if not re.fullmatch(r"[0-9]{1,18}", text) or (name.endswith("TASKS") and int(text) == 0):
-        raise _refuse(name, text, "a number")
-    return int(text)
-
-
-def _refuse(name: str, value: str, expected: str) -> ClusterError:
-    shown = value if len(value) <= 200 else f"{value[:200]}…"
-    return ClusterError(
-        f"{name} is {shown!r}; expected {expected}. Start the tasks with srun and leave SLURM's variables as they are, "
-        "or unset SLURM_STEP_ID and SLURM_STEP_NUM_TASKS to train in one process."
-    )

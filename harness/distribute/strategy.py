@@ -1,78 +1,21 @@
-"""Which devices a run uses: `--gpus` and the cluster -> a tf.distribute strategy and a precision, and why.
+"""Which devices a run uses: `--gpus` and the cluster -> a tf.distribute strategy and a precision, and why."""
 
-And what the workers of a run say to one another beside gradients. Each worker is a process with devices of its own.
-"""
-
-import contextlib
 import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
-import numpy as np
 import tensorflow as tf
 
 from harness.base.errors import ClusterError, ConfigError
 from harness.config.schema import Config
 from harness.distribute import gpus, rendezvous
 from harness.distribute.cluster import Cluster
+from harness.distribute.collectives import check_alike, first_line
+from harness.distribute.devices import Devices
 
 log = logging.getLogger("harness")
-_EXCHANGED_BYTES = 256
 _JOIN_S = 600  # tasks of one job start together, but a cold file system takes minutes to read TensorFlow
-
-
-@dataclass(frozen=True)
-class Devices:
-    """What is in force: the strategy, its devices in words, and the precision.
-
-    `names` are the devices of this worker; every worker has as many. `reasons` say of "devices" and "precision" why
-    they are as they are, where that is not what was asked for. `num_local` workers share this node's memory.
-    """
-
-    strategy: tf.distribute.Strategy
-    names: tuple[str, ...]
-    precision: str
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    worker_index: int = 0
-    num_workers: int = 1
-    num_local: int = 1
-
-    @property
-    def num_replicas(self) -> int:
-        """Replicas that share each global batch, over all workers."""
-        return self.strategy.num_replicas_in_sync
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this worker writes what is kept."""
-        return self.worker_index == 0
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether the devices are GPUs."""
-        return self.names[0].startswith("/gpu")
-
-    @property
-    def _strategy_name(self) -> str:
-        if self.num_workers > 1:
-            return "MultiWorkerMirroredStrategy"  # its class has another name
-        return type(self.strategy).__name__ if self.num_replicas > 1 else "none"
-
-    def free_bytes(self) -> int | None:
-        """Returns the free memory of the GPU that has least, in bytes; None on CPUs, and where it cannot be told."""
-        return gpus.ask_free_bytes() if self.is_gpu else None
-
-    def describe(self) -> dict[str, object]:
-        """Returns what is in force as plain values."""
-        return {
-            "devices": self.names,
-            "strategy": self._strategy_name,
-            "workers": self.num_workers,
-            "precision": self.precision,
-        }
 
 
 def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
@@ -159,75 +102,13 @@ def _join(cluster: Cluster) -> tf.distribute.Strategy:
     except tf.errors.OpError as error:
         raise ClusterError(
             f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(cluster.addresses)}: "
-            f"{_first_line(error)}. See whether all tasks started and reach one another."
+            f"{first_line(error)}. See whether all tasks started and reach one another."
         ) from None
     finally:
         faulthandler.cancel_dump_traceback_later()
         # TensorFlow takes SIGTERM for a notice of preemption that nobody reads here.
         if handler := signal.getsignal(signal.SIGTERM):
             signal.signal(signal.SIGTERM, handler)
-
-
-def exchange(devices: Devices, text: str) -> tuple[str, ...]:
-    """Returns the texts that all workers gave, by worker; each waits for all. Text after 256 bytes is cut off.
-
-    All workers must call it at the same place.
-
-    Raises:
-      ClusterError: another worker is gone.
-    """
-    if devices.num_workers == 1:
-        return (text,)
-    rows = np.zeros([devices.num_workers, _EXCHANGED_BYTES], np.float32)  # NCCL sums no bytes
-    content = text.encode()[:_EXCHANGED_BYTES]
-    rows[devices.worker_index, : len(content)] = list(content)
-
-    def contribute(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
-        is_first = context.replica_id_in_sync_group % len(devices.names) == 0
-        return tf.constant(rows if is_first else np.zeros_like(rows))
-
-    with losses_named(devices):
-        values = devices.strategy.experimental_distribute_values_from_function(contribute)
-        total = devices.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None).numpy()
-    return tuple(row.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace") for row in total)
-
-
-def check_alike(devices: Devices, facts: str) -> None:
-    """Compares what all workers have to have in common.
-
-    Raises:
-      ClusterError: a worker differs from the first.
-    """
-    told = exchange(devices, facts)
-    for index, text in enumerate(told):
-        if text != told[0]:
-            raise ClusterError(
-                f"worker {index} has {text}, but worker 0 has {told[0]}. Start all with the same command, records and "
-                "run folder, on nodes that are alike."
-            )
-
-
-@contextlib.contextmanager
-def losses_named(devices: Devices) -> Iterator[None]:
-    """Turns TensorFlow's error about a worker that is gone into one sentence.
-
-    Raises:
-      ClusterError: another worker is gone.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        is_loss = isinstance(error, tf.errors.UnavailableError) or "Collective ops is aborted" in str(error)
-        if devices.num_workers == 1 or not is_loss:
-            raise
-        raise ClusterError(
-            f"worker {devices.worker_index} of {devices.num_workers} lost another: {_first_line(error)}. Its own "
-            "lines say why. The same command on all workers goes on from the last checkpoint."
-        ) from None
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    return error.message.splitlines()[0][:300].rstrip(".")
 
 
 def _split_cpu(num_devices: int) -> list[str]:

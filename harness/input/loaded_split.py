@@ -14,7 +14,7 @@ from tqdm import tqdm
 from harness.base.storage import Folder
 from harness.dataset.records.encoding import decode_pixels_into
 from harness.dataset.records.manifest import Manifest
-from harness.distribute.strategy import Devices
+from harness.distribute.devices import Devices
 from harness.input import decoding, placement, sampler
 from harness.input.record_reader import Reading
 from harness.input.sampler import Streams

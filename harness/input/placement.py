@@ -14,7 +14,8 @@ from harness.base import memory
 from harness.base.errors import ConfigError, MemoryLimitError
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
-from harness.distribute.strategy import Devices, exchange
+from harness.distribute.collectives import exchange
+from harness.distribute.devices import Devices
 
 KEPT_SPLITS = ("train", "validation")
 

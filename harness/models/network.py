@@ -48,7 +48,7 @@ def build_model(
     seeds = itertools.count(seed * 1000)
     num_outputs = 1 if num_classes == 2 and config.head != "softmax" else num_classes
     inputs = keras.Input((image_size, image_size, 3), name="pixels")
-    if config.name in networks.PIXELS:
+    if config.name in networks.APPLICATIONS:
         features = _backbone(inputs, config, seeds, precision)
     else:
         body = {"emotion_cnn": _emotion_cnn, "residual_cnn": _residual_cnn}[config.name]
@@ -62,7 +62,7 @@ def build_model(
     model = keras.Model(inputs, outputs, name=config.name)
     if config.name == "residual_cnn":
         _set_edge_front(model)
-    elif networks.PIXELS.get(config.name) == "caffe":
+    elif networks.APPLICATIONS.get(config.name) == "caffe":
         swap = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
         model.get_layer(_TO_BGR).set_weights([swap, -_CAFFE_MEAN])
     elif config.name == "emotion_cnn" and config.first_kernels == "edges":
@@ -135,7 +135,7 @@ def _edge_kernels(num_filters: int, *, size: int, turn: float) -> np.ndarray:
 
 def _backbone(x, config: ModelConfig, seeds: itertools.count, precision: str):
     """A network of keras.applications without its top, on the pixels it knows; then the mean over the picture."""
-    layers, pixels = keras.layers, networks.PIXELS[config.name]
+    layers, pixels = keras.layers, networks.APPLICATIONS[config.name]
     image_size, seed = x.shape[1], next(seeds)
     if pixels == "signed":
         x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(x)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from harness.base.errors import DivergedError
 from harness.config.schema import Config
-from harness.distribute.strategy import Devices, check_alike, exchange
+from harness.distribute.collectives import check_alike, exchange
+from harness.distribute.devices import Devices
 from harness.runs.checkpoint import Checkpoints, Progress
 from harness.training.optimizer import BACK_OFF_FACTOR
 from harness.training.steps import Trainee

@@ -15,7 +15,8 @@ from harness.base import files
 from harness.base.errors import DivergedError, InterruptedRun
 from harness.config.schema import Config, TrainConfig
 from harness.dataset.records.manifest import Manifest
-from harness.distribute.strategy import Devices, exchange
+from harness.distribute.collectives import exchange
+from harness.distribute.devices import Devices
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
 from harness.results import artifacts, history, metrics

@@ -17,7 +17,8 @@ import tensorflow as tf
 from harness.config import networks
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
-from harness.distribute.strategy import Devices, exchange
+from harness.distribute.collectives import exchange
+from harness.distribute.devices import Devices
 from harness.models import cpu_forward
 from harness.models.network import build_model, logits_of
 
@@ -103,7 +104,7 @@ def find_instructions(cpuinfo: str) -> str:
 def _choose_on_cpu(config: Config, data: Manifest, devices: Devices, instructions: str) -> tuple[str, str]:
     if not instructions:
         return "float32", "this CPU has neither AVX-512-BF16 nor AMX-BF16"
-    if config.model.name in networks.PIXELS:  # seconds to build, twice
+    if config.model.name in networks.APPLICATIONS:  # seconds to build, twice
         return "float32", f"{config.model.name} is not tried in bfloat16 at the start; python -m harness.bench does so"
     exact, short = _time_steps(config, data, devices)
     return compare(exact, short, instructions)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
-from harness.distribute.strategy import Devices
+from harness.distribute.devices import Devices
 from harness.input import augment_device
 from harness.models import cpu_forward
 from harness.models.network import build_model, load_backbone, logits_of

@@ -12,7 +12,8 @@ from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.distribute import watchdog
-from harness.distribute.strategy import Devices, check_alike, losses_named
+from harness.distribute.collectives import check_alike, losses_named
+from harness.distribute.devices import Devices
 from harness.input import decoding, loaded_split, pipeline, placement, preview
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
