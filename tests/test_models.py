@@ -11,7 +11,9 @@ import pytest
 from harness.base.errors import ConfigError
 from harness.config import networks
 from harness.config.schema import ModelConfig
-from harness.models.network import build_model, count_flops, load_backbone, oriented_edges, seed_states
+from harness.models.applications import load_backbone
+from harness.models.cnn import oriented_edges
+from harness.models.network import build_model, count_flops, seed_states
 from harness.results import export
 
 

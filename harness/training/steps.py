@@ -13,7 +13,8 @@ from harness.dataset.records.manifest import Manifest
 from harness.distribute.devices import Devices
 from harness.input import augment_device
 from harness.models import cpu_forward
-from harness.models.network import build_model, load_backbone, logits_of
+from harness.models.applications import load_backbone
+from harness.models.network import build_model, logits_of
 from harness.training import gradients
 from harness.training.gradients import Turn, Updater
 from harness.training.optimizer import (
