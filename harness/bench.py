@@ -67,9 +67,9 @@ def main(argv: Sequence[str]) -> int:
             return ExitCode.DONE
         found = throughput.measure(Subject(config, data, devices, split, inputs, arguments.seconds))
     if arguments.plot:
-        from harness.results import charts
+        from harness.diagnostics import rates
 
-        files.write_bytes(arguments.plot, charts.draw_rates(found.rates, title=_title(config, found)))
+        files.write_bytes(arguments.plot, rates.draw_rates(found.rates, title=_title(config, found)))
     print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(config, found))
     return ExitCode.DONE
 

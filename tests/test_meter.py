@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.training.meter import WINDOW, Meter
+from harness.training.step_metrics import WINDOW, Meter
 
 
 class Clock:

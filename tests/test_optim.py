@@ -7,16 +7,9 @@ import pytest
 import tensorflow as tf
 
 from harness.config.schema import OptimConfig
-from harness.training.optimizer import (
-    LearningRate,
-    average_weights,
-    balance_classes,
-    make_loss,
-    make_optimizer,
-    probabilities,
-    scale_at_plateaus,
-    scale_learning_rate,
-)
+from harness.training.learning_rate import LearningRate, scale_at_plateaus, scale_learning_rate
+from harness.training.loss import balance_classes, make_loss, probabilities
+from harness.training.optimizer import average_weights, make_optimizer
 
 
 def rates(steps, **settings):

@@ -1,7 +1,12 @@
-"""Why training is as fast as it is: measured rates in, a verdict in words out. Pure functions; nothing is measured."""
+"""Why training is as fast as it is: measured rates in, a verdict in words out. Nothing is measured here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from harness.base import html
+from harness.results.charts import BLUE, RED
 
 _WORTH_TRYING = 1.05  # a gain below is noise
 _MOST_WAIT = 0.05  # share of the time that a step may wait for its input before the input is what is slow
@@ -79,3 +84,21 @@ def _expect(trial: Trial, expected: float, reached: float) -> tuple[str, float]:
     if gain < _WORTH_TRYING:
         return f"  {trial.flag}: tried, no gain ({trial.images_per_s:,.0f} images/s by itself)", gain
     return f"  {trial.flag}: expect {expected:,.0f} images/s, {gain:.1f} times as many", gain
+
+
+def draw_rates(rates: Rates, *, title: str) -> bytes:
+    """Draws the rates of the input alone, the steps alone, and both as bars; the lower of two is the limit."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.subplots()
+    names = ("input alone", "steps alone", "both together")
+    values = [rate.images_per_s for rate in (rates.input, rates.compute, rates.overlapped)]
+    bars = axes.barh(names, values, color=(BLUE, BLUE, RED))
+    axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=4)
+    axes.invert_yaxis()
+    axes.set(xlabel="pictures a second", title=title, xscale="log" if max(values) > 20 * min(values) else "linear")
+    axes.margins(x=0.15)
+    axes.grid(axis="x", alpha=0.3)
+    axes.text(
+        0.99, 0.04, "INPUT-BOUND" if rates.is_input_bound else "COMPUTE-BOUND", transform=axes.transAxes, ha="right"
+    )
+    return html.as_png(figure)

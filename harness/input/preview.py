@@ -2,12 +2,13 @@
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
+from harness.base import html
 from harness.config.schema import AugmentConfig, Config
 from harness.input import augment_device, pipeline
 from harness.input.loaded_split import Split
 from harness.input.placement import Inputs
-from harness.results import charts
 
 
 def pair_up(split: Split, config: Config, inputs: Inputs, num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,9 +43,7 @@ def draw_augmentation(split: Split, config: Config, inputs: Inputs, num: int) ->
     """Returns a PNG of training pictures before and after augmentation."""
     stored, trained = pair_up(split, config, inputs, min(num, split.num_examples))
     title = "training pictures: as stored, and below as trained on"
-    return charts.draw_pairs(
-        stored, trained, title=title if config.augment.enabled else f"{title} (augmentation is off)"
-    )
+    return _draw_pairs(stored, trained, title=title if config.augment.enabled else f"{title} (augmentation is off)")
 
 
 def tile_augmentation(split: Split, config: Config, inputs: Inputs, num: int, *, columns: int = 8) -> np.ndarray:
@@ -57,3 +56,17 @@ def tile_augmentation(split: Split, config: Config, inputs: Inputs, num: int, *,
             row[: len(pictures[start : start + columns])] = pictures[start : start + columns]
             rows.append(np.concatenate(list(row), axis=1))
     return np.concatenate(rows)
+
+
+def _draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: int = 8) -> bytes:
+    """Draws pictures, uint8 [n, H, W, 3], in rows of `columns`, each row above the row of those that belong to it."""
+    figure = Figure(figsize=(1.4 * columns, 2.9 * -(-len(above) // columns) + 0.4), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(2 * -(-len(above) // columns), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for index, pair in enumerate(zip(above, below)):
+        row, column = divmod(index, columns)
+        for offset, picture in enumerate(pair):
+            grid[2 * row + offset, column].imshow(picture)
+    return html.as_png(figure)

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.base import html
-from harness.diagnostics.rates import Rates
 from harness.results.metrics import Metrics
 
-_TRAIN, _VALIDATION = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
+BLUE, RED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, title: str) -> bytes:
@@ -22,9 +20,9 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, titl
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy [nats]", "share of pictures")
     ):
         axes.plot(
-            epochs, [row[name] for row in history], color=_TRAIN, label="train (augmented, with dropout)", marker="."
+            epochs, [row[name] for row in history], color=BLUE, label="train (augmented, with dropout)", marker="."
         )
-        axes.plot(epochs, [row[f"val_{name}"] for row in history], color=_VALIDATION, label="validation", marker=".")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], color=RED, label="validation", marker=".")
         axes.axvline(best_epoch, color="0.4", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=unit, title=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -50,36 +48,4 @@ def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
     axes.set_xticks(range(num_classes), metrics.class_names, rotation=45 if num_classes > 4 else 0)
     axes.set_yticks(range(num_classes), metrics.class_names)
-    return html.as_png(figure)
-
-
-def draw_rates(rates: Rates, *, title: str) -> bytes:
-    """Draws the rates of the input alone, the steps alone, and both as bars; the lower of two is the limit."""
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
-    axes = figure.subplots()
-    names = ("input alone", "steps alone", "both together")
-    values = [rate.images_per_s for rate in (rates.input, rates.compute, rates.overlapped)]
-    bars = axes.barh(names, values, color=(_TRAIN, _TRAIN, _VALIDATION))
-    axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=4)
-    axes.invert_yaxis()
-    axes.set(xlabel="pictures a second", title=title, xscale="log" if max(values) > 20 * min(values) else "linear")
-    axes.margins(x=0.15)
-    axes.grid(axis="x", alpha=0.3)
-    axes.text(
-        0.99, 0.04, "INPUT-BOUND" if rates.is_input_bound else "COMPUTE-BOUND", transform=axes.transAxes, ha="right"
-    )
-    return html.as_png(figure)
-
-
-def draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: int = 8) -> bytes:
-    """Draws pictures, uint8 [n, H, W, 3], in rows of `columns`, each row above the row of those that belong to it."""
-    figure = Figure(figsize=(1.4 * columns, 2.9 * -(-len(above) // columns) + 0.4), layout="constrained")
-    figure.suptitle(title)
-    grid = figure.subplots(2 * -(-len(above) // columns), columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for index, pair in enumerate(zip(above, below)):
-        row, column = divmod(index, columns)
-        for offset, picture in enumerate(pair):
-            grid[2 * row + offset, column].imshow(picture)
     return html.as_png(figure)

@@ -6,7 +6,8 @@ from pathlib import Path
 from harness.base import files
 from harness.results.metrics import Metrics
 from harness.runs.tensorboard import Tracker
-from harness.training.step_metrics import Sums
+
+Sums = tuple[float, float, float]  # of loss and right answers, and the examples
 
 Row = dict[str, float]
 

@@ -12,7 +12,7 @@ from harness.config.schema import Config
 from harness.distribute.collectives import check_alike, exchange
 from harness.distribute.devices import Devices
 from harness.runs.checkpoint import Checkpoints, Progress
-from harness.training.optimizer import BACK_OFF_FACTOR
+from harness.training.learning_rate import BACK_OFF_FACTOR
 from harness.training.steps import Trainee
 
 log = logging.getLogger("harness")

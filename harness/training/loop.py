@@ -26,8 +26,7 @@ from harness.runs.checkpoint import Checkpoints, Progress
 from harness.runs.tensorboard import Profile, Tracker
 from harness.runs.workdir import Workdir
 from harness.training.divergence import Guard
-from harness.training.meter import Meter
-from harness.training.step_metrics import Tally
+from harness.training.step_metrics import Meter, Tally
 from harness.training.steps import Trainee
 from harness.training.steps_per_loop import Pace
 

@@ -17,15 +17,9 @@ from harness.models.applications import load_backbone
 from harness.models.network import build_model, logits_of
 from harness.training import gradients
 from harness.training.gradients import Turn, Updater
-from harness.training.optimizer import (
-    LearningRate,
-    Loss,
-    average_weights,
-    balance_classes,
-    make_loss,
-    make_optimizer,
-    probabilities,
-)
+from harness.training.learning_rate import LearningRate
+from harness.training.loss import Loss, balance_classes, make_loss, probabilities
+from harness.training.optimizer import average_weights, make_optimizer
 from harness.training.steps_per_loop import MOST_STEPS
 
 Batch = Mapping[str, tf.Tensor]

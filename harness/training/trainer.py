@@ -27,8 +27,7 @@ from harness.runs.workdir import Workdir
 from harness.training import steps
 from harness.training.divergence import Guard
 from harness.training.loop import Run
-from harness.training.meter import Meter
-from harness.training.step_metrics import Tally
+from harness.training.step_metrics import Meter, Tally
 from harness.training.steps import Trainee
 from harness.training.steps_per_loop import Pace
 

@@ -16,8 +16,8 @@ from harness.config.schema import Config, SplitConfig
 from harness.dataset.build import build_folder, process_pool, shards, summary
 from harness.dataset.build.build_folder import BuildFolder
 from harness.dataset.build.process_pool import Pool
-from harness.dataset.build.shards import Shard
-from harness.dataset.curation import build_cache, cleaner, findings, plan, similarity_search
+from harness.dataset.build.shards import Layout, Shard
+from harness.dataset.curation import build_cache, cleaner, findings, near_duplicates, plan, similarity_search
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
@@ -84,11 +84,12 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         del examined, known
         made = plan.make_plan(found, config, partial(_find_near, step))
         del found
-        written = _obtain_shards(step, made, whole)
+        layout = shards.plan_shards(made, config.records, work.rules_sha256)
+        written = _obtain_shards(step, layout, made.class_names, whole)
         if task is not None:
             return _describe_share(step, f"{len(written)} shards are written")
-        result = summary.make_manifest(config, made, written, sources_sha256)
-        findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, written))
+        result = summary.make_manifest(config, made, layout, written, sources_sha256)
+        findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, layout, written))
         tfds_metadata.write(result, work.root)
         warnings = _write_report(step, made, result, command)
         manifest.save(result, work.root)
@@ -248,12 +249,14 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     pairs = similarity_search.propose_pairs(fingerprints, search)
     proposed = [(kept[first], kept[second]) for first, second in pairs.tolist()]
 
-    def place(item: Finding) -> plan.Place:
+    def place(item: Finding) -> near_duplicates.Place:
         return build_cache.locate(item, work.spool, work.target), item.offset, item.length
 
     chunks = _divide([(place(first), place(second)) for first, second in proposed], _PAIRS)
     tasks = [(chunk, stored_as.encoding, stored_as.image_size) for chunk in chunks]
-    answers = step.run(plan.confirm_pairs, tasks, [len(chunk) for chunk in chunks], "comparing", unit="pairs")
+    answers = step.run(
+        near_duplicates.confirm_pairs, tasks, [len(chunk) for chunk in chunks], "comparing", unit="pairs"
+    )
     confirmed = [
         (first.path, second.path)
         for (first, second), is_near in zip(proposed, (answer for chunk in answers for answer in chunk))
@@ -263,13 +266,15 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     return confirmed
 
 
-def _obtain_shards(step: _Step, made: Plan, whole: Mapping[str, ShardInfo]) -> dict[str, Shard]:
-    """Writes the shards of the plan that are not there yet; returns them by file name."""
-    planned = [shard for listed in made.shards.values() for shard in listed]
+def _obtain_shards(
+    step: _Step, layout: Layout, class_names: Sequence[str], whole: Mapping[str, ShardInfo]
+) -> dict[str, Shard]:
+    """Writes the shards that are not there yet; returns them by file name."""
+    planned = [shard for listed in layout.values() for shard in listed]
     mine = [shard for position, shard in enumerate(planned) if step.has(position)]
     by_inputs = {info.inputs_sha256: info for info in whole.values()}
     work, stored_as = step.work, step.config.records
-    tasks = [(work, shard, made.class_names, stored_as, by_inputs.get(shard.inputs_sha256)) for shard in mine]
+    tasks = [(work, shard, class_names, stored_as, by_inputs.get(shard.inputs_sha256)) for shard in mine]
     done = step.run(shards.obtain, tasks, [len(shard.items) for shard in mine], "writing")
     return {shard.info.file: shard for shard in done}
 

@@ -4,15 +4,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.base import files
 from harness.config.schema import RecordsConfig
 from harness.dataset.build.build_folder import BuildFolder
-from harness.dataset.curation import build_cache
+from harness.dataset.curation import build_cache, splits
 from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.plan import Plan
 from harness.dataset.records import tfrecord
 from harness.dataset.records.manifest import ShardInfo
 
@@ -28,6 +29,9 @@ class PlannedShard:
     inputs_sha256: str
 
 
+Layout = Mapping[str, tuple[PlannedShard, ...]]  # by split
+
+
 @dataclass(frozen=True)
 class Shard:
     """A shard that is there, and where the stored form of each picture lies in it, in bytes."""
@@ -36,33 +40,23 @@ class Shard:
     offsets: tuple[int, ...]
 
 
-def plan_shards(
-    items: Sequence[Finding], split: str, config: RecordsConfig, class_names: Sequence[str], rules_sha256: str
-) -> list[PlannedShard]:
-    """Divides the pictures of a split into shards.
+def plan_shards(made: Plan, config: RecordsConfig, rules_sha256: str) -> Layout:
+    """Returns the shards of every split.
 
     Counts are even; the order mixes the classes and depends on the pictures' paths alone.
 
     Args:
-      items: the kept pictures of the split.
-      split: its name.
+      made: which pictures are kept, and in which split.
       config: size and number of shards.
-      class_names: the class of each label.
       rules_sha256: a digest of what stored forms are made by.
     """
-    if not items:
-        return []
-    by_size = -(-sum(item.length for item in items) // config.shard_bytes)
-    num_shards = min(max(by_size, min(config.min_shards, -(-len(items) // _FEWEST))), len(items))
-    mixed = sorted(items, key=lambda item: hashlib.sha256(item.path.encode()).digest())
-    bounds = [len(items) * index // num_shards for index in range(num_shards + 1)]
-    planned = []
-    for index in range(num_shards):
-        chosen = tuple(mixed[bounds[index] : bounds[index + 1]])
-        made_of = [rules_sha256, list(class_names), [[item.path, item.sha256, item.group] for item in chosen]]
-        name = tfrecord.shard_name(split, index, num_shards)
-        planned.append(PlannedShard(name, chosen, files.digest_json(made_of)))
-    return planned
+    kept = [item for item in made.findings if item.is_kept]
+    return {
+        split: _divide(
+            [item for item in kept if item.split == split], split, config, (rules_sha256, list(made.class_names))
+        )
+        for split in splits.SPLITS
+    }
 
 
 def obtain(
@@ -91,6 +85,24 @@ def obtain(
         done = _write(work, shard, class_names, config)
     files.write_json(_note_of(work, shard.file), asdict(done))
     return done
+
+
+def _divide(
+    items: Sequence[Finding], split: str, config: RecordsConfig, rules: Sequence[object]
+) -> tuple[PlannedShard, ...]:
+    if not items:
+        return ()
+    by_size = -(-sum(item.length for item in items) // config.shard_bytes)
+    num_shards = min(max(by_size, min(config.min_shards, -(-len(items) // _FEWEST))), len(items))
+    mixed = sorted(items, key=lambda item: hashlib.sha256(item.path.encode()).digest())
+    bounds = [len(items) * index // num_shards for index in range(num_shards + 1)]
+    planned = []
+    for index in range(num_shards):
+        chosen = tuple(mixed[bounds[index] : bounds[index + 1]])
+        made_of = [*rules, [[item.path, item.sha256, item.group] for item in chosen]]
+        name = tfrecord.shard_name(split, index, num_shards)
+        planned.append(PlannedShard(name, chosen, files.digest_json(made_of)))
+    return tuple(planned)
 
 
 def read_done(work: BuildFolder, shard: PlannedShard) -> Shard | None:

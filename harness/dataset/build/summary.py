@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from harness.base.storage import Folder
 from harness.base.text import format_table
 from harness.config.schema import Config
-from harness.dataset.build.shards import Shard
+from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import cleaner, findings
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.plan import Plan
@@ -15,10 +15,12 @@ from harness.dataset.records.manifest import Manifest, SplitInfo
 REPORT_NAME = "report.html"
 
 
-def make_manifest(config: Config, made: Plan, written: Mapping[str, Shard], sources_sha256: str) -> Manifest:
+def make_manifest(
+    config: Config, made: Plan, layout: Layout, written: Mapping[str, Shard], sources_sha256: str
+) -> Manifest:
     """Returns the manifest of the shards in `written`, by file name."""
     splits = {}
-    for name, planned in made.shards.items():
+    for name, planned in layout.items():
         items = [item for shard in planned for item in shard.items]
         counts = Counter(item.class_name for item in items)
         splits[name] = SplitInfo(
@@ -47,11 +49,11 @@ def digest_config(config: Config) -> str:
     return config.digest("clean", "split", "records")
 
 
-def locate_findings(made: Plan, written: Mapping[str, Shard]) -> Iterator[Finding]:
+def locate_findings(made: Plan, layout: Layout, written: Mapping[str, Shard]) -> Iterator[Finding]:
     """Yields the findings of the plan, which say now in which shard the kept pictures lie."""
     places = {
         item.path: (shard.file, offset)
-        for planned in made.shards.values()
+        for planned in layout.values()
         for shard in planned
         for item, offset in zip(shard.items, written[shard.file].offsets)
     }

@@ -5,10 +5,17 @@ picture of the same thing taken a moment later is none. Which pairs are compared
 becomes of two near copies is the caller's.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from harness.dataset.curation import alignment
+from harness.dataset.curation import alignment, build_cache
+from harness.dataset.records.encoding import decode_pixels
+
+# One side of a pair as a process needs it: the file of the stored form, its offset and its length.
+Place = tuple[Path, int, int]
 
 _MIN_GAIN, _MAX_GAIN = 0.55, 1.8
 _CLIPPED_BELOW, _CLIPPED_ABOVE = 4, 251
@@ -101,3 +108,12 @@ def _brighten(source: np.ndarray, target: np.ndarray, covered: np.ndarray) -> np
     if not _MIN_GAIN <= gain <= _MAX_GAIN:
         return None
     return np.clip(gain * (source - before.mean()) + after.mean(), 0, 255).astype(np.float32)
+
+
+def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
+    """Compares the pixels of pairs of stored forms."""
+    return [are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
+
+
+def _read_pixels(place: Place, encoding: str, size: int) -> np.ndarray:
+    return decode_pixels(build_cache.read_stored(*place), encoding, size)

@@ -1,4 +1,4 @@
-"""From findings to what will be written: copies judged, groups joined, splits assigned, shards laid out.
+"""From findings to which pictures stay, and in which split: copies judged, groups joined, splits assigned.
 
 Everything here is a function of the findings and the config, so that every process of a build finds the same plan.
 """
@@ -7,37 +7,28 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.config.schema import Config
-from harness.dataset.build import shards
-from harness.dataset.build.shards import PlannedShard
-from harness.dataset.curation import build_cache, cleaner, duplicates, findings, near_duplicates, splits
+from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import assign_groups, join_groups
 from harness.dataset.images import sources
-from harness.dataset.records.encoding import decode_pixels
 
-# One side of a pair as a process needs it: the file of the stored form, its offset and its length.
-Place = tuple[Path, int, int]
 FindNear = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build will write, and how that came about."""
+    """What becomes of each picture, and how that came about."""
 
     findings: tuple[Finding, ...]
     class_names: tuple[str, ...]
     rule: str
     near_pairs: tuple[tuple[str, str], ...]
     conflicts: tuple[Conflict, ...]
-    shards: Mapping[str, tuple[PlannedShard, ...]]
 
 
 def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> Plan:
@@ -45,7 +36,7 @@ def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> 
 
     Args:
       found: every finding, in the order of the paths.
-      config: its sections `clean`, `split` and `records` are used.
+      config: its sections `clean` and `split` are used.
       find_near: returns the pairs of near copies among kept findings, as paths.
 
     Raises:
@@ -63,23 +54,8 @@ def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> 
     links = [*near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
     judged, rule = _place(judged, links, config)
     _check_usable(judged, config.data.images)
-    kept = [item for item in judged if item.is_kept]
-    class_names = tuple(sorted({item.class_name for item in kept}))
-    rules = cleaner.digest_rules(config)
-    layout = {
-        name: tuple(shards.plan_shards([i for i in kept if i.split == name], name, config.records, class_names, rules))
-        for name in splits.SPLITS
-    }
-    return Plan(tuple(judged), class_names, rule, tuple(near_pairs), conflicts, layout)
-
-
-def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
-    """Compares the pixels of pairs of stored forms."""
-    return [near_duplicates.are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
-
-
-def _read_pixels(place: Place, encoding: str, size: int) -> np.ndarray:
-    return decode_pixels(build_cache.read_stored(*place), encoding, size)
+    class_names = tuple(sorted({item.class_name for item in judged if item.is_kept}))
+    return Plan(tuple(judged), class_names, rule, tuple(near_pairs), conflicts)
 
 
 def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:

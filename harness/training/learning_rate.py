@@ -1,0 +1,77 @@
+"""The learning rate as a function of the step: warm-up, schedule, scaling with the batch, falls at plateaus."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from harness.config.schema import OptimConfig
+
+BACK_OFF_FACTOR = 0.1  # of the learning rate after a divergence, which comes from a rate that is far too high
+_BASE_BATCH = 16  # what optim.learning_rate is for when it is scaled; the default of train.batch_size
+
+
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate as a function of the step.
+
+    A linear rise from zero, then a constant, half a cosine down to zero (Loshchilov and Hutter, 2017), or a fall
+    whenever the validation loss has not fallen for a while; all of it times a tenth after each divergence. Must be made
+    under the strategy.
+    """
+
+    def __init__(self, config: OptimConfig, *, batch_size: int, steps_per_epoch: int, epochs: int) -> None:
+        self.peak = scale_learning_rate(config, batch_size)
+        self.config, self.steps_per_epoch, self.total_steps = config, steps_per_epoch, steps_per_epoch * epochs
+        self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+        self._scale = tf.Variable(1.0, trainable=False)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the rate of a step, float32, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        rise = tf.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps)) if self.warmup_steps else 1.0
+        if self.config.schedule == "constant":
+            return self.peak * rise * self._scale * tf.ones_like(step)
+        if self.config.schedule == "plateau":
+            return self.peak * rise * self._scale
+        done = tf.clip_by_value((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps), 0.0, 1.0)
+        return self.peak * rise * self._scale * 0.5 * (1.0 + tf.cos(3.14159265 * done))
+
+    def last_of(self, epoch: int) -> float:
+        """Returns the rate of the last step of an epoch, counted from 1."""
+        return float(self(tf.constant(epoch * self.steps_per_epoch - 1)))
+
+    def follow(self, losses: Sequence[float], *, num_back_offs: int = 0) -> bool:
+        """Sets the rate by the validation losses of all epochs and the divergences so far; returns whether it changed.
+
+        It needs no state of its own in a checkpoint, which holds both.
+        """
+        before, scale = self._scale.numpy(), BACK_OFF_FACTOR**num_back_offs
+        if self.config.schedule == "plateau":
+            scale *= scale_at_plateaus(losses, self.config)
+        self._scale.assign(scale)
+        return bool(self._scale.numpy() != before)
+
+
+def scale_learning_rate(config: OptimConfig, batch_size: int) -> float:
+    """Returns the peak learning rate for steps of so many pictures.
+
+    `linear` is the rule of Goyal et al., "Accurate, large minibatch SGD", 2017; `sqrt` that of Krizhevsky, "One weird
+    trick", 2014, which Malladi et al., 2022, derive for Adam.
+    """
+    growth = batch_size / _BASE_BATCH
+    return config.learning_rate * {"none": 1.0, "linear": growth, "sqrt": math.sqrt(growth)}[config.scale_with_batch]
+
+
+def scale_at_plateaus(losses: Sequence[float], config: OptimConfig) -> float:
+    """Returns what the learning rate is multiplied by after epochs of these validation losses.
+
+    Epochs of the warm-up do not count. After a fall the loss has the whole patience again.
+    """
+    scale, lowest, num_waited = 1.0, math.inf, 0
+    for loss in losses[math.ceil(config.warmup_epochs) :]:
+        num_waited = 0 if loss < lowest else num_waited + 1
+        lowest = min(lowest, loss)
+        if num_waited == config.plateau_epochs:
+            scale, num_waited = scale * config.plateau_factor, 0
+    return scale
