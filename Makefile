@@ -21,7 +21,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-io: $(READY_IO)
-	$(VENV_IO)/bin/python -m pytest tests/test_remote.py
+	$(VENV_IO)/bin/python -m pytest tests/base/test_storage.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
 """What the tests share: drawn pictures, commands as subprocesses, and one small run for all who only look."""
 
 import csv
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,25 @@ def read_findings(records: Path) -> dict[str, dict[str, str]]:
     """The rows of cleaning.csv by path."""
     with (records / "cleaning.csv").open(newline="") as file:
         return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def read_history(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def free_addresses() -> list[str]:
+    with socket.socket() as first, socket.socket() as second:
+        for one in (first, second):
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
+
+
+def name_tasks() -> list[dict[str, str]]:
+    """TF_CONFIG of two processes that train together."""
+    cluster = {"worker": free_addresses()}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
 
 
 SMOKE = ROOT / "configs" / "smoke.yaml"

@@ -5,32 +5,17 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 
 import pytest
-from conftest import SMOKE, command_environment, command_line, files_of, run_command
+from conftest import SMOKE, command_environment, command_line, files_of, name_tasks, run_command
 
 pytestmark = pytest.mark.slow
 FLAGS = ("--model.dropout", "0", "--model.dense_dropout", "0", "--batch-size", "6", "--train.patience", "0")
 LIMIT_S = 180
 
 TENSORFLOWS_LINE = re.compile(r"[EWI]0000 |Additional GRPC error|:UNKNOWN:Error received")
-
-
-def free_addresses():
-    with socket.socket() as first, socket.socket() as second:
-        for one in (first, second):
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
-
-
-def name_tasks():
-    """TF_CONFIG of both processes."""
-    cluster = {"worker": free_addresses()}
-    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)]
-    return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
 
 
 def name_slurm_tasks():

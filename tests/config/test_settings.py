@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, run_command
 
 from harness.base.errors import ConfigError
-from harness.config import flags, settings
+from harness.config import settings
 from harness.config.schema import Config
 from harness.config.settings import Setting
 
@@ -45,14 +45,6 @@ def test_text_that_looks_like_a_number_stays_text():
 def test_steps_to_profile_are_read_with_and_without_quotes(tmp_path, steps):
     assert read(tmp_path, f"runtime: {{profile: {steps}}}\n").runtime.profile == "10:20"
     assert read(tmp_path, f"runtime:\n  profile: {steps}\n").runtime.profile == "10:20"
-
-
-@pytest.mark.parametrize("flag", ["--profile", "--runtime.profile"])
-def test_steps_to_profile_are_a_flag(flag):
-    arguments = flags.make_parser("train", "", sections=("runtime",)).parse_args([flag, "10:20"])
-    config, _ = flags.read_config(arguments)
-    assert config.runtime.profile == "10:20"
-    assert "profile: '10:20'" in settings.as_yaml(config)  # other programs read YAML too
 
 
 @pytest.mark.parametrize(

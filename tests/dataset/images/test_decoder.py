@@ -13,10 +13,9 @@ from conftest import draw_face
 from PIL import Image, ImageOps
 
 from harness.config.schema import CleanConfig
-from harness.dataset.images import decoder, formats, sources
+from harness.dataset.images import decoder, formats
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize
-from harness.dataset.records.encoding import encode_jpeg
 
 LIMITS = CleanConfig()
 
@@ -201,13 +200,6 @@ def test_no_side_of_a_reduced_jpeg_falls_below_what_is_needed(side, decoded):
     assert pixels.shape[0] == decoded >= 256
 
 
-def test_names_that_say_another_format_are_noted():
-    assert formats.note_of_name("a/photo.JPG", "jpeg") == ()
-    assert formats.note_of_name("a/photo.jpeg", "jpeg") == ()
-    assert formats.note_of_name("a/photo", "png") == ()
-    assert formats.note_of_name("a/photo.jpg", "webp") == ("wrong_extension",)
-
-
 @pytest.fixture
 def judge_both_ways(monkeypatch):
     """Returns what becomes of a file by the short way for plain JPEGs, and by the long way through Pillow."""
@@ -358,22 +350,3 @@ def test_a_cut_file_of_any_format_is_rejected(face, kind):
     with pytest.raises(Rejected) as rejected:
         decoder.decode(cut(encode(face, kind), 0.6), LIMITS)
     assert rejected.value.reason in (Reason.CUT_OFF, Reason.CORRUPT)
-
-
-def test_a_stored_jpeg_is_close_to_its_pixels():
-    face = draw_face(3, happy=False, size=256)
-    content = encode_jpeg(face, 95)
-    assert formats.sniff(content) == "JPEG"
-    assert np.abs(decoder.decode(content, LIMITS).pixels.astype(int) - face).mean() < 2
-
-
-def test_walking_is_in_order_and_reading_keeps_it(tmp_path, face):
-    for name in ("b.png", "a.png", "sub/c.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(encode(face, "PNG"))
-    (tmp_path / "bad.png").write_bytes(b"no")
-    paths = list(sources.walk_files(tmp_path))
-    assert [path.name for path in paths] == ["a.png", "b.png", "bad.png", "c.png"]
-    found = list(sources.read_all(paths, LIMITS, 32))
-    assert [path for path, _ in found] == paths
-    assert [isinstance(picture, Rejected) for _, picture in found] == [False, False, True, False]

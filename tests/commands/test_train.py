@@ -1,6 +1,5 @@
 """python -m harness.train: what a run leaves, how it stops and goes on, and what it refuses."""
 
-import csv
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMOKE, command_environment, command_line, run_command
+from conftest import SMOKE, command_environment, command_line, read_history, run_command
 from PIL import Image
 
 from harness import verify_resume
@@ -26,11 +25,6 @@ from harness.runs.workdir import Workdir
 
 def train(records, run, *flags, **options):
     return run_command("train", "--config", SMOKE, "--records", records, "--run", run, *flags, **options)
-
-
-def read_history(run):
-    with (run / "metrics.csv").open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def final_state(run):

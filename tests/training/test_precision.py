@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMOKE, command_environment, run_command
-from test_several_workers import name_tasks
+from conftest import SMOKE, command_environment, name_tasks, run_command
 
 from harness.config import settings
 from harness.config.schema import Config, ModelConfig, TrainConfig

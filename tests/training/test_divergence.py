@@ -7,9 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMOKE, run_command, write_faces
-from test_loop import train as train_in_process
-from test_train import read_history
+from conftest import SMOKE, read_history, run_command, write_faces
+from test_trainer import train as train_in_process
 
 # Weight decay takes ten times each weight off at every step, so that weights grow nine times.
 DIVERGING = (
