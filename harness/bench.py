@@ -47,30 +47,24 @@ def main(argv: Sequence[str]) -> int:
     tf_import.import_tensorflow()
     from harness.diagnostics import throughput
     from harness.diagnostics.throughput import Subject
-    from harness.distribute.strategy import make_devices, with_whole_batch
-    from harness.input import decoding, loaded_split, placement, preview
-    from harness.training import precision
+    from harness.input import decoding, loaded_split, preview
+    from harness.training.setup import set_up
 
-    devices = make_devices(config)
-    asked, config = config, with_whole_batch(config, devices.num_replicas)
-    devices = precision.settle(config, data, devices)
-    inputs = placement.plan_inputs(config, data, devices)
-    rows = effective_settings.list_rows(
-        asked, devices.describe() | inputs.describe(), {**devices.reasons, **inputs.reasons}
-    )
-    log.info("%s\n", effective_settings.format_rows(rows))
+    setup = set_up(config, data)
+    log.info("%s\n", effective_settings.format_rows(setup.rows))
     with decoding.damage_named():
-        split = loaded_split.open_split(data, folder, "train", cache=inputs.cache, devices=devices)
+        split = loaded_split.open_split(data, folder, "train", cache=setup.inputs.cache, devices=setup.devices)
         if arguments.show_augmentation:
-            files.write_bytes(arguments.show_augmentation, preview.draw_augmentation(split, config, inputs, _SHOWN))
+            drawn = preview.draw_augmentation(split, setup.config, setup.inputs, _SHOWN)
+            files.write_bytes(arguments.show_augmentation, drawn)
             print(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")
             return ExitCode.DONE
-        found = throughput.measure(Subject(config, data, devices, split, inputs, arguments.seconds))
+        found = throughput.measure(Subject(setup.config, data, setup.devices, split, setup.inputs, arguments.seconds))
     if arguments.plot:
         from harness.diagnostics import rates
 
-        files.write_bytes(arguments.plot, rates.draw_rates(found.rates, title=_title(config, found)))
-    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(config, found))
+        files.write_bytes(arguments.plot, rates.draw_rates(found.rates, title=_title(setup.config, found)))
+    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(setup.config, found))
     return ExitCode.DONE
 
 

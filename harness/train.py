@@ -76,27 +76,17 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
             _report(workdir)
         return ExitCode.DONE
     tf_import.import_tensorflow()
-    from harness.distribute.collectives import check_alike
-    from harness.distribute.strategy import make_devices, with_whole_batch
-    from harness.input import placement
-    from harness.training import precision, trainer
+    from harness.training import trainer
+    from harness.training.setup import set_up
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
-        devices = make_devices(config, tasks)
-        asked, config = config, with_whole_batch(config, devices.num_replicas)
-        identity.check_batch(workdir, config.train.batch_size)
-        settings = config.digest("augment", "model", "optim", "train")
-        check_alike(devices, f"settings {settings[:16]}, records {data.digest[:16]}, run {workdir.root}")
-        earlier = identity.read_in_force(workdir)
-        devices = precision.settle(config, data, devices, earlier=earlier)
-        inputs = placement.plan_inputs(config, data, devices, earlier=earlier)
+        setup = set_up(config, data, cluster=tasks, earlier=identity.read_effective(workdir))
+        identity.check_batch(workdir, setup.config.train.batch_size)
     if is_chief:
-        found = devices.describe() | inputs.describe() | {"batch": config.train.batch_size}
-        rows = effective_settings.list_rows(asked, found, {**devices.reasons, **inputs.reasons})
-        identity.claim(workdir, asked, data, in_force=found, rows=rows)
-        _announce(config, data, rows)
-    trainer.train_and_evaluate(config, workdir, devices, inputs, should_stop=should_stop)
+        identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
+        _announce(config, data, setup.rows)
+    trainer.train_and_evaluate(setup, workdir, should_stop=should_stop)
     if is_chief:
         _report(workdir)
     return ExitCode.DONE

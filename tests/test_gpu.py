@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from conftest import SMOKE, run_command
 
-from harness import verify_resume
+from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
 
 
@@ -98,7 +98,7 @@ def test_steps_that_share_a_call_learn_the_same_bits(face_records, tmp_path):
     flags = ("--gpus", "1", "--batch-size", "4", "--runtime.deterministic", "true")
     train(face_records, tmp_path / "one", *flags, "--runtime.steps_per_loop", "1")
     train(face_records, tmp_path / "many", *flags, "--runtime.steps_per_loop", "64")
-    assert verify_resume.compare(Workdir(tmp_path / "one"), Workdir(tmp_path / "many")) == ""
+    assert resume.compare(Workdir(tmp_path / "one"), Workdir(tmp_path / "many")) == ""
 
 
 def test_bench_tells_the_gpus_memory_and_tries_xla(face_records):

@@ -1,4 +1,4 @@
-"""Tables of text whose columns line up."""
+"""Values and tables as text for a person."""
 
 from collections.abc import Sequence
 
@@ -19,3 +19,8 @@ def format_table(rows: Sequence[Sequence[object]], *, num_left: int = 1) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def format_value(value: object) -> str:
+    """Returns a value as text, a float to three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

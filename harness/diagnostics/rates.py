@@ -21,7 +21,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Attempt:
     """A changed setting that was tried on the spot: its flag, and the rate of what it changes."""
 
     flag: str
@@ -43,7 +43,7 @@ class Rates:
         return self.input.images_per_s < self.compute.images_per_s or self.wait_share > _MOST_WAIT
 
 
-def judge(rates: Rates, *, inputs: Sequence[Trial], computes: Sequence[Trial]) -> tuple[str, ...]:
+def judge(rates: Rates, *, inputs: Sequence[Attempt], computes: Sequence[Attempt]) -> tuple[str, ...]:
     """Returns the verdict, and a line for each change that is worth it or was tried in vain.
 
     Args:
@@ -75,11 +75,11 @@ def judge(rates: Rates, *, inputs: Sequence[Trial], computes: Sequence[Trial]) -
     return head, *helpful, *useless, *([] if helpful else [rest])
 
 
-def _by_rate(trials: Sequence[Trial]) -> list[Trial]:
+def _by_rate(trials: Sequence[Attempt]) -> list[Attempt]:
     return sorted(trials, key=lambda trial: -trial.images_per_s)
 
 
-def _expect(trial: Trial, expected: float, reached: float) -> tuple[str, float]:
+def _expect(trial: Attempt, expected: float, reached: float) -> tuple[str, float]:
     gain = expected / reached
     if gain < _WORTH_TRYING:
         return f"  {trial.flag}: tried, no gain ({trial.images_per_s:,.0f} images/s by itself)", gain

@@ -6,14 +6,13 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import tensorflow as tf
 
 from harness.base.errors import HarnessError
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
-from harness.diagnostics.rates import Rate, Rates, Trial, judge
+from harness.diagnostics.rates import Attempt, Rate, Rates, judge
 from harness.distribute.devices import Devices
 from harness.input import loaded_split, pipeline, placement
 from harness.input.loaded_split import Split
@@ -66,8 +65,8 @@ class Throughput:
     peak_flops: float  # a second
     peak_memory_bytes: int
     peak_device_bytes: int | None
-    input_trials: tuple[Trial, ...]
-    compute_trials: tuple[Trial, ...]
+    input_trials: tuple[Attempt, ...]
+    compute_trials: tuple[Attempt, ...]
     verdict: tuple[str, ...]
 
 
@@ -135,8 +134,8 @@ def measure_overlapped(subject: Subject, trainee: steps.Trainee) -> tuple[Rate, 
 
 
 def _make_batches(subject: Subject) -> Batches:
-    make = partial(pipeline.train_batches, subject.split, subject.config, engine=subject.inputs.engine, epoch=0)
-    return Batches(subject.split, subject.devices.strategy, make)
+    strategy, engine = subject.devices.strategy, subject.inputs.engine
+    return pipeline.open_training(subject.split, subject.config, strategy, engine=engine, epoch=0)
 
 
 def _time(take: Callable[[int], object], subject: Subject) -> Rate:
@@ -156,7 +155,7 @@ def _time(take: Callable[[int], object], subject: Subject) -> Rate:
     return Rate(num_images / (time.perf_counter() - started), 1000 * (time.process_time() - cpu_started) / num_images)
 
 
-def _try_inputs(subject: Subject) -> Iterator[Trial]:
+def _try_inputs(subject: Subject) -> Iterator[Attempt]:
     """Keeps the pictures elsewhere, as far as they fit."""
     for cache in ("memory", "device"):
         if cache == subject.inputs.cache or (cache == "device" and not subject.devices.is_gpu):
@@ -171,10 +170,10 @@ def _try_inputs(subject: Subject) -> Iterator[Trial]:
         log.info("trying --data.cache %s", cache)
         split = loaded_split.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
         rate = measure_input(replace(changed, inputs=inputs, split=split))
-        yield Trial(f"--data.cache {cache}", rate.images_per_s)
+        yield Attempt(f"--data.cache {cache}", rate.images_per_s)
 
 
-def _try_computes(subject: Subject) -> Iterator[Trial]:
+def _try_computes(subject: Subject) -> Iterator[Attempt]:
     """Computes with fewer bits, by XLA, and with more pictures a step."""
     trials = {}
     if subject.devices.is_gpu and subject.devices.num_replicas == 1 and not subject.config.runtime.xla:
@@ -188,7 +187,7 @@ def _try_computes(subject: Subject) -> Iterator[Trial]:
         trials[f"--train.batch_size {batch_size}{per_step}"] = subject.with_settings(train={"batch_size": batch_size})
     for flag, changed in trials.items():
         log.info("trying %s", flag)
-        yield Trial(flag, measure_compute(changed)[0].images_per_s)
+        yield Attempt(flag, measure_compute(changed)[0].images_per_s)
 
 
 def measure_peak_flops(devices: Devices) -> float:

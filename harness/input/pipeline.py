@@ -61,6 +61,19 @@ class Batches:
             yield next(self)
 
 
+def open_training(
+    split: Split, config: Config, strategy: tf.distribute.Strategy, *, engine: str, epoch: int, first_step: int = 0
+) -> Batches:
+    """Returns the global batches of a training without end, as `train_batches` describes them."""
+    make = functools.partial(train_batches, split, config, engine=engine, epoch=epoch, first_step=first_step)
+    return Batches(split, strategy, make)
+
+
+def open_validation(split: Split, config: Config, strategy: tf.distribute.Strategy) -> Batches:
+    """Returns the global batches of evaluations one after the other, as `eval_batches` describes them."""
+    return Batches(split, strategy, functools.partial(eval_batches, split, config.train.batch_size))
+
+
 def train_batches(
     split: Split, config: Config, *, engine: str, epoch: int, first_step: int = 0, share: Share = _EVERYTHING
 ) -> tf.data.Dataset:

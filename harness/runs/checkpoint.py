@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from harness.base.errors import CheckpointError
+from harness.models.network import seed_states
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -37,7 +38,8 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run folder. Files appear complete; a save that is cut short leaves the one before.
 
-    All workers of a run make every call; only the chief's files are kept.
+    All workers of a run make every call; only the chief's files are kept. `kept_model` is what is measured: the model,
+    or one with an average of its weights. `gradient_sums` are those of batches whose step is still to come.
     """
 
     def __init__(
@@ -45,7 +47,6 @@ class Checkpoints:
         workdir: Workdir,
         model: keras.Model,
         optimizer: keras.Optimizer,
-        seed_states: list,
         *,
         kept_model: keras.Model,
         gradient_sums: Sequence[tf.Variable] = (),
@@ -56,7 +57,7 @@ class Checkpoints:
         self._everything = tf.train.Checkpoint(
             model=model,
             optimizer=optimizer,
-            seeds=_by_index(seed_states),
+            seeds=_by_index(seed_states(model)),
             progress=self._progress,
             **({"gradient_sums": _by_index(gradient_sums)} if gradient_sums else {}),
             **({"average": kept_model} if kept_model is not model else {}),

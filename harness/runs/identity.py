@@ -60,7 +60,7 @@ def check_batch(workdir: Workdir, batch_size: int) -> None:
     Raises:
       CheckpointError: it has another.
     """
-    before = read_in_force(workdir).get("batch", batch_size)
+    before = read_effective(workdir).get("batch", batch_size)
     if before != batch_size:
         raise CheckpointError(
             f"{workdir.root} was started with {before} pictures a step; train.batch_per is replica, and on the devices "
@@ -76,7 +76,7 @@ def _foreign_files(workdir: Workdir) -> list[str]:
 
 
 def claim(
-    workdir: Workdir, config: Config, data: Manifest, *, in_force: Mapping[str, object], rows: Sequence[Row] = ()
+    workdir: Workdir, config: Config, data: Manifest, *, effective: Mapping[str, object], rows: Sequence[Row] = ()
 ) -> None:
     """Writes environment.json and config.yaml, which make the folder a run.
 
@@ -84,7 +84,7 @@ def claim(
       workdir: the run folder.
       config: the resolved config.
       data: the records.
-      in_force: what the run goes on with if it is interrupted.
+      effective: what is in force, which the run goes on with if it is interrupted.
       rows: the same for people, beside what was asked for, and why.
 
     Raises:
@@ -95,7 +95,7 @@ def claim(
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
         "platform": platform.platform(),
-        "in_force": in_force,
+        "in_force": effective,
         "settings": [asdict(row) for row in rows],
         "records": str(config.data.records_folder),
         "records_sha256": data.digest,
@@ -114,7 +114,7 @@ def claim(
         ) from None
 
 
-def read_in_force(workdir: Workdir) -> dict[str, object]:
+def read_effective(workdir: Workdir) -> dict[str, object]:
     """Returns what `claim` was told is in force when the run was started; nothing if it was not."""
     try:
         return dict(json.loads(workdir.environment.read_text(encoding="utf-8"))["in_force"])

@@ -5,7 +5,11 @@ It decides nothing by the size of a number: a loss that rises is no divergence.
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import keras
+import tensorflow as tf
 
 from harness.base.errors import DivergedError
 from harness.config.schema import Config
@@ -32,6 +36,10 @@ class Guard:
     trainee: Trainee
     checkpoints: Checkpoints
     checked_step: int = 0  # of the epoch, up to which everything was finite
+    _is_finite: Callable[[], bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._is_finite = make_finite_check(self.trainee, self.devices)
 
     def begin_epoch(self, progress: Progress) -> None:
         """Notes where the run is, and saves the start of an epoch if it may have to go back there."""
@@ -45,7 +53,7 @@ class Guard:
         Raises:
           DivergedError: one of them is no finite number.
         """
-        is_finite = self.trainee.is_finite() and math.isfinite(figure)
+        is_finite = self._is_finite() and math.isfinite(figure)
         if any(exchange(self.devices, "" if is_finite else "diverged")):
             raise DivergedError(f"{self._describe(progress)} {self._advise(progress)}")
         self.checked_step = progress.step_in_epoch
@@ -84,3 +92,19 @@ class Guard:
         if self.config.train.on_divergence == "stop":
             advice += ", or --train.on_divergence back_off there"
         return f"{kept} {rate}; {advice}"
+
+
+def make_finite_check(trainee: Trainee, devices: Devices) -> Callable[[], bool]:
+    """Returns what tells whether all that a checkpoint holds are finite numbers, on every replica of this process."""
+    model, average, optimizer = trainee.model, trainee.kept_model, trainee.optimizer
+    variables = [*model.weights, *optimizer.variables, *(average.weights if average is not model else [])]
+    variables = [variable.value for variable in variables]
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not
+        variables += trainee.updater.sums
+
+    @tf.function
+    def check() -> tf.Tensor:
+        copies = [copy for variable in variables for copy in devices.strategy.experimental_local_results(variable)]
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies if copy.dtype.is_floating])
+
+    return lambda: bool(check())

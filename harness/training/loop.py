@@ -5,108 +5,129 @@ Every worker of a run has one, and all take the same steps. What it is made of i
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from tqdm import tqdm
 
 from harness.base import files
 from harness.base.errors import DivergedError, InterruptedRun
-from harness.config.schema import Config, TrainConfig
-from harness.dataset.records.manifest import Manifest
+from harness.config.schema import TrainConfig
 from harness.distribute.collectives import exchange
-from harness.distribute.devices import Devices
+from harness.input import pipeline
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
 from harness.results import artifacts, history, metrics
 from harness.results.artifacts import Finished
 from harness.results.metrics import Metrics
+from harness.runs import tensorboard
 from harness.runs.checkpoint import Checkpoints, Progress
 from harness.runs.tensorboard import Profile, Tracker
 from harness.runs.workdir import Workdir
 from harness.training.divergence import Guard
-from harness.training.step_metrics import Meter, Tally
+from harness.training.setup import Setup
+from harness.training.step_metrics import StepMetrics
 from harness.training.steps import Trainee
-from harness.training.steps_per_loop import Pace
+from harness.training.steps_per_loop import StepsPerLoop
 
 log = logging.getLogger("harness")
 _SAVE = "save"
 _LEAVE_LAST_S = 2  # TensorFlow of the other workers complains on their terminals where the chief's is gone
 
 
-@dataclass(frozen=True)
-class Run:
-    """What stays the same through one run, and what it does; where it stands is its Progress."""
+class Loop:
+    """What one run does; where it stands is its Progress.
 
-    config: Config
-    workdir: Workdir
-    devices: Devices
-    data: Manifest
-    trainee: Trainee
-    checkpoints: Checkpoints
-    guard: Guard
-    open_training: Callable[[Progress], Batches]
-    validation: Batches
-    pace: Pace
-    meter: Meter
-    tally: Tally
-    tracker: Tracker | None  # the chief's
-    profile: Profile
-    should_stop: Callable[[], str | None]
-    tell_progress: Callable[[], None]
+    `tracker` is the chief's alone; `should_stop` is asked after every call of the steps, and `tell_progress` told.
+    """
 
-    def train(self, split: Split, progress: Progress) -> Progress:
+    def __init__(
+        self,
+        setup: Setup,
+        workdir: Workdir,
+        trainee: Trainee,
+        checkpoints: Checkpoints,
+        splits: Mapping[str, Split],
+        *,
+        tracker: Tracker | None,
+        should_stop: Callable[[], str | None],
+        tell_progress: Callable[[], None],
+    ) -> None:
+        config, devices = setup.config, setup.devices
+        self.setup, self.config, self.devices, self.workdir = setup, config, devices, workdir
+        self.trainee, self.checkpoints, self.splits = trainee, checkpoints, splits
+        self.tracker, self.should_stop, self.tell_progress = tracker, should_stop, tell_progress
+        self.guard = Guard(config, devices, trainee, checkpoints)
+        self.step_metrics = StepMetrics(config.train.batch_size)
+        steps_of_trace = tensorboard.parse_profile(config.runtime.profile)
+        self.profile = Profile(workdir, config.runtime.profile if devices.is_chief else None)
+        self.steps_per_loop = StepsPerLoop(
+            config.runtime.steps_per_loop, num_workers=devices.num_workers, ends=steps_of_trace
+        )
+        self.validation = pipeline.open_validation(splits["validation"], config, devices.strategy)
+
+    def train(self, progress: Progress) -> Progress:
         """Trains to the last epoch or early stopping; returns where the run stands then."""
         if _is_over(progress, self.config.train):
             log.info("nothing is left to train: the results are written again")
             return progress
         if progress.step:
             log.info("going on at epoch %d, step %d", progress.epoch + 1, progress.step_in_epoch)
-        training = self.open_training(progress)
+        training = self._open_training(progress)
         while not _is_over(progress, self.config.train):
             self.guard.begin_epoch(progress)
             try:
-                images_per_s = self.train_epoch(training, split, progress)
-                self.finish_epoch(progress, images_per_s)
+                images_per_s = self._train_epoch(training, progress)
+                self._finish_epoch(progress, images_per_s)
             except DivergedError as error:
                 progress = self.guard.back_off(progress, error)
-                training = self.open_training(progress)
+                training = self._open_training(progress)
         return progress
 
-    def train_epoch(self, training: Batches, split: Split, progress: Progress) -> float:
+    def _open_training(self, progress: Progress) -> Batches:
+        return pipeline.open_training(
+            self.splits["train"],
+            self.config,
+            self.devices.strategy,
+            engine=self.setup.inputs.engine,
+            epoch=progress.epoch,
+            first_step=progress.step_in_epoch,
+        )
+
+    def _train_epoch(self, training: Batches, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
+        split = self.splits["train"]
         losses = [row["val_loss"] for row in progress.history]
         if self.trainee.learning_rate.follow(losses, num_back_offs=progress.num_back_offs):
             log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
         started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
-        self.tally.begin_epoch(progress.sums)
+        self.step_metrics.begin_epoch(progress.sums)
         self.profile.follow(progress.step)
-        with self._bar(split, progress) as bar, self.meter.running():
+        with self._bar(progress) as bar, self.step_metrics.running():
             while (num_left := num_steps - progress.step_in_epoch) > 0:
-                num_taken = self._take_steps(training, progress, most=min(num_left, self.meter.num_left))
+                num_taken = self._take_steps(training, progress, most=min(num_left, self.step_metrics.num_left))
                 bar.update(min(num_taken * batch_size, split.num_examples - bar.n))
                 self.profile.follow(progress.step)
-                if self.meter.is_full:
+                if self.step_metrics.is_full:
                     self._finish_window(progress)
                 if progress.step_in_epoch < num_steps and (request := self._find_request(progress)):
-                    progress.sums = self.tally.read_sums()
+                    progress.sums = self.step_metrics.read_sums()
                     self.guard.check(progress, progress.sums[0])
                     if request != _SAVE:
                         self._interrupt(progress, request)
                     self.checkpoints.save(progress)
-        progress.sums = self.tally.read_sums()
+        progress.sums = self.step_metrics.read_sums()
         return num_images / (time.perf_counter() - started)
 
     def _take_steps(self, training: Batches, progress: Progress, *, most: int) -> int:
         """Takes some steps in one call, and says how many."""
-        num_steps = self.pace.choose(progress.step, most=most)
+        num_steps = self.steps_per_loop.choose(progress.step, most=most)
         started = time.perf_counter()
-        first, totals = progress.step_in_epoch, self.tally.totals
-        self.tally.totals = self.trainee.train_steps(training.iterator, training.resident, first, num_steps, totals)
-        self.pace.learn(num_steps, time.perf_counter() - started)
-        self.meter.count(num_steps)
+        first, totals = progress.step_in_epoch, self.step_metrics.totals
+        totals = self.trainee.train_steps(training.iterator, training.resident, first, num_steps, totals)
+        self.steps_per_loop.learn(num_steps, time.perf_counter() - started)
+        self.step_metrics.count(num_steps, totals)
         self.tell_progress()
         progress.step += num_steps
         progress.step_in_epoch += num_steps
@@ -114,19 +135,17 @@ class Run:
 
     def _finish_window(self, progress: Progress) -> None:
         """Reads the figures of a window of steps, which waits for them."""
-        norm, waited_s = self.tally.read_window()
-        figures = self.meter.read(waited_s=waited_s)
-        if norm is not None:
-            figures["window/gradient_norm"] = norm
+        figures = self.step_metrics.read_window()
         if self.tracker:
             self.tracker.write("train", progress.step, figures)
-        self.guard.check(progress, self.tally.read_sums()[0])
+        self.guard.check(progress, self.step_metrics.read_sums()[0])
 
     def _is_save_due(self) -> bool:
         minutes = self.config.train.checkpoint_minutes
         return bool(minutes) and self.checkpoints.seconds_since_save() >= 60 * minutes
 
-    def _bar(self, split: Split, progress: Progress) -> tqdm:
+    def _bar(self, progress: Progress) -> tqdm:
+        split = self.splits["train"]
         return tqdm(
             total=split.num_examples,
             initial=min(split.num_examples, progress.step_in_epoch * self.config.train.batch_size),
@@ -141,7 +160,7 @@ class Run:
 
         If they disagreed, one would wait for ever for the next step of another.
         """
-        if not self.pace.is_meeting(progress.step) and progress.step_in_epoch:
+        if not self.steps_per_loop.is_meeting(progress.step) and progress.step_in_epoch:
             return None
         requests = exchange(self.devices, self.should_stop() or (_SAVE if self._is_save_due() else ""))
         reasons = [request for request in requests if request not in ("", _SAVE)]
@@ -157,11 +176,11 @@ class Run:
             f"{self.workdir.root}. The same command goes on from there."
         )
 
-    def finish_epoch(self, progress: Progress, images_per_s: float) -> None:
+    def _finish_epoch(self, progress: Progress, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
-        labels, chances = self.predict()
+        labels, chances = self._predict()
         self.guard.check(progress, progress.sums[0] + float(chances.sum()))
-        found = metrics.measure(labels, chances, self.data.class_names)
+        found = metrics.measure(labels, chances, self.setup.data.class_names)
         progress.epoch += 1
         learning_rate = self.trainee.learning_rate.last_of(progress.epoch)
         row = history.make_row(
@@ -184,23 +203,30 @@ class Run:
         if request not in (None, _SAVE) and progress.epoch < epochs:
             self._interrupt(progress, request)
 
-    def finish(self, split: Split, progress: Progress) -> Metrics:
+    def finish(self, progress: Progress) -> Metrics:
         """Measures the best weights, and has the chief write all results."""
         self.profile.finish(progress.step)
         self.checkpoints.restore_best()
-        labels, chances = self.predict()
+        labels, chances = self._predict()
         if self.tracker:
-            model, precision = self.trainee.kept_model, self.devices.precision
-            finished = Finished(self.config, self.workdir, self.data, model, precision, split, progress)
+            finished = Finished(
+                config=self.config,
+                workdir=self.workdir,
+                data=self.setup.data,
+                model=self.trainee.kept_model,
+                precision=self.devices.precision,
+                split=self.splits["validation"],
+                progress=progress,
+            )
             artifacts.write_results(finished, labels, chances, self.tracker)
         exchange(self.devices, "done")  # a task that ends earlier may end the chief
         if self.devices.num_workers > 1 and self.devices.is_chief:
             time.sleep(_LEAVE_LAST_S)
-        return metrics.measure(labels, chances, self.data.class_names)
+        return metrics.measure(labels, chances, self.setup.data.class_names)
 
-    def predict(self) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""
-        num_batches = -(-self.data.splits["validation"].num_examples // self.config.train.batch_size)
+        num_batches = self.splits["validation"].num_batches(self.config.train.batch_size)
         parts = []
         for batch in self.validation.take(num_batches):
             parts.append(self.trainee.predict_step(batch).numpy())

@@ -19,52 +19,37 @@ WINDOW = 100  # steps
 NUM_SUMS = 6
 
 
-class Tally:
-    """Keeps the sums, to which the steps themselves add.
+class StepMetrics:
+    """The figures of the steps of one run.
 
     Attributes:
-      totals: float64 [NUM_SUMS].
+      totals: float64 [NUM_SUMS], to which the steps themselves add.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.totals = tf.zeros(NUM_SUMS, tf.float64)
-        self._read = np.zeros(3)
+        self._batch_size, self._clock = batch_size, clock
+        self._started, self._num_steps = clock(), 0
+        self._paused_at = clock()
+        self._read = np.zeros(3)  # of the totals of norms and waiting, up to the last reading
 
     def begin_epoch(self, sums: Sequence[float]) -> None:
         """Goes on from these sums of loss, right answers and examples; the others stay, as windows cross epochs."""
         self.totals = tf.concat([tf.constant(sums, tf.float64), self.totals[3:]], axis=0)
 
-    def read_sums(self) -> Sums:
-        """Returns the sums of the epoch so far; waits for all steps."""
-        return tuple(self.totals[:3].numpy().tolist())
-
-    def read_window(self) -> tuple[float | None, float]:
-        """Returns the mean norm of gradients since the last reading, None without a step, and the seconds waited."""
-        totals = self.totals[3:].numpy()
-        (norms, num, waited_s), self._read = totals - self._read, totals
-        return (float(norms / num) if num else None), float(waited_s)
-
-
-class Meter:
-    """Counts steps and their time, which comes from outside."""
-
-    def __init__(self, batch_size: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._batch_size, self._clock = batch_size, clock
-        self._started, self._num_steps = clock(), 0
-        self._left_at = clock()
-
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Steps are taken within; what lies between two such times does not count."""
-        self._started += self._clock() - self._left_at
+        self._started += self._clock() - self._paused_at
         try:
             yield
         finally:
-            self._left_at = self._clock()
+            self._paused_at = self._clock()
 
-    def count(self, num_steps: int) -> None:
-        """Adds steps to the window."""
+    def count(self, num_steps: int, totals: tf.Tensor) -> None:
+        """Adds steps to the window; `totals` are those after them."""
         self._num_steps += num_steps
+        self.totals = totals
 
     @property
     def num_left(self) -> int:
@@ -76,13 +61,25 @@ class Meter:
         """Whether a window of steps has passed since the last reading."""
         return self._num_steps >= WINDOW
 
-    def read(self, *, waited_s: float) -> dict[str, float]:
-        """Returns the figures since the last reading, of which so many seconds were waiting, and begins anew."""
+    def read_sums(self) -> Sums:
+        """Returns the sums of the epoch so far; waits for all steps."""
+        loss_sum, num_correct, num_examples = self.totals[:3].numpy().tolist()
+        return loss_sum, num_correct, num_examples
+
+    def read_window(self) -> dict[str, float]:
+        """Returns the figures since the last reading by TensorBoard tag, and begins anew; waits for all steps.
+
+        The norm of the gradient is the mean over steps of the optimizer, and is missing if there was none.
+        """
+        totals = self.totals[3:].numpy()
+        (norms, num_norms, waited_s), self._read = totals - self._read, totals
         seconds = max(self._clock() - self._started, 1e-9)
         figures = {
             "window/images_per_s": self._num_steps * self._batch_size / seconds,
-            "window/input_wait": waited_s / seconds,
+            "window/input_wait": float(waited_s) / seconds,
             "window/memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         }
+        if num_norms:
+            figures["window/gradient_norm"] = float(norms / num_norms)
         self._started, self._num_steps = self._clock(), 0
         return figures

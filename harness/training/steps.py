@@ -47,43 +47,23 @@ class Trainee:
     train_steps: TrainSteps
     predict_step: PredictStep
     count_traces: Callable[[], int]  # of the two compiled trainings together
-    is_finite: Callable[[], bool]  # all that a checkpoint holds
 
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     """Builds model, optimizer and steps under the strategy."""
-    num_examples = data.splits["train"].num_examples
-    batch_size = config.train.batch_size * config.optim.accumulate_steps  # of a step of the optimizer
     with devices.strategy.scope():
-        learning_rate = LearningRate(
-            config.optim,
-            batch_size=batch_size,
-            steps_per_epoch=-(-num_examples // batch_size),
-            epochs=config.train.epochs,
-        )
-        model = _build_model(config, devices, data)
-        if config.model.weights is not None:
-            load_backbone(model, config.model.weights)
-        kept_model = model
-        if config.optim.ema:
-            kept_model = _build_model(config, devices, data)
-            kept_model.set_weights(model.get_weights())
+        learning_rate = _make_learning_rate(config, data)
+        model, kept_model = _build_models(config, devices, data)
         optimizer = make_optimizer(config.optim, learning_rate, precision=devices.precision)
         optimizer.build(model.trainable_variables)
         updater = Updater(optimizer, model.trainable_variables, config.optim)
-    loss_of = make_loss(
-        num_outputs=logits_of(model).output.shape[1],
-        label_smoothing=config.optim.label_smoothing,
-        class_weights=_weigh_classes(config, data),
-    )
-    forward_in_training, xla = _make_forward(model, devices), config.runtime.xla
-    take_turn = _make_turn(model, forward_in_training, loss_of, updater, devices.strategy, xla=xla)
-
+    loss_of = _make_loss(config, model, data)
+    take_turn = _make_turn(model, _make_forward(model, devices), loss_of, updater, devices, xla=config.runtime.xla)
     if config.optim.ema:
-        take_turn = _averaging(take_turn, kept_model, model, optimizer, devices.strategy, decay=config.optim.ema)
+        take_turn = _averaging(take_turn, kept_model, model, optimizer, devices, decay=config.optim.ema)
     find_turn = functools.partial(
         gradients.find_turn,
-        num_examples=num_examples,
+        num_examples=data.splits["train"].num_examples,
         batch_size=config.train.batch_size,
         accumulate_steps=config.optim.accumulate_steps,
     )
@@ -97,26 +77,53 @@ def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
         learning_rate=learning_rate,
         train_step=train_step,
         train_steps=train_steps,
-        predict_step=_make_predict_step(kept_model, devices.strategy),
+        predict_step=_make_predict_step(kept_model, devices),
         count_traces=lambda: count_single() + count_several(),
-        is_finite=_make_finite_check(model, kept_model, optimizer, updater, devices.strategy),
     )
 
 
-def _weigh_classes(config: Config, data: Manifest) -> tuple[float, ...] | None:
-    if config.train.class_weights == "none":
-        return None
-    counts = data.splits["train"].class_counts
-    return balance_classes([counts[name] for name in data.class_names])
+def _make_learning_rate(config: Config, data: Manifest) -> LearningRate:
+    num_examples = data.splits["train"].num_examples
+    batch_size = config.train.batch_size * config.optim.accumulate_steps  # of a step of the optimizer
+    return LearningRate(
+        config.optim,
+        batch_size=batch_size,
+        steps_per_epoch=-(-num_examples // batch_size),
+        epochs=config.train.epochs,
+    )
 
 
-def _build_model(config: Config, devices: Devices, data: Manifest) -> keras.Model:
-    return build_model(
-        config.model,
-        num_classes=len(data.class_names),
-        image_size=data.image_size,
-        seed=config.train.seed,
-        precision=devices.precision,
+def _build_models(config: Config, devices: Devices, data: Manifest) -> tuple[keras.Model, keras.Model]:
+    """The model in training, and the one that is kept: the same, or one for the average of its weights."""
+
+    def build() -> keras.Model:
+        return build_model(
+            config.model,
+            num_classes=len(data.class_names),
+            image_size=data.image_size,
+            seed=config.train.seed,
+            precision=devices.precision,
+        )
+
+    model = build()
+    if config.model.weights is not None:
+        load_backbone(model, config.model.weights)
+    if not config.optim.ema:
+        return model, model
+    average = build()
+    average.set_weights(model.get_weights())
+    return model, average
+
+
+def _make_loss(config: Config, model: keras.Model, data: Manifest) -> Loss:
+    class_weights = None
+    if config.train.class_weights == "balanced":
+        counts = data.splits["train"].class_counts
+        class_weights = balance_classes([counts[name] for name in data.class_names])
+    return make_loss(
+        num_outputs=logits_of(model).output.shape[1],
+        label_smoothing=config.optim.label_smoothing,
+        class_weights=class_weights,
     )
 
 
@@ -131,7 +138,7 @@ def _make_turn(
     forward_in_training: Forward,
     loss_of: Loss,
     updater: Updater,
-    strategy: tf.distribute.Strategy,
+    devices: Devices,
     *,
     xla: bool,
 ) -> TakeTurn:
@@ -166,8 +173,8 @@ def _make_turn(
         return learn(images, {name: batch[name] for name in _LEARNT_FROM if name in batch}, share, is_last)
 
     def take_turn(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
-        figures = strategy.run(replica_step, args=(batch, share, is_last))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, figures, axis=None)
+        figures = devices.strategy.run(replica_step, args=(batch, share, is_last))
+        return devices.strategy.reduce(tf.distribute.ReduceOp.SUM, figures, axis=None)
 
     return take_turn
 
@@ -177,7 +184,7 @@ def _averaging(
     average: keras.Model,
     model: keras.Model,
     optimizer: keras.Optimizer,
-    strategy: tf.distribute.Strategy,
+    devices: Devices,
     *,
     decay: float,
 ) -> TakeTurn:
@@ -186,7 +193,7 @@ def _averaging(
     def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         figures = take_turn(batch, share, is_last)
         if is_last:
-            average_weights(average, model, strategy, decay=decay, num_steps=optimizer.iterations)
+            average_weights(average, model, devices.strategy, decay=decay, num_steps=optimizer.iterations)
         return figures
 
     return take_turn_and_average
@@ -276,30 +283,9 @@ def _mixed_loss(loss_of: Loss, batch: Batch, logits: tf.Tensor) -> tf.Tensor:
     return batch["mix"] * losses + (1.0 - batch["mix"]) * loss_of(augment_device.swap_pairs(batch["label"]), logits)
 
 
-def _make_finite_check(
-    model: keras.Model,
-    kept_model: keras.Model,
-    optimizer: keras.Optimizer,
-    updater: Updater,
-    strategy: tf.distribute.Strategy,
-) -> Callable[[], bool]:
-    """Returns what tells whether all that a checkpoint holds are finite numbers, on every replica of this process."""
-    variables = [*model.weights, *optimizer.variables, *(kept_model.weights if kept_model is not model else [])]
-    variables = [variable.value for variable in variables]
-    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not
-        variables += updater.sums
-
-    @tf.function
-    def check() -> tf.Tensor:
-        copies = [copy for variable in variables for copy in strategy.experimental_local_results(variable)]
-        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies if copy.dtype.is_floating])
-
-    return lambda: bool(check())
-
-
-def _make_predict_step(model: keras.Model, strategy: tf.distribute.Strategy) -> PredictStep:
+def _make_predict_step(model: keras.Model, devices: Devices) -> PredictStep:
     """Returns a step of a global batch to float32 [batch, num_classes + 2]: probabilities, label, and 0 for padding."""
-    logits_model = logits_of(model)
+    logits_model, strategy = logits_of(model), devices.strategy
 
     def replica_step(batch: Batch) -> tf.Tensor:
         chances = probabilities(logits_model(tf.cast(_pictures_of(batch), tf.float32), training=False))

@@ -10,7 +10,7 @@ _CALL_S = 0.25  # so long a user may wait for Ctrl-C, and so often the progress 
 _STEPS_TOGETHER = 8  # of several workers, which must take as many steps in a call as the others
 
 
-class Pace:
+class StepsPerLoop:
     """Finds the number of steps that take a quarter of a second, or keeps to the number that is asked for.
 
     Several workers cannot go by the time, which is another for each. They meet after every eighth step.

@@ -18,8 +18,8 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, command_line, read_history, run_command
 from PIL import Image
 
-from harness import verify_resume
 from harness.config import settings
+from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
 
 
@@ -300,7 +300,7 @@ def test_a_batch_for_each_replica_is_the_whole_one_divided(face_records, tmp_pat
     assert done.returncode == 0 and "global batch    4 a replica" in done.stderr and "8, 4 a replica" in done.stderr
     whole = ("--batch-size", "8", "--runtime.logical_cpus", "2", "--runtime.deterministic", "true")
     assert train(face_records, tmp_path / "whole", *whole).returncode == 0
-    assert verify_resume.compare(Workdir(tmp_path / "each"), Workdir(tmp_path / "whole")) == ""
+    assert resume.compare(Workdir(tmp_path / "each"), Workdir(tmp_path / "whole")) == ""
     (tmp_path / "each" / "metrics.json").unlink()
     done = train(face_records, tmp_path / "each", "--batch-size", "4", "--train.batch_per", "replica")
     assert done.returncode == 5

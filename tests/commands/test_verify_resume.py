@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import SMOKE, run_command
 
-from harness import verify_resume
+from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
 
 NUM_KILLS = 10
@@ -71,9 +71,9 @@ def test_both_trainings_get_the_precision_that_the_first_chose(face_records, tmp
 def test_the_first_tensor_that_differs_is_named(face_records, smoke_run, tmp_path):
     done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "other", "--seed", 9)
     assert done.returncode == 0, done.stderr
-    difference = verify_resume.compare(Workdir(smoke_run), Workdir(tmp_path / "other"))
+    difference = resume.compare(Workdir(smoke_run), Workdir(tmp_path / "other"))
     assert difference.startswith("optimizer/_trainable_variables/0, by up to 0.") and "of 108 values" in difference
-    assert verify_resume.compare(Workdir(smoke_run), Workdir(smoke_run)) == ""
+    assert resume.compare(Workdir(smoke_run), Workdir(smoke_run)) == ""
 
 
 @pytest.mark.slow
@@ -82,5 +82,5 @@ def test_other_devices_are_no_difference_of_numbers(smoke_run, tmp_path):
     environment = json.loads(other.environment.read_text())
     environment["in_force"]["devices"] = ["/gpu:0"]
     other.environment.write_text(json.dumps(environment))
-    difference = verify_resume.compare(Workdir(smoke_run), other)
+    difference = resume.compare(Workdir(smoke_run), other)
     assert difference == "the devices: ['/cpu:0'] in one go, ['/gpu:0'] after kills"

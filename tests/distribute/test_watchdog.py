@@ -42,26 +42,24 @@ def test_a_folder_that_is_gone_does_not_keep_it_alive(tmp_path):
 HANGING_RUN = """
 import sys, threading
 from pathlib import Path
-from harness.runs import identity
-from harness.input import placement
-from harness.dataset.records import manifest
-from harness.config.schema import settings
-from harness.distribute import strategy
-from harness.training import trainer
+from harness.config import settings
 from harness.config.settings import Setting
+from harness.dataset.records import manifest
+from harness.runs import identity
 from harness.runs.workdir import Workdir
+from harness.training import trainer
+from harness.training.setup import set_up
 
 config, records, run = sys.argv[1:]
 flags = {"data.records": Setting(records, "test"), "runtime.stall_s": Setting(20, "test")}
 config, workdir = settings.make_config({**settings.read_file(Path(config)), **flags}), Workdir(Path(run))
-data, devices = manifest.load(config.data.records_folder), strategy.make_devices(config)
-inputs = placement.plan_inputs(config, data, devices)
-identity.claim(workdir, config, data, in_force={})
+setup = set_up(config, manifest.load(config.data.records_folder))
+identity.claim(workdir, config, setup.data, effective=setup.effective)
 
 def hang():
     threading.Event().wait()
 
-trainer.train_and_evaluate(config, workdir, devices, inputs, should_stop=hang)
+trainer.train_and_evaluate(setup, workdir, should_stop=hang)
 """
 
 
@@ -71,7 +69,7 @@ def test_a_run_that_hangs_leaves_its_stacks_in_the_run_folder(face_records, tmp_
     done = subprocess.run(command, env=command_environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 6, done.stderr
     stacks = (tmp_path / "stalled-worker0.txt").read_text()
-    assert "in hang" in stacks and "in train_epoch" in stacks and "in train_epoch" in done.stderr
+    assert "in hang" in stacks and "in _train_epoch" in stacks and "in _train_epoch" in done.stderr
 
 
 def test_what_goes_on_is_left_alone(tmp_path):

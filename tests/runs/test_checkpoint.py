@@ -72,7 +72,7 @@ def weight_and_checkpoints(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
-    return model.weights[0], Checkpoints(Workdir(tmp_path), model, optimizer, [], kept_model=model)
+    return model.weights[0], Checkpoints(Workdir(tmp_path), model, optimizer, kept_model=model)
 
 
 def test_going_back_leaves_nothing_that_came_later(weight_and_checkpoints, tmp_path):

@@ -148,7 +148,7 @@ def test_a_step_is_tried_and_leaves_nothing_behind(face_records, one_cpu, cpu_li
 def test_a_run_that_goes_on_keeps_its_precision(face_records, tmp_path, recorded):
     stated = {"data.records": Setting(str(face_records), "test"), "train.run": Setting(str(tmp_path / "run"), "test")}
     config, workdir = settings.make_config({**settings.read_file(SMOKE), **stated}), Workdir(tmp_path / "run")
-    identity.claim(workdir, config, manifest.load(face_records), in_force={"precision": recorded})
+    identity.claim(workdir, config, manifest.load(face_records), effective={"precision": recorded})
     flags = ("--config", SMOKE, "--records", face_records, "--run", workdir.root, "--train.precision", "auto")
     done = run_command("train", *flags)
     assert done.returncode == 0, done.stderr

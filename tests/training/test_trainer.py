@@ -18,6 +18,7 @@ from harness.input import placement
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 from harness.training import trainer
+from harness.training.setup import Setup
 
 
 def train(records, folder, *, stop_after=None, precision="float32", **given):
@@ -34,15 +35,17 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     stated |= {"data.records": Setting(str(records), "test"), "model.first_kernels": Setting("random", "test")}
     config = settings.make_config({**settings.read_file(SMOKE), **stated})
     workdir, data = Workdir(folder), manifest.load(records)
-    identity.claim(workdir, config, data, in_force={})
     devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
-    inputs = placement.plan_inputs(config, data, devices)
+    setup = Setup(config, config, data, devices, placement.plan_inputs(config, data, devices))
+    identity.claim(workdir, config, data, effective=setup.effective)
     if stop_after:
         reasons = iter([None] * (stop_after - 1) + ["the test"])
         one_by_one = config.model_copy(update={"runtime": RuntimeConfig(steps_per_loop=1)})
         with pytest.raises(InterruptedRun):
-            trainer.train_and_evaluate(one_by_one, workdir, devices, inputs, should_stop=lambda: next(reasons))
-    trainer.train_and_evaluate(config, workdir, devices, inputs)
+            trainer.train_and_evaluate(
+                dataclasses.replace(setup, config=one_by_one), workdir, should_stop=lambda: next(reasons)
+            )
+    trainer.train_and_evaluate(setup, workdir)
     rows = [line.rsplit(",", 1)[0] for line in workdir.metrics_csv.read_text().splitlines()]
     reader = tf.train.load_checkpoint(str(workdir.checkpoints))
     names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]

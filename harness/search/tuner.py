@@ -1,0 +1,138 @@
+"""KerasTuner over the trainer: it proposes and remembers, a trial is one run of the training loop."""
+
+import contextlib
+import io
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import keras_tuner
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.oracle import Oracle
+from keras_tuner.engine.trial import Trial
+
+from harness.base.errors import DataError, HarnessError
+from harness.base.text import format_value
+from harness.config.schema import Config, Range
+from harness.config.settings import Setting
+from harness.dataset.records.manifest import Manifest
+from harness.runs import identity
+from harness.runs.workdir import Workdir
+from harness.search.space import make_trial_config
+from harness.training import trainer
+from harness.training.setup import Setup, set_up
+
+log = logging.getLogger("harness")
+
+
+def search(
+    config: Config, given: Mapping[str, Setting], data: Manifest, should_stop: Callable[[], str | None]
+) -> Sequence[Trial]:
+    """Runs the trials that are left; returns all finished ones, best first.
+
+    Args:
+      config: the resolved config, with the search space in its section `tune`.
+      given: the settings that were stated, which every trial gets.
+      data: the records.
+      should_stop: asked within a trial; a reason ends the search after a save.
+
+    Raises:
+      InterruptedRun: it was asked to stop; the same call goes on from there.
+      DataError: no trial finished with a finite loss.
+    """
+    setup = set_up(config, data, earlier=_read_effective(config))
+    for reason in setup.devices.reasons.values():
+        log.info("%s", reason)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints where it reloads from
+        tuner = _Tuner(_make_oracle(config), setup, given, should_stop)
+    try:
+        tuner.search(verbose=0)
+    except keras_tuner.errors.FatalError as error:
+        raise error.__cause__ or error from None
+    finished = tuner.oracle.get_best_trials(len(tuner.oracle.trials))
+    if not finished:
+        raise DataError(f"not one trial of the search in {config.tune.folder} finished with a finite loss.")
+    return finished
+
+
+class _Tuner(BaseTuner):
+    """KerasTuner proposes and remembers; the training loop does the work, and keeps its own checkpoints."""
+
+    def __init__(
+        self, oracle: Oracle, setup: Setup, given: Mapping[str, Setting], should_stop: Callable[[], str | None]
+    ) -> None:
+        self._setup, self._given, self._should_stop = setup, given, should_stop
+        super().__init__(oracle, directory=str(setup.asked.tune.folder), project_name="search")
+
+    def on_trial_begin(self, trial: Trial) -> None:
+        """Saves the search too: KerasTuner does so after a trial, so one stopped in its first would not be found."""
+        super().on_trial_begin(trial)
+        self.save()
+
+    def run_trial(self, trial: Trial, *_args: object, **_kwargs: object) -> dict[str, float]:
+        """Returns the figures of one trial."""
+        # KerasTuner takes every other exception for a bad proposal and searches on.
+        try:
+            return self._train(trial)
+        except (HarnessError, KeyboardInterrupt) as error:
+            raise keras_tuner.errors.FatalError(str(error)) from error
+
+    def _train(self, trial: Trial) -> dict[str, float]:
+        values, data = trial.hyperparameters.values, self._setup.data
+        config = make_trial_config(self._given, values, f"trial {trial.trial_id}")
+        workdir = Workdir(self._setup.asked.tune.folder / "trials" / trial.trial_id)
+        log.info("trial %s: %s", trial.trial_id, _describe(values))
+        identity.check(workdir, config, data)
+        setup = set_up(config, data, devices=self._setup.devices, earlier=identity.read_effective(workdir))
+        identity.check_batch(workdir, setup.config.train.batch_size)
+        identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
+        keras.backend.clear_session()
+        found = trainer.train_and_evaluate(setup, workdir, should_stop=self._should_stop)
+        if not math.isfinite(found.loss):
+            raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")
+        return {"val_loss": found.loss, "val_accuracy": found.accuracy}
+
+    def save_model(self, trial_id: str, model: object, step: int = 0) -> None:
+        """Keeps nothing."""
+
+
+def _read_effective(config: Config) -> Mapping[str, object]:
+    """What the trials so far were given that asked for any precision: all get the same, or they would not compare."""
+    for path in sorted((config.tune.folder / "trials").glob("*")):
+        workdir = Workdir(path)
+        if workdir.config.is_file() and identity.load_config(workdir).train.precision == "auto":
+            return identity.read_effective(workdir)
+    return {}
+
+
+def _make_oracle(config: Config) -> Oracle:
+    tune = config.tune
+    dimensions = keras_tuner.HyperParameters()
+    for name, extent in tune.space.items():
+        _add_dimension(dimensions, name, extent)
+    direction = "min" if tune.objective == "val_loss" else "max"
+    shared = {
+        "objective": keras_tuner.Objective(tune.objective, direction),
+        "hyperparameters": dimensions,
+        "seed": tune.seed,
+    }
+    if tune.algorithm == "hyperband":
+        return keras_tuner.oracles.HyperbandOracle(max_epochs=tune.max_epochs, **shared)
+    if tune.algorithm == "bayesian":
+        return keras_tuner.oracles.BayesianOptimizationOracle(max_trials=tune.trials, **shared)
+    return keras_tuner.oracles.RandomSearchOracle(max_trials=tune.trials, **shared)
+
+
+def _add_dimension(dimensions: keras_tuner.HyperParameters, name: str, extent: Range) -> None:
+    if extent.values is not None:
+        dimensions.Choice(name, list(extent.values))
+        return
+    is_whole = isinstance(extent.min, int) and isinstance(extent.max, int)
+    add = dimensions.Int if is_whole else dimensions.Float
+    step = {} if extent.step is None else {"step": extent.step}
+    add(name, extent.min, extent.max, sampling=extent.sampling, **step)
+
+
+def _describe(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {format_value(value)}" for name, value in values.items() if not name.startswith("tuner/"))

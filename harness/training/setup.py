@@ -1,0 +1,81 @@
+"""Sets a training up: devices, the whole batch, precision, where pictures are kept, and the table that tells all of it.
+
+`train`, `tune` and `bench` decide these here and nowhere else. Nothing is read but sizes, and nothing is written.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.config.schema import Config
+from harness.dataset.records.manifest import Manifest
+from harness.distribute.cluster import Cluster
+from harness.distribute.collectives import check_alike
+from harness.distribute.devices import Devices
+from harness.distribute.strategy import make_devices, with_whole_batch
+from harness.input.placement import Inputs, plan_inputs
+from harness.runs import effective_settings
+from harness.runs.effective_settings import Row
+from harness.training import precision
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training is made with.
+
+    Attributes:
+      asked: the config as it was given.
+      config: the same with the batch of all replicas together, as everything that follows counts it.
+      data: the records.
+      devices: where to train, with the precision that is in force.
+      inputs: where pictures are kept, and which engine augments them.
+    """
+
+    asked: Config
+    config: Config
+    data: Manifest
+    devices: Devices
+    inputs: Inputs
+
+    @property
+    def effective(self) -> dict[str, object]:
+        """What is in force as plain values, which a run that goes on is given again."""
+        return self.devices.describe() | self.inputs.describe() | {"batch": self.config.train.batch_size}
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What was asked for beside what is in force, and why the two differ."""
+        reasons = {**self.devices.reasons, **self.inputs.reasons}
+        return effective_settings.list_rows(self.asked, self.effective, reasons)
+
+
+def set_up(
+    config: Config,
+    data: Manifest,
+    *,
+    cluster: Cluster | None = None,
+    devices: Devices | None = None,
+    earlier: Mapping[str, object] | None = None,
+) -> Setup:
+    """Decides what a training is made with; must be called before TensorFlow has used any device.
+
+    Args:
+      config: the resolved config.
+      data: the records.
+      cluster: the tasks that train together; None for this process alone.
+      devices: those of another setup of this process, whose precision is kept where the config leaves it open.
+      earlier: the `effective` values of the run when it was started, if it goes on.
+
+    Raises:
+      ClusterError: the workers do not come, or differ in what they have to have in common.
+      ConfigError: the devices are not there, or settings do not go together on them.
+      MemoryLimitError: the pictures shall be kept where they do not fit.
+    """
+    is_first = devices is None
+    if devices is None:
+        devices = make_devices(config, cluster)
+    whole = with_whole_batch(config, devices.num_replicas)
+    digest = whole.digest("augment", "model", "optim", "train")
+    check_alike(devices, f"settings {digest[:16]}, records {data.digest[:16]}, run {config.train.run}")
+    if is_first or config.train.precision != "auto":
+        devices = precision.settle(whole, data, devices, earlier=earlier)
+    return Setup(config, whole, data, devices, plan_inputs(whole, data, devices, earlier=earlier))
