@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base import app
-from harness.base.errors import ConfigError, ExitCode
+from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder, RemotePath
 from harness.config import flags
+from harness.config.schema import DataConfig
 from harness.dataset.build import builder, process_pool
 from harness.dataset.build.builder import Task
 from harness.dataset.curation import quarantine
@@ -57,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
         verified = _verify(arguments.verify, config.runtime.workers)
         print(json.dumps(verified) if arguments.json else _VERIFIED.format(**verified))
         return ExitCode.DONE
+    _check_sample(config.data.images)
     command = shlex.join(["python", "-m", "harness.build_records", *argv])
     text = builder.build(config, overwrite=arguments.overwrite, task=task, command=command)
     print(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
@@ -65,6 +67,15 @@ def main(argv: Sequence[str]) -> int:
         num_moved = quarantine.move_rejects(found, config.data.images, arguments.move_rejects)
         log.info("%d rejected files moved; back: sh %s", num_moved, arguments.move_rejects / quarantine.UNDO_NAME)
     return ExitCode.DONE
+
+
+def _check_sample(images: Folder) -> None:
+    """Says what to give where the default pictures are missing: an installed package comes without them."""
+    if images == DataConfig().images and not images.is_dir():
+        raise DataError(
+            f"the sample pictures are part of the source checkout, and there is no {images} here: give your own with "
+            "--images FOLDER, where FOLDER has one sub-folder of pictures for each class."
+        )
 
 
 def _read_task(index: int | None, num_tasks: int | None) -> Task | None:
