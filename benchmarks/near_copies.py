@@ -28,7 +28,7 @@ import numpy as np
 from harness.config.schema import CleanConfig
 from harness.dataset.build import process_pool
 from harness.dataset.curation.fingerprints import fingerprint
-from harness.dataset.curation.near_duplicates import are_near_copies
+from harness.dataset.curation.near_duplicates import are_near_duplicates
 from harness.dataset.curation.similarity_search import propose_pairs
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Rejected
@@ -138,7 +138,7 @@ def measure_costs(pictures: list[np.ndarray]) -> None:
     per_fingerprint = (time.process_time() - start) / len(pictures)
     pairs = propose_pairs(fingerprints)
     start = time.process_time()
-    found = [(i, j) for i, j in pairs if are_near_copies(pictures[i], pictures[j])]
+    found = [(i, j) for i, j in pairs if are_near_duplicates(pictures[i], pictures[j])]
     per_pair = (time.process_time() - start) / max(len(pairs), 1)
     print(
         f"{len(pictures)} pictures: {1e3 * per_fingerprint:.3f} ms a fingerprint, {1e3 * per_pair:.1f} ms a comparison"
@@ -156,7 +156,9 @@ def measure_changes(pictures: list[np.ndarray]) -> None:
         is_same = pairs[:, 1] - pairs[:, 0] == num
         # The originals among themselves are the same in every row and measured once, by measure_costs.
         is_new = pairs[:, 1] >= num
-        is_found = np.array([is_new[k] and are_near_copies(mixed[i], mixed[j]) for k, (i, j) in enumerate(pairs)], bool)
+        is_found = np.array(
+            [is_new[k] and are_near_duplicates(mixed[i], mixed[j]) for k, (i, j) in enumerate(pairs)], bool
+        )
         proposed, confirmed = is_same.sum() / num, (is_found & is_same).sum() / num
         num_false = (is_found & ~is_same).sum()
         print(

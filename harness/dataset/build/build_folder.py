@@ -48,9 +48,9 @@ class BuildFolder:
         return self.place.parent / f".{self.place.name}.building"
 
     @property
-    def spool(self) -> Path:
-        """What was examined. Findings by other rules lie elsewhere, so that they are never mixed."""
-        return self.root / "spool"
+    def cache(self) -> Path:
+        """The build cache: what was examined."""
+        return self.root / "spool"  # the old name stays: unfinished builds have such a folder
 
     @property
     def done(self) -> Path:
@@ -58,8 +58,8 @@ class BuildFolder:
         return self.root / "done"
 
     @property
-    def near_copies(self) -> Path:
-        """The pairs of near copies that were confirmed."""
+    def near_duplicates(self) -> Path:
+        """The pairs of near duplicates that were confirmed."""
         return self.root / "near_copies.json"
 
     def prepare(self, *, is_shared: bool) -> None:
@@ -70,7 +70,7 @@ class BuildFolder:
         if self.root.exists() and found != self.rules_sha256 and not (is_shared and found is None):
             shutil.rmtree(self.root)
         files.write_text(rules, self.rules_sha256)
-        for folder in (self.spool, self.done):
+        for folder in (self.cache, self.done):
             folder.mkdir(parents=True, exist_ok=True)
 
     def publish(self, names: Collection[str]) -> None:

@@ -78,11 +78,11 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
                 work.discard()
             return f"{target} is up to date: {summary.count(existing)}"
         whole = _find_whole_shards(step, existing) if known else {}
-        stale = [path for path, item in examined.items() if item.is_kept and _lacks_stored_form(item, whole)]
+        stale = [path for path, item in examined.items() if item.is_kept and _lacks_encoded_picture(item, whole)]
         examined |= _examine(replace(step, task=None), stale, {})
         found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
         del examined, known
-        made = plan.make_plan(found, config, partial(_find_near, step))
+        made = plan.make_plan(found, config, partial(_find_near_duplicates, step))
         del found
         layout = shards.plan_shards(made, config.records, work.rules_sha256)
         written = _obtain_shards(step, layout, made.class_names, whole)
@@ -166,7 +166,7 @@ def _other(target: Folder, existing: Manifest, what: str) -> DataError:
 def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Finding]:
     """The findings of the records at the target, as they were before copies were judged and splits assigned.
 
-    None of records on s3://: to fetch their stored forms takes longer than to make them again.
+    None of records on s3://: fetching their encoded pictures takes longer than encoding them again.
     """
     if existing is None or isinstance(work.target, RemotePath) or existing.rules_sha256 != work.rules_sha256:
         return {}
@@ -181,14 +181,14 @@ def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Findi
 
 
 def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Returns a finding for each file: from the spool, from what is known of the same bytes, or examined now."""
+    """Returns a finding for each file: from the build cache, from the records of the same bytes, or examined now."""
     if not paths:
         return {}
-    folder, spooled = step.config.data.images, build_cache.read(step.work.spool)
+    folder, cached = step.config.data.images, build_cache.read(step.work.cache)
     results: dict[str, Finding] = {}
     waiting = []
     for position, path in enumerate(paths):
-        entry = spooled.get(path)
+        entry = cached.get(path)
         if entry and (entry[0].reason == Reason.SYSTEM_FILE or build_cache.is_unchanged(folder / path, *entry)):
             results[path] = entry[0]
         elif step.has(position // _CHUNK):
@@ -196,7 +196,7 @@ def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) ->
     if results:
         log.info("%d files were examined before", len(results))
     chunks = _divide(waiting, _CHUNK)
-    tasks = [(folder, chunk, step.config, step.work.spool) for chunk in chunks]
+    tasks = [(folder, chunk, step.config, step.work.cache) for chunk in chunks]
     done = step.run(cleaner.examine, tasks, [len(chunk) for chunk in chunks], "cleaning")
     for chunk, found in zip(chunks, done):
         results |= {path: item or known[path] for (path, _), item in zip(chunk, found)}
@@ -215,7 +215,7 @@ def _find_whole_shards(step: _Step, existing: Manifest) -> dict[str, ShardInfo]:
     return {shard.file: shard for shard, digest in zip(listed, digests) if shard.sha256 == digest}
 
 
-def _lacks_stored_form(item: Finding, whole: Mapping[str, ShardInfo]) -> bool:
+def _lacks_encoded_picture(item: Finding, whole: Mapping[str, ShardInfo]) -> bool:
     return not item.file or (build_cache.is_shard(item) and item.file not in whole)
 
 
@@ -229,14 +229,14 @@ def _digest_sources(found: Sequence[Finding], config: Config) -> str:
     return files.digest_json([pictures, [files.digest_file(path) for path in others if path and path.is_file()]])
 
 
-def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
-    """The confirmed pairs of near copies; found once for the same pictures, however often the build is started."""
+def _find_near_duplicates(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
+    """The confirmed pairs of near duplicates; found once for the same pictures, however often the build is started."""
     if len(kept) < 2:
         return []
-    work, stored_as = step.work, step.config.records
+    work, config = step.work, step.config.records
     inputs = files.digest_json([[item.path, item.pixels_sha256] for item in kept])
     try:
-        cached = json.loads(work.near_copies.read_text(encoding="utf-8"))
+        cached = json.loads(work.near_duplicates.read_text(encoding="utf-8"))
         if cached["inputs"] == inputs:
             return [(first, second) for first, second in cached["pairs"]]
     except (OSError, ValueError, KeyError, TypeError):
@@ -250,10 +250,10 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     proposed = [(kept[first], kept[second]) for first, second in pairs.tolist()]
 
     def place(item: Finding) -> near_duplicates.Place:
-        return build_cache.locate(item, work.spool, work.target), item.offset, item.length
+        return build_cache.locate(item, work.cache, work.target), item.offset, item.length
 
     chunks = _divide([(place(first), place(second)) for first, second in proposed], _PAIRS)
-    tasks = [(chunk, stored_as.encoding, stored_as.image_size) for chunk in chunks]
+    tasks = [(chunk, config.encoding, config.image_size) for chunk in chunks]
     answers = step.run(
         near_duplicates.confirm_pairs, tasks, [len(chunk) for chunk in chunks], "comparing", unit="pairs"
     )
@@ -262,7 +262,7 @@ def _find_near(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
         for (first, second), is_near in zip(proposed, (answer for chunk in answers for answer in chunk))
         if is_near
     ]
-    files.write_json(work.near_copies, {"inputs": inputs, "pairs": confirmed})
+    files.write_json(work.near_duplicates, {"inputs": inputs, "pairs": confirmed})
     return confirmed
 
 
@@ -273,8 +273,8 @@ def _obtain_shards(
     planned = [shard for listed in layout.values() for shard in listed]
     mine = [shard for position, shard in enumerate(planned) if step.has(position)]
     by_inputs = {info.inputs_sha256: info for info in whole.values()}
-    work, stored_as = step.work, step.config.records
-    tasks = [(work, shard, class_names, stored_as, by_inputs.get(shard.inputs_sha256)) for shard in mine]
+    work, config = step.work, step.config.records
+    tasks = [(work, shard, class_names, config, by_inputs.get(shard.inputs_sha256)) for shard in mine]
     done = step.run(shards.obtain, tasks, [len(shard.items) for shard in mine], "writing")
     return {shard.info.file: shard for shard in done}
 
@@ -283,12 +283,12 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
     """Writes the data report; returns its warnings."""
     from harness.dataset.report import page  # matplotlib, which worker processes do without
 
-    work, stored_as = step.work, step.config.records
-    origins = thumbnails.Origins(step.config.data.images, work.spool, work.target)
+    work, config = step.work, step.config.records
+    origins = thumbnails.Origins(step.config.data.images, work.cache, work.target)
 
     def draw(found: Sequence[Finding]) -> list[bytes | None]:
         chunks = _divide(found, _PAIRS)
-        tasks = [(chunk, origins, stored_as.encoding, stored_as.image_size) for chunk in chunks]
+        tasks = [(chunk, origins, config.encoding, config.image_size) for chunk in chunks]
         drawn = step.run(thumbnails.draw, tasks, [len(chunk) for chunk in chunks], "report")
         return [thumbnail for chunk in drawn for thumbnail in chunk]
 

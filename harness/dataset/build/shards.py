@@ -1,4 +1,7 @@
-"""Which pictures go into which shard, and writing one, or taking over one that an earlier build wrote from the same."""
+"""Which pictures go into which shard, and writing a shard, or reusing one that an earlier build wrote from the same.
+
+The bytes of a shard are laid out in records/tfrecord.py.
+"""
 
 import hashlib
 import json
@@ -34,7 +37,7 @@ Layout = Mapping[str, tuple[PlannedShard, ...]]  # by split
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard that is there, and where the stored form of each picture lies in it, in bytes."""
+    """A shard that is there, and where each encoded picture lies in it, in bytes."""
 
     info: ShardInfo
     offsets: tuple[int, ...]
@@ -48,7 +51,7 @@ def plan_shards(made: Plan, config: RecordsConfig, rules_sha256: str) -> Layout:
     Args:
       made: which pictures are kept, and in which split.
       config: size and number of shards.
-      rules_sha256: a digest of what stored forms are made by.
+      rules_sha256: a digest of the rules that encoded pictures are made by.
     """
     kept = [item for item in made.findings if item.is_kept]
     return {
@@ -72,7 +75,7 @@ def obtain(
       work: the folder of the build.
       shard: what to write.
       class_names: the class of each label.
-      config: how the pictures are stored.
+      config: how the pictures are encoded.
       previous: a whole shard of the records that are replaced, if it was made from the same.
     """
     done = read_done(work, shard)
@@ -136,14 +139,13 @@ def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], c
     places: list[int] = []
 
     def examples() -> Iterator[bytes]:
-        """Yields the pictures as serialized examples, and notes where the stored form begins in each."""
+        """Yields the pictures as serialized examples, and notes where the encoded picture begins in each."""
         for item in shard.items:
-            stored = build_cache.read_stored(
-                build_cache.locate(item, work.spool, work.target), item.offset, item.length
-            )
+            file = build_cache.locate(item, work.cache, work.target)
+            encoded = build_cache.read_encoded(file, item.offset, item.length)
             example = tfrecord.encode_example(
                 {
-                    tfrecord.IMAGE: stored,
+                    tfrecord.IMAGE: encoded,
                     tfrecord.FORMAT: config.encoding.encode(),
                     tfrecord.HEIGHT: config.image_size,
                     tfrecord.WIDTH: config.image_size,
@@ -154,7 +156,7 @@ def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], c
                     tfrecord.GROUP: item.group.encode(),
                 }
             )
-            places.append(tfrecord.find_value(example, stored))
+            places.append(tfrecord.find_value(example, encoded))
             yield example
 
     written = tfrecord.write_shard(work.root / shard.file, examples())

@@ -1,4 +1,4 @@
-"""Lays one small picture on another by a small affine change. Whether they then are the same is not judged here."""
+"""Lays one small picture on another by a small affine change. near_duplicates.py judges whether both are the same."""
 
 from itertools import product
 
@@ -12,7 +12,7 @@ _COARSE_SIDE = 32
 _SCALES = (0.86, 0.93, 1.0, 1.08, 1.16)
 _TURNS_DEGREES = (-4, 0, 4)
 _SHIFTS = (-0.04, 0.0, 0.04)
-_MIN_COARSE_CORRELATION = 0.6  # near copies reach 0.75, but for a wall of bricks or a starry sky that is turned
+_MIN_COARSE_CORRELATION = 0.6  # near duplicates reach 0.75, except a turned wall of bricks or starry sky
 
 _BOTH = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT
 _REFINEMENTS = (((_BOTH, 15, 1e-3), 7), ((_BOTH, 15, 1e-4), 3))  # when to stop, and the side of the blur

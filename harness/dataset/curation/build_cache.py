@@ -1,6 +1,7 @@
-"""What an unfinished build has examined: findings and stored forms on disk, for the build that goes on with them.
+"""What an unfinished build has examined: findings and encoded pictures on disk, for the build that goes on with them.
 
-A chunk is a file of stored forms and a CSV file of findings; the CSV file is written last, so what it lists is there.
+A chunk is a file of encoded pictures and a CSV file of findings. The CSV file is written last, so all that it lists is
+there. Where the chunks lie is set in build/build_folder.py.
 """
 
 import csv
@@ -17,33 +18,33 @@ from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
 
 _COLUMNS = [*findings.COLUMNS, "mtime_ns"]
-_ENDING = ".stored"
+_ENDING = ".stored"  # the old name stays: unfinished builds have such files
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A finding, the time its file was last changed, and the stored form of a usable picture."""
+    """A finding, the time its file was last changed, and the encoded picture, if it is usable."""
 
     finding: Finding
     mtime_ns: int
-    stored: bytes = b""
+    encoded: bytes = b""
 
 
 def write_chunk(folder: Path, examined: Sequence[Examined]) -> list[Finding]:
-    """Writes a chunk; returns its findings, which say now where their stored forms lie."""
+    """Writes a chunk; returns its findings, which now say where their encoded pictures lie."""
     digest = hashlib.sha256()
     for item in examined:
         digest.update(f"{item.finding.path}\0{item.finding.sha256}\n".encode())
     name = digest.hexdigest()[:24]
     located, offset = [], 0
     for item in examined:
-        if item.stored:
-            located.append(item.finding._replace(file=name + _ENDING, offset=offset, length=len(item.stored)))
-            offset += len(item.stored)
+        if item.encoded:
+            located.append(item.finding._replace(file=name + _ENDING, offset=offset, length=len(item.encoded)))
+            offset += len(item.encoded)
         else:
             located.append(item.finding)
     if offset:
-        files.write_bytes(folder / (name + _ENDING), b"".join(item.stored for item in examined))
+        files.write_bytes(folder / (name + _ENDING), b"".join(item.encoded for item in examined))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -76,17 +77,17 @@ def is_unchanged(path: Folder, finding: Finding, mtime_ns: int) -> bool:
 
 
 def is_shard(finding: Finding) -> bool:
-    """Whether the stored form lies in a shard, not in the spool."""
+    """Whether the encoded picture lies in a shard, not in the build cache."""
     return bool(finding.file) and not finding.file.endswith(_ENDING)
 
 
 def locate(finding: Finding, folder: Path, records: Path) -> Path:
-    """The file that holds a finding's stored form: a chunk of the spool in `folder`, or a shard in `records`."""
+    """Returns the file that holds an encoded picture: a chunk of the build cache `folder`, or a shard in `records`."""
     return (records if is_shard(finding) else folder) / finding.file
 
 
-def read_stored(path: Path, offset: int, length: int) -> bytes:
-    """Returns the bytes of one stored form.
+def read_encoded(path: Path, offset: int, length: int) -> bytes:
+    """Returns the bytes of one encoded picture.
 
     Raises:
       OSError: the file is shorter than that.

@@ -1,6 +1,6 @@
-"""Lists and examines picture files: each ends as a finding, kept, with a stored form, or rejected with a reason.
+"""Lists and examines picture files: each becomes a finding, kept with an encoded picture or rejected with a reason.
 
-It looks at one file at a time and changes nothing; copies of each other are the matter of duplicates.py.
+It looks at one file at a time and changes none. Comparing pictures with each other is done in duplicates.py.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.sources import list_classes, walk_files
 from harness.dataset.records.encoding import encode_pixels
 
-# Part of what a stored form is made by; raised whenever the same file would get another finding or stored form.
+# Raised whenever the same file would get another finding or another encoded picture.
 VERSION = 4
-# Smaller pictures have too little in them to tell a copy from a look-alike: any two handwritten ones can be laid on
+# Smaller pictures show too little to tell a near duplicate from another picture: any two of handwriting can be laid on
 # each other. They get no fingerprint, so that only exact copies of them are found.
 _LEAST_COMPARED_SIDE = 64
 _JUDGED_LATER = ("near_copies", "label_conflicts")  # settings of `clean` that say nothing of a file by itself
@@ -32,24 +32,24 @@ _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def digest_rules(config: Config) -> str:
-    """Returns one sha256 for everything but the file itself that a finding and a stored form follow from."""
+    """Returns one sha256 for everything but the file itself that a finding and an encoded picture follow from."""
     sections = config.sections("clean", "records")
     used = {name: value for name, value in sections["clean"].items() if name not in _JUDGED_LATER}
-    stored_as = {name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
-    return files.digest_json([VERSION, used, stored_as])
+    encoding_settings = {name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
+    return files.digest_json([VERSION, used, encoding_settings])
 
 
 def examine(
-    folder: Folder, known: Sequence[tuple[str, str]], config: Config, spool_folder: Path
+    folder: Folder, known: Sequence[tuple[str, str]], config: Config, cache_folder: Path
 ) -> list[Finding | None]:
-    """Decodes, checks, measures, resizes and encodes pictures; writes the stored forms of the good ones to the spool.
+    """Decodes, checks, measures, resizes and encodes pictures; writes the good ones to the build cache.
 
     Args:
       folder: the images folder.
       known: files below it in POSIX form, whose first part is the class, each with the sha256 it was examined with
         before or "".
       config: its sections `clean` and `records` are used.
-      spool_folder: where the chunk is written.
+      cache_folder: where the chunk is written.
 
     Returns:
       A finding for each file, or None for one that still has the sha256 it had.
@@ -60,17 +60,17 @@ def examine(
     new = [item for item in results if item is not None]
     if not new:
         return [None] * len(results)
-    located = iter(build_cache.write_chunk(spool_folder, new))
+    located = iter(build_cache.write_chunk(cache_folder, new))
     return [None if item is None else next(located) for item in results]
 
 
 @dataclass(frozen=True)
 class _Usable:
-    """A usable picture that is still to be measured: its pixels made small, and a checksum of those that are stored."""
+    """A usable picture that is still to be measured: its pixels made small, and a checksum of the encoded ones."""
 
     finding: Finding
     mtime_ns: int
-    stored: bytes
+    encoded: bytes
     picture: Picture
     checksum: int
 
@@ -116,12 +116,12 @@ def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding
 def _describe(usable: _Usable) -> Examined:
     """Adds to the finding all that the pixels tell.
 
-    The digest for exact copies is that of the stored form, of a checksum of the pixels it was made from, and of the
-    picture's own size. To digest what was decoded would cost half as much as to decode it.
+    The digest for exact copies covers the encoded picture, a checksum of the pixels it was made from, and the picture's
+    own size. A digest of the decoded pixels would cost half as much as decoding.
     """
     finding, picture = usable.finding, usable.picture
     found = quality.measure(picture.pixels)
-    digest = hashlib.sha256(usable.stored)
+    digest = hashlib.sha256(usable.encoded)
     digest.update(f"{picture.height}x{picture.width} {usable.checksum}".encode())
     notes = (
         *finding.notes.split(),
@@ -138,7 +138,7 @@ def _describe(usable: _Usable) -> Examined:
         fingerprint=_fingerprint(picture),
         **vars(found),
     )
-    return Examined(described, usable.mtime_ns, usable.stored)
+    return Examined(described, usable.mtime_ns, usable.encoded)
 
 
 def _fingerprint(picture: Picture) -> bytes:

@@ -1,6 +1,6 @@
 """Copies of one picture: kept once within a class, judged by the policy for label conflicts across classes.
 
-It compares digests and takes pairs of near copies as they are found, by similarity_search.py and near_duplicates.py.
+It compares digests only. The pairs of near duplicates come from similarity_search.py and near_duplicates.py.
 """
 
 from collections import defaultdict
@@ -57,10 +57,10 @@ def refuse_exact_copies(found: Sequence[Finding], policy: Policy, folder: str) -
     return [judged.get(item.path, item) for item in found], conflicts
 
 
-def judge_near_copies(
+def judge_near_duplicates(
     found: Sequence[Finding], pairs: Sequence[tuple[str, str]], policy: Policy, folder: str
 ) -> tuple[list[Finding], list[Conflict]]:
-    """Names each near copy's counterpart, and judges those of other classes as `refuse_exact_copies` does.
+    """Names each near duplicate's counterpart, and judges those of other classes as `refuse_exact_copies` does.
 
     Raises:
       DataError: as there.
@@ -76,7 +76,7 @@ def judge_near_copies(
     _fail_on(conflicts, policy, folder)
 
     def judged(finding: Finding) -> Finding:
-        """The finding with its near copy, rejected or noted if that has another class."""
+        """The finding with its near duplicate, rejected or noted if that has another class."""
         if finding.path not in partners:
             return finding
         same = [path for path in sorted(partners[finding.path]) if class_of[path] == finding.class_name]

@@ -1,4 +1,4 @@
-"""What was found about each picture file: one row of cleaning.csv. It knows no pixels."""
+"""What was found about each picture file: one row of cleaning.csv. It opens no picture."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ class Finding(NamedTuple):
     """What was found about one file. `path` is relative to the images folder, in POSIX form.
 
     `red`, `green`, `blue` are means from 0 to 255. `dark`, `light`, `blurry` and `information` are scores from 0 (bad)
-    to 1, see dataset/images/quality.py. The stored form lies at `offset` of `file`, in `length` bytes.
+    to 1, see dataset/images/quality.py. The encoded picture lies at `offset` of `file`, in `length` bytes.
 
     A build changes it and sends it to other processes several times; with a tuple that costs a fraction of what it does
     with a dataclass.

@@ -1,8 +1,8 @@
-"""Near copies of pictures: whether one of two is the other, by their aligned pixels.
+"""Near duplicates: whether two pictures are the same one, by their aligned pixels.
 
-A near copy is the same picture encoded again, resized, mirrored, brightened, cropped a little or turned a little. A
-picture of the same thing taken a moment later is none. Which pairs are compared is similarity_search.py's; what
-becomes of two near copies is the caller's.
+A near duplicate is the same picture encoded again, resized, mirrored, brightened, cropped a little or turned a little.
+A picture of the same thing taken a moment later is none. similarity_search.py chooses the pairs that are compared,
+duplicates.py decides what becomes of near duplicates.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from harness.dataset.curation import alignment, build_cache
 from harness.dataset.records.encoding import decode_pixels
 
-# One side of a pair as a process needs it: the file of the stored form, its offset and its length.
+# One side of a pair as a process needs it: the file of the encoded picture, its offset and its length.
 Place = tuple[Path, int, int]
 
 _MIN_GAIN, _MAX_GAIN = 0.55, 1.8
@@ -23,14 +23,14 @@ _MIN_FIT = 300  # of 12,288 values
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _WINDOW_SIDE = 8
 _LEAST_CONTRAST = 8.0  # grey levels; for a paler picture the residual is measured against this
-# Nearly all near copies of the sample's drawings stay below 0.15. The nearest two drawings, which differ in the size of
-# the mouth, come to 0.31, the two views of a stereo camera to 0.38.
+# Nearly all near duplicates of the sample's drawings stay below 0.15. The nearest two drawings, which differ in the
+# size of the mouth, come to 0.31, the two views of a stereo camera to 0.38.
 _MAX_RESIDUAL = 0.24
-_MAX_SHRUNK_RESIDUAL = 0.5  # near copies stay below 0.4, proposed pairs of different photographs begin at 0.9
+_MAX_SHRUNK_RESIDUAL = 0.5  # near duplicates stay below 0.4, proposed pairs of different photographs begin at 0.9
 
 
-def are_near_copies(first: np.ndarray, second: np.ndarray) -> bool:
-    """Tells whether one of two pictures, `uint8 [S, S, 3]`, is a near copy of the other; their order does not matter.
+def are_near_duplicates(first: np.ndarray, second: np.ndarray) -> bool:
+    """Tells whether one of two pictures, `uint8 [S, S, 3]`, is a near duplicate of the other; in any order.
 
     The second is laid on the first by a small affine change, mirrored if that is needed. What then differs after one
     change of brightness and contrast is judged where it is largest, not on the whole: two drawings of a face may differ
@@ -81,7 +81,7 @@ def _residual_after_fit(source: np.ndarray, target: np.ndarray, covered: np.ndar
     fitted = _brighten(source, target, covered)
     if fitted is None:
         return np.inf
-    # A pixel may come from any of its neighbours: what is left of a shift is no difference.
+    # A pixel may come from any of its neighbours: a small shift that remains is no difference.
     error = np.zeros(source.shape, np.float32)
     for image, other in ((fitted, target), (target, fitted)):
         lowest, highest = cv2.erode(other, _NEIGHBOURS), cv2.dilate(other, _NEIGHBOURS)
@@ -111,9 +111,9 @@ def _brighten(source: np.ndarray, target: np.ndarray, covered: np.ndarray) -> np
 
 
 def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
-    """Compares the pixels of pairs of stored forms."""
-    return [are_near_copies(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
+    """Tells of each pair of encoded pictures whether they are near duplicates, by their pixels."""
+    return [are_near_duplicates(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
 
 
 def _read_pixels(place: Place, encoding: str, size: int) -> np.ndarray:
-    return decode_pixels(build_cache.read_stored(*place), encoding, size)
+    return decode_pixels(build_cache.read_encoded(*place), encoding, size)

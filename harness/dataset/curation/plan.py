@@ -17,7 +17,7 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import assign_groups, join_groups
 from harness.dataset.images import sources
 
-FindNear = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
+FindNearDuplicates = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Plan:
     conflicts: tuple[Conflict, ...]
 
 
-def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> Plan:
+def make_plan(found: Sequence[Finding], config: Config, find_near_duplicates: FindNearDuplicates) -> Plan:
     """Returns the plan of a build.
 
     Args:
       found: every finding, in the order of the paths.
       config: its sections `clean` and `split` are used.
-      find_near: returns the pairs of near copies among kept findings, as paths.
+      find_near_duplicates: returns the pairs of near duplicates among kept findings, as paths.
 
     Raises:
       DataError: there are label conflicts and the policy is "fail", a group would straddle two splits, or a class has
@@ -48,8 +48,8 @@ def make_plan(found: Sequence[Finding], config: Config, find_near: FindNear) -> 
     near_pairs: Sequence[tuple[str, str]] = ()
     near_conflicts: Sequence[Conflict] = ()
     if config.clean.near_copies == "group":
-        near_pairs = find_near([item for item in judged if item.is_kept])
-        judged, near_conflicts = duplicates.judge_near_copies(judged, near_pairs, policy, folder)
+        near_pairs = find_near_duplicates([item for item in judged if item.is_kept])
+        judged, near_conflicts = duplicates.judge_near_duplicates(judged, near_pairs, policy, folder)
     conflicts = (*exact_conflicts, *near_conflicts)
     links = [*near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
     judged, rule = _place(judged, links, config)

@@ -1,6 +1,6 @@
-"""Look-alikes: which of many pictures may be near copies of one another, by their fingerprints alone.
+"""Candidate pairs: which of many pictures may be near duplicates of one another, by their fingerprints alone.
 
-It sees no pixels: near_duplicates.py confirms what is proposed here.
+It sees no pixels: near_duplicates.py confirms the pairs that are proposed here.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def _run_here(function: Callable, tasks: Sequence[tuple]) -> list:
 
 
 def propose_pairs(fingerprints: np.ndarray, run: RunTasks = _run_here) -> np.ndarray:
-    """Returns the pairs of pictures that may be near copies: `int64 [M, 2]`, each `i < j`, unique and sorted.
+    """Returns the pairs of pictures that may be near duplicates: `int64 [M, 2]`, each `i < j`, unique and sorted.
 
     Up to 2,000 different fingerprints are compared each with each. More are gathered in cells around some of them,
     2 * sqrt(N), and compared within a cell: the work grows with N * sqrt(N), and a few pairs are missed. Of those that

@@ -1,4 +1,4 @@
-"""The stored form of a picture in a record: a JPEG or PNG file, or the bytes of its rows."""
+"""The encoded picture in a record: a JPEG or PNG file, or the bytes of its rows. It reads and writes no file."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from harness.config.schema import RecordsConfig
 
 
 def encode_pixels(pixels: np.ndarray, config: RecordsConfig) -> bytes:
-    """Returns the stored form of RGB pixels `uint8 [H, W, 3]`: a JPEG or PNG file, or the bytes of the rows."""
+    """Returns the encoded picture of RGB pixels `uint8 [H, W, 3]`: a JPEG or PNG file, or the bytes of the rows."""
     if config.encoding == "raw":
         return pixels.tobytes()
     if config.encoding == "png":
@@ -28,19 +28,19 @@ def _encode(ending: str, pixels: np.ndarray, options: list[int]) -> bytes:
     return buffer.tobytes()
 
 
-def decode_pixels(stored: bytes, encoding: str, size: int) -> np.ndarray:
-    """Returns the pixels `uint8 [size, size, 3]` of a stored form, which this project wrote and which is whole."""
+def decode_pixels(encoded: bytes, encoding: str, size: int) -> np.ndarray:
+    """Returns the pixels `uint8 [size, size, 3]` of an encoded picture that this project wrote and that is whole."""
     pixels = np.empty((size, size, 3), np.uint8)
-    decode_pixels_into(stored, encoding, pixels)
+    decode_pixels_into(encoded, encoding, pixels)
     return pixels
 
 
-def decode_pixels_into(stored: bytes, encoding: str, out: np.ndarray) -> None:
-    """Writes the pixels of a stored form to `out`, `uint8 [size, size, 3]`; new memory for each costs a third more."""
+def decode_pixels_into(encoded: bytes, encoding: str, out: np.ndarray) -> None:
+    """Writes the pixels of an encoded picture to `out`, `uint8 [S, S, 3]`; new memory for each costs a third more."""
     if encoding == "raw":
-        out[:] = np.frombuffer(stored, np.uint8).reshape(out.shape)
+        out[:] = np.frombuffer(encoded, np.uint8).reshape(out.shape)
     elif encoding == "jpeg":
-        simplejpeg.decode_jpeg(stored, "RGB", buffer=out)
+        simplejpeg.decode_jpeg(encoded, "RGB", buffer=out)
     else:
-        pixels = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=out)

@@ -42,7 +42,7 @@ class KeptPictures:
     heights: np.ndarray
     num_bytes: np.ndarray
     formats: np.ndarray
-    image_size: int  # the side of the stored form
+    image_size: int  # the side of an encoded picture
 
     def __post_init__(self) -> None:
         lengths = {len(self.widths), len(self.heights), len(self.num_bytes), len(self.formats)}
@@ -153,7 +153,7 @@ class Facts:
     rejects: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     conflicts: Copies = Copies()
     exact_copies: Copies = Copies()
-    near_copies: Copies = Copies()
+    near_duplicates: Copies = Copies()
     notable: tuple[Notable, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     note_meanings: Mapping[str, str] = field(default_factory=dict)

@@ -192,7 +192,7 @@ def _copies(facts: Facts) -> str:
     return (
         gallery.show_copies("The same picture under different classes", facts.conflicts)
         + gallery.show_copies("Exact copies", facts.exact_copies)
-        + gallery.show_copies("Nearly the same", facts.near_copies)
+        + gallery.show_copies("Nearly the same", facts.near_duplicates)
     )
 
 

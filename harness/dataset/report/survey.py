@@ -94,7 +94,7 @@ def make_facts(
 
     Args:
       config: of the build.
-      made: its plan, with findings that know where the stored forms lie.
+      made: its plan, with findings that know where the encoded pictures lie.
       result: its manifest.
       found_shortcuts: what `probe` returned.
       draw: draws thumbnails.
@@ -121,7 +121,7 @@ def make_facts(
         },
         conflicts=_copies(shown.conflicts, thumbnails, _CONFLICT_OUTCOMES[config.clean.label_conflicts]),
         exact_copies=_copies(shown.exact, thumbnails, "The first by path is kept, the others are left out."),
-        near_copies=_copies(shown.near, thumbnails, "All are kept, on one side of the split."),
+        near_duplicates=_copies(shown.near, thumbnails, "All are kept, on one side of the split."),
         notable=tuple(_notable(title, items, kept, thumbnails) for title, items in shown.notable.items()),
         notes=Counter(note for item in kept for note in item.notes.split()),
         note_meanings=NOTE_MEANINGS,

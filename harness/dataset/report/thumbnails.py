@@ -1,4 +1,7 @@
-"""Small pictures for the data report: from stored forms, and of what was refused as far as it can be read."""
+"""Small JPEGs for the data report: of encoded pictures, and of rejected files as far as they can be read.
+
+Which pictures the report shows is decided in survey.py.
+"""
 
 import io
 import struct
@@ -25,10 +28,10 @@ _MOST_LENIENT_PIXELS = 25_000_000
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the stored forms of findings lie: the spool of the build, and the records that are replaced."""
+    """Where encoded pictures lie: in the build cache, and in the records that are replaced."""
 
     images: Folder
-    spool: Path
+    cache: Path
     records: Folder
 
 
@@ -42,8 +45,8 @@ def draw(found: Sequence[Finding], origins: Origins, encoding: str, size: int) -
 
 def _draw_one(item: Finding, origins: Origins, encoding: str, size: int) -> bytes | None:
     if item.file:
-        place = build_cache.locate(item, origins.spool, origins.records)
-        pixels = decode_pixels(build_cache.read_stored(place, item.offset, item.length), encoding, size)
+        place = build_cache.locate(item, origins.cache, origins.records)
+        pixels = decode_pixels(build_cache.read_encoded(place, item.offset, item.length), encoding, size)
         width, height = item.width, item.height
     else:
         pixels = _read_leniently(origins.images / item.path)

@@ -1,4 +1,4 @@
-"""Near copies: what is proposed, what the pixels confirm, and what neither may take for a copy."""
+"""Near duplicates: what is proposed, what the pixels confirm, and what neither may take for a copy."""
 
 from itertools import combinations
 
@@ -9,7 +9,7 @@ from conftest import ROOT, draw_face
 
 from harness.dataset.build import process_pool
 from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES, fingerprint
-from harness.dataset.curation.near_duplicates import are_near_copies
+from harness.dataset.curation.near_duplicates import are_near_duplicates
 from harness.dataset.curation.similarity_search import propose_pairs
 from harness.dataset.images.resizing import resize
 
@@ -101,38 +101,38 @@ def test_a_changed_copy_is_proposed_and_confirmed(originals, name):
     pictures = [store(pixels) for pixels in originals] + [store(CHANGES[name](pixels)) for pixels in originals]
     proposed = as_set(propose_pairs(fingerprints_of(pictures)))
     assert [i for i in range(num) if (i, i + num) not in proposed] == []
-    assert [i for i in range(num) if not are_near_copies(pictures[i], pictures[i + num])] == []
+    assert [i for i in range(num) if not are_near_duplicates(pictures[i], pictures[i + num])] == []
 
 
-def test_different_photos_are_not_near_copies():
+def test_different_photos_are_not_near_duplicates():
     photos = [store(draw_photo(seed)) for seed in range(12)]
-    assert [pair for pair in combinations(range(12), 2) if are_near_copies(photos[pair[0]], photos[pair[1]])] == []
+    assert [pair for pair in combinations(range(12), 2) if are_near_duplicates(photos[pair[0]], photos[pair[1]])] == []
 
 
-def test_faces_that_differ_only_in_the_mouth_are_not_near_copies():
+def test_faces_that_differ_only_in_the_mouth_are_not_near_duplicates():
     for seed in range(5):
         happy, sad = (draw_face(seed, happy=is_happy, size=240) for is_happy in (True, False))
         assert (happy[:100] == sad[:100]).all()
-        assert not are_near_copies(store(happy), store(sad))
+        assert not are_near_duplicates(store(happy), store(sad))
 
 
-def test_a_picture_with_another_thing_in_it_is_not_a_near_copy():
+def test_a_picture_with_another_thing_in_it_is_not_a_near_duplicate():
     before = draw_photo(3)
     after = before.copy()
     cv2.circle(after, (150, 90), 24, (250, 20, 20), -1)
-    assert not are_near_copies(store(before), store(after))
+    assert not are_near_duplicates(store(before), store(after))
 
 
-def test_another_colour_is_not_a_near_copy():
+def test_another_colour_is_not_a_near_duplicate():
     photo = store(draw_photo(5))
-    assert not are_near_copies(photo, np.ascontiguousarray(photo[:, :, ::-1]))
+    assert not are_near_duplicates(photo, np.ascontiguousarray(photo[:, :, ::-1]))
 
 
 def test_the_order_of_the_two_does_not_matter():
     photo = draw_photo(6)
     pictures = [store(photo), store(turn(photo, 5, 0)), store(photo[:, ::-1]), store(draw_photo(7))]
     for one, other in combinations(pictures, 2):
-        assert are_near_copies(one, other) is are_near_copies(other, one)
+        assert are_near_duplicates(one, other) is are_near_duplicates(other, one)
 
 
 @pytest.mark.parametrize("size", [32, 100, 256, 512])
@@ -141,7 +141,7 @@ def test_any_stored_size_works(size):
     one, other = resize(photo, size), resize(crop(photo, 0.03, 0.03, 0.03, 0.03), size)
     assert len(fingerprint(one)) == FINGERPRINT_BYTES
     assert as_set(propose_pairs(fingerprints_of([one, other]))) == {(0, 1)}
-    assert are_near_copies(one, other)
+    assert are_near_duplicates(one, other)
 
 
 def test_pictures_without_structure_are_never_paired():
@@ -150,7 +150,7 @@ def test_pictures_without_structure_are_never_paired():
     noisy = [random.integers(126, 130, (SIZE, SIZE, 3)).astype(np.uint8) for _ in range(2)]
     assert all(fingerprint(pixels) == bytes(FINGERPRINT_BYTES) for pixels in flat + noisy)
     assert propose_pairs(fingerprints_of(flat + noisy)).shape == (0, 2)
-    assert not are_near_copies(flat[0], flat[1])
+    assert not are_near_duplicates(flat[0], flat[1])
 
 
 @pytest.mark.parametrize("num", [0, 1, 2])
@@ -210,9 +210,9 @@ def test_many_almost_equal_fingerprints_stay_bounded():
 
 
 @pytest.mark.slow
-def test_the_sample_has_no_near_copies():
+def test_the_sample_has_no_near_duplicates():
     paths = sorted((ROOT / "data" / "sample").glob("*/*.png"))
     pictures = [resize(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), 256) for path in paths]
     assert len(pictures) == 191
     pairs = propose_pairs(fingerprints_of(pictures))
-    assert [(paths[i].name, paths[j].name) for i, j in pairs if are_near_copies(pictures[i], pictures[j])] == []
+    assert [(paths[i].name, paths[j].name) for i, j in pairs if are_near_duplicates(pictures[i], pictures[j])] == []

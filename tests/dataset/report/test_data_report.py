@@ -193,7 +193,7 @@ def test_more_copies_than_are_shown_are_counted():
 
 def test_copies_say_where_each_went():
     group = CopyGroup((Sample("sad/a.png", "sad", FACE, split="validation"), Sample("sad/b.png", "sad", FACE)), 2)
-    page = read(make_facts(near_copies=Copies("They stay together.", (group,), 1, 2)))
+    page = read(make_facts(near_duplicates=Copies("They stay together.", (group,), 1, 2)))
     assert "Nearly the same 1 group of 2 picturesThey stay together.sadin validationa.pngsadleft outb.png" in page.words
 
 
@@ -244,7 +244,7 @@ def test_names_are_escaped_wherever_they_stand():
         split=SplitRule({evil: 1.0}, {evil: 2}, 0, evil),
         origin=Origin(evil, evil, {evil: evil}, evil, (ShardInfo(evil, 1, 1, evil),)),
         rejects={evil: (sample,)},
-        **{"conflicts": group, "exact_copies": group, "near_copies": group},
+        **{"conflicts": group, "exact_copies": group, "near_duplicates": group},
         notable=(Notable(evil, (sample,), evil, 1),),
         notes={evil: 1},
         note_meanings={evil: evil},
@@ -280,7 +280,7 @@ def test_a_full_page_stays_under_ten_megabytes():
     facts = make_facts(
         classes={"sad": ClassCounts({"train": 10}, dict.fromkeys(reasons, 500))},
         rejects=dict.fromkeys(reasons, (sample,) * MAX_REJECTS),
-        **{"conflicts": copies, "exact_copies": copies, "near_copies": copies},
+        **{"conflicts": copies, "exact_copies": copies, "near_duplicates": copies},
         notable=tuple(Notable(name, (sample,) * 8) for name in ("darkest", "lightest", "blurriest", "emptiest", "odd")),
     )
     assert len(render("faces", facts).encode()) < 10_000_000
