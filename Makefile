@@ -18,7 +18,7 @@ demo: $(READY)
 	@echo "Look at it:  $(BIN)/tensorboard --logdir runs      and  runs/emotion_cnn/report.html"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=15
 
 test-io: $(READY_IO)
 	$(VENV_IO)/bin/python -m pytest tests/base/test_storage.py

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from forked import run_forked
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,10 +56,16 @@ def run_python(program: str, timeout_s: int = 120) -> subprocess.CompletedProces
     )
 
 
-def run_command(
+def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
+    """Runs `python -m harness.MODULE` to its end, forked from a process that has imported TensorFlow."""
+    _, _, name, *words = command_line(module, *arguments)
+    return run_forked(name, words, cwd=cwd, environment=command_environment(), timeout_s=timeout_s)
+
+
+def run_command_anew(
     module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180, uses_gpus: bool = False
 ) -> subprocess.CompletedProcess:
-    """Runs `python -m harness.MODULE` to its end."""
+    """Runs `python -m harness.MODULE` to its end in a process of its own, for what its start does."""
     return subprocess.run(
         command_line(module, *arguments),
         cwd=cwd,
@@ -132,7 +139,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def face_records(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records") / "faces"
-    done = run_command("build_records", "--config", SMOKE, "--images", faces, "--records", folder)
+    done = run_command_anew("build_records", "--config", SMOKE, "--images", faces, "--records", folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -140,7 +147,7 @@ def face_records(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "smoke"
-    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", folder, "--gpus", "all")
+    done = run_command_anew("train", "--config", SMOKE, "--records", face_records, "--run", folder, "--gpus", "all")
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].split() == ["setting", "asked", "in", "force", "reason"]

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import SMOKE, run_command
+from conftest import SMOKE, run_command_anew
 
 from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.skipif(not GPUS, re
 several = pytest.mark.skipif(len(GPUS) < 2, reason=f"needs two GPUs, and the driver shows {len(GPUS)}")
 
 PLAIN = ("--model.dropout", "0", "--model.dense_dropout", "0", "--augment.enabled", "false", "--train.patience", "0")
-on_gpus = functools.partial(run_command, uses_gpus=True)
+on_gpus = functools.partial(run_command_anew, uses_gpus=True)
 
 
 def train(records, run, *flags):

@@ -1,4 +1,4 @@
-"""Figures as PNG bytes: learning curves, the confusion matrix, rates, and pictures beside each other."""
+"""Figures of a run as PNG bytes: learning curves and the confusion matrix."""
 
 from collections.abc import Mapping, Sequence
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import pytest
-from conftest import SMOKE, command_environment, command_line, files_of, run_command, write_faces
+from conftest import SMOKE, command_environment, command_line, files_of, run_command_anew, write_faces
 
 from harness.base import storage
 from harness.base.storage import RemotePath
@@ -74,15 +74,15 @@ class TestAddresses:
         assert config.data.records_folder == Path("tfrecords/faces")
 
     def test_a_run_folder_is_local(self, tmp_path):
-        done = run_command("train", "--run", "s3://bucket/run", cwd=tmp_path)
+        done = run_command_anew("train", "--run", "s3://bucket/run", cwd=tmp_path)
         assert done.returncode == 2
         assert "train.run is 's3://bucket/run': it should be a local path" in done.stderr
 
     def test_another_address_is_one_sentence(self, tmp_path):
-        done = run_command("train", "--images", "gs://bucket/run", cwd=tmp_path)
+        done = run_command_anew("train", "--images", "gs://bucket/run", cwd=tmp_path)
         assert done.returncode == 2
         assert "data.images is 'gs://bucket/run': it should be a local folder or s3://BUCKET/FOLDER" in done.stderr
-        done = run_command("build_records", "--verify", "gs://bucket/run", cwd=tmp_path)
+        done = run_command_anew("build_records", "--verify", "gs://bucket/run", cwd=tmp_path)
         assert done.returncode == 2 and "it should be a local folder or s3://BUCKET/FOLDER" in done.stderr
 
     @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ class TestAddresses:
         ],
     )
     def test_without_the_extra_one_sentence_says_what_to_install(self, module, flags, tmp_path):
-        done = run_command(module, *flags, cwd=tmp_path)
+        done = run_command_anew(module, *flags, cwd=tmp_path)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
         assert "s3:// needs tensorflow-io, which is not installed: pip install -e '.[io]'" in done.stderr
 
@@ -207,7 +207,7 @@ def own_storage(monkeypatch, faces):
 
 
 def build(cwd: Path, *flags: object):
-    return run_command("build_records", "--config", SMOKE, "--runtime.workers", 1, *flags, cwd=cwd)
+    return run_command_anew("build_records", "--config", SMOKE, "--runtime.workers", 1, *flags, cwd=cwd)
 
 
 def bytes_but_origin(found: dict[str, bytes]) -> dict[str, bytes]:
@@ -281,7 +281,7 @@ class TestRecords:
         whole = server.files("records")
         for name in ("train-00000-of-00003.tfrecord", "cleaning.csv"):
             server.client.put_object(Bucket="bucket", Key=f"partly/{name}", Body=whole[name][:100])
-        done = run_command("train", "--records", "s3://bucket/partly", cwd=tmp_path)
+        done = run_command_anew("train", "--records", "s3://bucket/partly", cwd=tmp_path)
         assert done.returncode == 3 and "there are no records in s3://bucket/partly" in done.stderr
         done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/partly")
         assert done.returncode == 0, done.stderr
@@ -301,7 +301,7 @@ class TestTraining:
     def test_training_reads_records_from_the_storage(self, cache, records, smoke_run, tmp_path):
         run = tmp_path / "run"
         flags = ("--config", SMOKE, "--records", records, "--data.cache", cache, "--run", run)
-        done = run_command("train", *flags, cwd=tmp_path)
+        done = run_command_anew("train", *flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "WARNING" not in done.stderr and "E0000" not in done.stderr
         assert {path.name for path in run.iterdir()} == {path.name for path in smoke_run.iterdir()}
@@ -311,13 +311,13 @@ class TestTraining:
                 json.loads((smoke_run / "metrics.json").read_text())["loss"], rel=1e-4
             )
             return
-        measured = run_command("evaluate", run, "--json", cwd=tmp_path)
+        measured = run_command_anew("evaluate", run, "--json", cwd=tmp_path)
         assert measured.returncode == 0, measured.stderr
         assert json.loads(measured.stdout)["loss"] == pytest.approx(found["loss"], rel=1e-3)
 
     def test_pictures_on_the_storage_are_measured(self, server, smoke_run, faces, tmp_path):
-        there = run_command("evaluate", smoke_run, "--images", "s3://bucket/faces", "--json", cwd=tmp_path)
-        here = run_command("evaluate", smoke_run, "--images", faces, "--json", cwd=tmp_path)
+        there = run_command_anew("evaluate", smoke_run, "--images", "s3://bucket/faces", "--json", cwd=tmp_path)
+        here = run_command_anew("evaluate", smoke_run, "--images", faces, "--json", cwd=tmp_path)
         assert there.returncode == 0, there.stderr
         assert there.stdout == here.stdout
 
@@ -347,7 +347,7 @@ class TestFailures:
 
     def test_no_server(self, own_storage, tmp_path):
         own_storage.kill()
-        done = run_command("train", "--records", "s3://bucket/records", cwd=tmp_path, timeout_s=60)
+        done = run_command_anew("train", "--records", "s3://bucket/records", cwd=tmp_path, timeout_s=60)
         self.assert_is_refused(done, "s3://bucket/records", own_storage.endpoint, "connect", "Check the network")
 
     def test_a_server_that_dies_while_pictures_are_read(self, own_storage, tmp_path):

@@ -51,23 +51,24 @@ def test_help_comes_without_tensorflow(command):
             2,
             "error: split.validation is 0.9 and split.test",
         ),
-        (("train", "--records", "/nonexistent"), 3, "error: there are no records in /nonexistent"),
+        (("train", "--records", "MISSING"), 3, "error: there are no records in MISSING"),
         (
             ("train", "--images", "data/mine"),
             3,
             "error: there are no records in tfrecords/mine (no manifest.json). Build them first: "
             "python -m harness.build_records --images data/mine --records tfrecords/mine",
         ),
-        (("build_records", "--images", "/nonexistent"), 3, "error: there is no images folder /nonexistent"),
-        (("evaluate", "/nonexistent"), 5, "error: /nonexistent is no run folder"),
-        (("predict", "/nonexistent", "x.png"), 5, "error: /nonexistent is no run folder"),
+        (("build_records", "--images", "MISSING"), 3, "error: there is no images folder MISSING"),
+        (("evaluate", "MISSING"), 5, "error: MISSING is no run folder"),
+        (("predict", "MISSING", "x.png"), 5, "error: MISSING is no run folder"),
         (("tune",), 2, "error: tune.space is empty"),
     ],
 )
-def test_an_error_is_one_sentence_with_its_exit_code(arguments, code, expected):
-    done = run_command(*arguments)
+def test_an_error_is_one_sentence_with_its_exit_code(arguments, code, expected, tmp_path):
+    missing = str(tmp_path / "missing")
+    done = run_command(*(missing if word == "MISSING" else word for word in arguments))
     assert done.returncode == code, done.stderr
-    assert done.stderr.startswith(expected)
+    assert done.stderr.startswith(expected.replace("MISSING", missing))
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 

@@ -57,13 +57,14 @@ def test_evaluation_reads_well(smoke_run):
     ("flags", "code", "expected"),
     [
         (("--split", "test"), 3, "no pictures in a split 'test'; it has train, validation"),
-        (("--images", "/nonexistent"), 3, "there is no images folder /nonexistent"),
-        (("--records", "/nonexistent"), 3, "there are no records in /nonexistent"),
+        (("--images", "MISSING"), 3, "there is no images folder MISSING"),
+        (("--records", "MISSING"), 3, "there are no records in MISSING"),
     ],
 )
-def test_what_is_not_there_is_named(smoke_run, flags, code, expected):
-    done = run_command("evaluate", smoke_run, *flags)
-    assert done.returncode == code and expected in done.stderr
+def test_what_is_not_there_is_named(smoke_run, flags, code, expected, tmp_path):
+    missing = str(tmp_path / "missing")
+    done = run_command("evaluate", smoke_run, *(missing if word == "MISSING" else word for word in flags))
+    assert done.returncode == code and expected.replace("MISSING", missing) in done.stderr
 
 
 def test_folders_of_other_classes_are_refused(smoke_run, tmp_path):

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import SMOKE, run_command
+from conftest import SMOKE, run_command, run_command_anew
 
 from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
@@ -17,7 +17,7 @@ FLAGS = ("--config", SMOKE, "--batch-size", "2", "--train.epochs", "6", "--model
 @pytest.mark.parametrize("cache", ["memory", "none", "device"])
 @pytest.mark.parametrize("num_devices", [1, 2])
 def test_a_training_killed_again_and_again_ends_identical(face_records, tmp_path, cache, num_devices):
-    done = run_command(
+    done = run_command_anew(
         "verify_resume",
         *("--records", face_records, "--kills", NUM_KILLS, "--keep", tmp_path / "kept", "--data.cache", cache),
         *("--runtime.logical_cpus", num_devices, *FLAGS),
@@ -36,7 +36,7 @@ def test_a_training_killed_again_and_again_ends_identical(face_records, tmp_path
 @pytest.mark.slow
 def test_more_kills_than_steps_fall_before_the_first(face_records):
     flags = ("--config", SMOKE, "--records", face_records, "--batch-size", "20", "--train.epochs", "1", "--kills", "3")
-    done = run_command("verify_resume", *flags)
+    done = run_command_anew("verify_resume", *flags)
     assert done.returncode == 0, done.stderr + done.stdout
     told, _, last = done.stdout.rstrip().rpartition(", ")
     assert told == "IDENTICAL: 1 epochs, killed at step 0, 0" and last in ("0", "1")
@@ -45,7 +45,7 @@ def test_more_kills_than_steps_fall_before_the_first(face_records):
 @pytest.mark.slow
 def test_a_training_that_cannot_be_is_told_as_it_tells_itself(face_records):
     flags = ("--config", SMOKE, "--records", face_records, "--batch-size", "5", "--runtime.logical_cpus", "2")
-    done = run_command("verify_resume", *flags)
+    done = run_command_anew("verify_resume", *flags)
     assert done.returncode == 5
     assert "the training to compare with ended with 2: error: train.batch_size is 5, which 2 devices" in done.stderr
 
@@ -54,7 +54,7 @@ def test_a_training_that_cannot_be_is_told_as_it_tells_itself(face_records):
 def test_both_trainings_get_the_precision_that_the_first_chose(face_records, tmp_path):
     flags = ("--kills", 1, "--keep", tmp_path / "kept", "--train.precision", "auto", *FLAGS)
     flags += ("--runtime.logical_cpus", 2)
-    done = run_command("verify_resume", "--records", face_records, *flags, timeout_s=400)
+    done = run_command_anew("verify_resume", "--records", face_records, *flags, timeout_s=400)
     assert done.returncode == 0, done.stderr + done.stdout
     whole, killed = (
         {
@@ -69,7 +69,9 @@ def test_both_trainings_get_the_precision_that_the_first_chose(face_records, tmp
 
 @pytest.mark.slow
 def test_the_first_tensor_that_differs_is_named(face_records, smoke_run, tmp_path):
-    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "other", "--seed", 9)
+    done = run_command(
+        "train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "other", "--seed", 9
+    )
     assert done.returncode == 0, done.stderr
     difference = resume.compare(Workdir(smoke_run), Workdir(tmp_path / "other"))
     assert difference.startswith("optimizer/_trainable_variables/0, by up to 0.") and "of 108 values" in difference
