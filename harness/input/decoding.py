@@ -1,6 +1,6 @@
-"""Pixels of the pictures in shards, in memory that TensorFlow takes over, made by threads beside the steps.
+"""Decodes the pictures of shards into memory that TensorFlow takes over, by threads beside the steps.
 
-How shards are read is the matter of record_reader.py, and what is done with the pixels that of pipeline.py.
+record_reader.py reads the shards; pipeline.py makes batches of the pixels.
 """
 
 import ctypes
@@ -73,9 +73,9 @@ class PixelMemory:
         return np.frombuffer(loan, np.uint8).reshape(pixels.shape)
 
 
-def decode_batch(forms: Sequence[bytes], encoding: str, *, out: np.ndarray) -> np.ndarray:
-    """Writes the pixels of stored forms to `out`, uint8 [len(forms), size, size, 3]. Threads may do so side by side."""
-    for content, pixels in zip(forms, out):
+def decode_batch(encoded: Sequence[bytes], encoding: str, *, out: np.ndarray) -> np.ndarray:
+    """Writes the pixels of encoded pictures to `out`, uint8 [n, size, size, 3]. Threads may do so side by side."""
+    for content, pixels in zip(encoded, out):
         decode_pixels_into(content, encoding, pixels)
     return out
 
@@ -83,8 +83,8 @@ def decode_batch(forms: Sequence[bytes], encoding: str, *, out: np.ndarray) -> n
 def read_pictures(shards: Shards, encoding: str, size: int, num: int) -> np.ndarray:
     """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
     num = min(num, sum(count for _, count in shards))
-    forms = [content for _, (content, _) in record_reader.read_examples(shards, np.arange(num))]
-    return decode_batch(forms, encoding, out=new_pixels(num, size))
+    encoded = [content for _, (content, _) in record_reader.read_examples(shards, np.arange(num))]
+    return decode_batch(encoded, encoding, out=new_pixels(num, size))
 
 
 def read_jpegs(shards: Shards, encoding: str, size: int, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:

@@ -188,8 +188,8 @@ def _read_batch(
     applied: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pixels and labels of a row, from the records."""
-    forms, labels = zip(*readings.take(int(ticket), index))
-    pixels = decoding.decode_batch(forms, split.encoding, out=memory.lend())
+    encoded, labels = zip(*readings.take(int(ticket), index))
+    pixels = decoding.decode_batch(encoded, split.encoding, out=memory.lend())
     if applied:
         drawn = dict(zip(applied, values))
         pixels = augment_host.augment_batch(pixels, range(len(pixels)), drawn, out=memory.lend())

@@ -1,7 +1,7 @@
-"""Reads examples of shards in sequence, and hands them out in another order: stored forms and labels.
+"""Reads examples of shards in sequence, and hands them out in another order: encoded pictures and labels.
 
-It reads local files and files on s3:// alike, in large pieces. Which example comes when is the matter of sampler.py,
-and what a stored form shows that of dataset/records/encoding.py.
+It reads local files and files on s3:// alike, in large pieces. Which example comes when, sampler.py says; the pictures
+are decoded in decoding.py.
 """
 
 import io
@@ -41,7 +41,7 @@ class Reading:
         self._sources = [_Source(read_examples(streams.shards, part), again) for part in parts]
 
     def take(self, indices: np.ndarray) -> list[Fields]:
-        """Returns the stored form and the label of each example of a row.
+        """Returns the encoded picture and the label of each example of a row.
 
         Raises:
           DataError: a record is damaged, or its shard cannot be read.

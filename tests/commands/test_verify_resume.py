@@ -69,9 +69,7 @@ def test_both_trainings_get_the_precision_that_the_first_chose(face_records, tmp
 
 @pytest.mark.slow
 def test_the_first_tensor_that_differs_is_named(face_records, smoke_run, tmp_path):
-    done = run_command(
-        "train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "other", "--seed", 9
-    )
+    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "other", "--seed", 9)
     assert done.returncode == 0, done.stderr
     difference = resume.compare(Workdir(smoke_run), Workdir(tmp_path / "other"))
     assert difference.startswith("optimizer/_trainable_variables/0, by up to 0.") and "of 108 values" in difference
