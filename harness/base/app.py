@@ -58,7 +58,8 @@ def run(main: Callable[[Sequence[str]], int]) -> int:
 
 def _run(main: Callable[[Sequence[str]], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
+        # A file's name may be no valid text. typeshed knows the streams as TextIO, which cannot be set up.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     gc.freeze()  # what was imported stays to the end: to search it for garbage takes 30 ms each time
     try:
         return int(main(sys.argv[1:]))

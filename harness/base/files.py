@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from harness.base.storage import Folder
 
 _BUFFER_BYTES = 1 << 20  # of many small writes each costs the file system more than twice its share of a large one
 
@@ -47,7 +50,7 @@ def digest_json(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def digest_file(path: Path) -> str:
+def digest_file(path: "Folder") -> str:
     """Returns the sha256 of a file's bytes, read a mebibyte at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

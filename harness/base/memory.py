@@ -63,9 +63,9 @@ def _own_cgroups(proc: Path, cgroups: Path) -> Iterator[tuple[str, Path, _Files]
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if "memory" in controllers.split(","):
-            mounts, files = (cgroups / "memory",), _V1
+            mounts, files = [cgroups / "memory"], _V1
         elif number == "0" and not controllers:
-            mounts, files = (cgroups, cgroups / "unified"), _V2  # the second beside version 1
+            mounts, files = [cgroups, cgroups / "unified"], _V2  # the second beside version 1
         else:
             continue
         for mount in mounts:

@@ -7,6 +7,7 @@ printed and handed to worker processes without them. It knows nothing of picture
 import atexit
 import errno
 import functools
+import importlib
 import importlib.util
 import io
 import logging
@@ -20,10 +21,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, NoReturn
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, BinaryIO, Literal, NoReturn, TextIO, overload
 
 from harness.base import tf_import
 from harness.base.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 log = logging.getLogger("harness")
 _SCHEME = "s3://"
@@ -86,16 +91,17 @@ class RemotePath:
         """Returns itself: addresses are absolute, and there are no links."""
         return self
 
-    def relative_to(self, folder: "RemotePath") -> PurePosixPath:
+    def relative_to(self, folder: "Folder") -> PurePosixPath:
         """Returns the part below `folder`.
 
         Raises:
           ValueError: it is not below `folder`.
         """
-        start = f"{folder.key}/" if folder.key else ""
-        if self.bucket != folder.bucket or not self.key.startswith(start):
-            raise ValueError(f"{self} is not below {folder}")
-        return PurePosixPath(self.key[len(start) :])
+        if isinstance(folder, RemotePath) and self.bucket == folder.bucket:
+            start = f"{folder.key}/" if folder.key else ""
+            if self.key.startswith(start):
+                return PurePosixPath(self.key[len(start) :])
+        raise ValueError(f"{self} is not below {folder}")
 
     def stat(self) -> Status:
         """Returns kind, size in bytes and time of change, which s3:// keeps in whole seconds."""
@@ -156,7 +162,13 @@ class RemotePath:
                     (waiting if stat.S_ISDIR(status.st_mode) else found).append(path)
         yield from sorted(found, key=RemotePath.as_posix)
 
-    def open(self, mode: str = "r", *, encoding: str | None = None, newline: str | None = None) -> IO:
+    @overload
+    def open(self, mode: Literal["rb"]) -> BinaryIO: ...
+
+    @overload
+    def open(self, mode: Literal["r"] = "r", *, encoding: str | None = None, newline: str | None = None) -> TextIO: ...
+
+    def open(self, mode: str = "r", *, encoding: str | None = None, newline: str | None = None) -> BinaryIO | TextIO:
         """Opens the file for reading; all of it is in memory then: many small reads would be a request each."""
         content = io.BytesIO(self.read_bytes())
         return content if "b" in mode else io.TextIOWrapper(content, encoding=encoding, newline=newline)
@@ -165,11 +177,12 @@ class RemotePath:
         """Returns all bytes of the file."""
         tf = _connect(self)
         try:
-            return tf.io.read_file(str(self)).numpy()
+            content: bytes = tf.io.read_file(str(self)).numpy()
         except tf.errors.NotFoundError:
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self)) from None
         except tf.errors.OpError as error:
             raise explain(self, error) from None
+        return content
 
     def read_text(self, encoding: str) -> str:
         """Returns the text of the file."""
@@ -219,7 +232,7 @@ def parse(text: str) -> Folder:
     return RemotePath(bucket, key.strip("/"))
 
 
-def explain(path: Folder, error: Exception, *, verb: str = "read") -> DataError:
+def explain(path: Folder, error: "tf.errors.OpError", *, verb: str = "read") -> DataError:
     """Returns what a user can do about TensorFlow's error on a file or folder of the storage."""
     kind = type(error).__name__
     said = re.sub(r"^(\{\{.*?\}\})?[\s:]*| ?\[Op:\w+\].*$", "", str(error.message).strip(), flags=re.DOTALL)
@@ -254,7 +267,7 @@ def leave(code: int) -> NoReturn:
 
 
 @functools.cache
-def _load():
+def _load() -> ModuleType:
     """Imports TensorFlow with its file systems; returns TensorFlow.
 
     Raises:
@@ -266,8 +279,7 @@ def _load():
         os.environ.setdefault(name, value)
     try:
         tf_import.import_tensorflow("tensorflow_io")
-        import tensorflow as tf
-
+        tf = importlib.import_module("tensorflow")
         schemes = tf.io.gfile.get_registered_schemes()
     except (ImportError, NotImplementedError) as error:
         raise ConfigError(f"tensorflow-io does not load ({str(error).splitlines()[0][:200]}): {_NEEDS}.") from None
@@ -278,7 +290,7 @@ def _load():
     return tf
 
 
-def _connect(path: RemotePath):
+def _connect(path: RemotePath) -> ModuleType:
     """Returns TensorFlow, ready to reach the path; says where to before the first wait."""
     tf = _load()
     _announce(path.bucket)

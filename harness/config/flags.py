@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from harness import __version__
 from harness.base import storage
@@ -29,7 +30,7 @@ SHORT_FLAGS: Mapping[str, str] = {
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint names the nearest flag."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         """Prints one sentence, and exits with the code of a usage error."""
         unknown = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
         if message.startswith("unrecognized arguments: --"):

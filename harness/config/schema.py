@@ -379,7 +379,7 @@ class Config(_Section):
     runtime: RuntimeConfig = RuntimeConfig()
     tune: TuneConfig = TuneConfig()
 
-    def sections(self, *names: str) -> dict[str, object]:
+    def sections(self, *names: str) -> dict[str, dict[str, object]]:
         """Returns the named sections as plain JSON values, for files and digests."""
         return self.model_dump(mode="json", include=set(names))
 

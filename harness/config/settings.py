@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from harness.base.errors import ConfigError
 from harness.config.schema import Config
@@ -42,9 +44,13 @@ def setting_names() -> dict[str, str]:
     """Returns every setting's name and description, in the order of the schema."""
     return {
         f"{section}.{name}": field.description or ""
-        for section, model in Config.model_fields.items()
-        for name, field in model.annotation.model_fields.items()
+        for section in Config.model_fields
+        for name, field in _fields_of(section).items()
     }
+
+
+def _fields_of(section: str) -> dict[str, FieldInfo]:
+    return cast(type[BaseModel], Config.model_fields[section].annotation).model_fields
 
 
 def read_file(path: Path) -> dict[str, Setting]:
@@ -138,7 +144,7 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
 def _as_declared(name: str, value: object) -> object:
     """A flag such as `--data.images 2024` or `--runtime.gpus 0` is text, whatever YAML reads in it."""
     section, field = name.split(".")
-    declared = Config.model_fields[section].annotation.model_fields[field].annotation
+    declared = _fields_of(section)[field].annotation
     takes_text = declared is str or "Path" in str(declared)
     if takes_text and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
@@ -178,7 +184,7 @@ def list_differences(before: Config, now: Config, sections: Sequence[str]) -> li
 def value_hint(name: str) -> str:
     """Returns what a setting takes, for its help: the choices, or the kind of value."""
     section, field = name.split(".")
-    text = str(Config.model_fields[section].annotation.model_fields[field].annotation)
+    text = str(_fields_of(section)[field].annotation)
     if choices := re.search(r"Literal\[(.*)\]", text):
         return "|".join(part.strip(" '") for part in choices.group(1).split(","))
     kinds = {"Path": "PATH", "bool": "BOOL", "tuple": "LIST", "int": "INT", "float": "FLOAT"}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from harness.base.storage import Folder, RemotePath
 from harness.config.schema import Config, SplitConfig
 from harness.dataset.build import build_folder, process_pool, shards, summary
 from harness.dataset.build.build_folder import BuildFolder
-from harness.dataset.build.process_pool import Pool
+from harness.dataset.build.process_pool import Pool, Result
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import build_cache, cleaner, findings, near_duplicates, plan, similarity_search
 from harness.dataset.curation.findings import Finding
@@ -27,6 +28,7 @@ from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.dataset.report import survey, thumbnails
 
 log = logging.getLogger("harness")
+Item = TypeVar("Item")
 _CHUNK = 128  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
 _OWN_FILES = (summary.REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
 _PAIRS = 32  # pairs a worker compares at a time
@@ -68,8 +70,8 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         step = _Step(config, work, pool, task)
         known = _read_known(existing, work) if task is None else {}
         examined = _examine(step, paths, known)
-        if len(examined) < len(paths):
-            return _describe_share(step, f"{len(examined)} of {len(paths)} files are examined, other shares are not")
+        if task is not None and len(examined) < len(paths):
+            return _describe_share(task, f"{len(examined)} of {len(paths)} files are examined, other shares are not")
         sources_sha256 = _digest_sources([*examined.values(), *misnamed], config)
         if existing is not None and not overwrite:
             if existing.sources_sha256 != sources_sha256:
@@ -77,7 +79,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
             if task is None:
                 work.discard()
             return f"{target} is up to date: {summary.count(existing)}"
-        whole = _find_whole_shards(step, existing) if known else {}
+        whole = _find_whole_shards(step, existing) if existing is not None and known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_encoded_picture(item, whole)]
         examined |= _examine(replace(step, task=None), stale, {})
         found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
@@ -87,7 +89,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         layout = shards.plan_shards(made, config.records, work.rules_sha256)
         written = _obtain_shards(step, layout, made.class_names, whole)
         if task is not None:
-            return _describe_share(step, f"{len(written)} shards are written")
+            return _describe_share(task, f"{len(written)} shards are written")
         result = summary.make_manifest(config, made, layout, written, sources_sha256)
         findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, layout, written))
         tfds_metadata.write(result, work.root)
@@ -108,9 +110,17 @@ class _Step:
     pool: Pool
     task: Task | None
 
-    def run(self, function: Callable, tasks: Sequence[tuple], sizes: Sequence[int], title: str, **options) -> list:
+    def run(
+        self,
+        function: Callable[..., Result],
+        tasks: Sequence[tuple[object, ...]],
+        sizes: Sequence[int],
+        title: str,
+        *,
+        unit: str = "pictures",
+    ) -> list[Result]:
         """Runs a function of a module on many tasks in the worker processes."""
-        return process_pool.run_all(self.pool, function, tasks, sizes=sizes, title=title, **options)
+        return process_pool.run_all(self.pool, function, tasks, sizes=sizes, title=title, unit=unit)
 
     def has(self, position: int) -> bool:
         """Whether the chunk or shard at this position is to be done here."""
@@ -203,7 +213,7 @@ def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) ->
     return results
 
 
-def _divide(items: Sequence, most: int) -> list[Sequence]:
+def _divide(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
     return [items[start : start + most] for start in range(0, len(items), most)]
 
 
@@ -243,14 +253,14 @@ def _find_near_duplicates(step: _Step, kept: Sequence[Finding]) -> list[tuple[st
         pass
     fingerprints = np.frombuffer(b"".join(item.fingerprint for item in kept), np.uint8).reshape(len(kept), -1)
 
-    def search(function: Callable, tasks: Sequence[tuple]) -> list:
+    def search(function: Callable[..., Result], tasks: Sequence[tuple[object, ...]]) -> list[Result]:
         return step.run(function, tasks, [1] * len(tasks), "searching", unit="parts")
 
     pairs = similarity_search.propose_pairs(fingerprints, search)
     proposed = [(kept[first], kept[second]) for first, second in pairs.tolist()]
 
     def place(item: Finding) -> near_duplicates.Place:
-        return build_cache.locate(item, work.cache, work.target), item.offset, item.length
+        return build_cache.locate(item, work.cache, work.place), item.offset, item.length
 
     chunks = _divide([(place(first), place(second)) for first, second in proposed], _PAIRS)
     tasks = [(chunk, config.encoding, config.image_size) for chunk in chunks]
@@ -284,7 +294,7 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
     from harness.dataset.report import page  # matplotlib, which worker processes do without
 
     work, config = step.work, step.config.records
-    origins = thumbnails.Origins(step.config.data.images, work.cache, work.target)
+    origins = thumbnails.Origins(step.config.data.images, work.cache, work.place)
 
     def draw(found: Sequence[Finding]) -> list[bytes | None]:
         chunks = _divide(found, _PAIRS)
@@ -298,8 +308,8 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
     return list(facts.warnings)
 
 
-def _describe_share(step: _Step, what: str) -> str:
+def _describe_share(task: Task, what: str) -> str:
     return (
-        f"task {step.task.index} of {step.task.num_tasks}: {what}.\nWhen every task has ended, run the "
+        f"task {task.index} of {task.num_tasks}: {what}.\nWhen every task has ended, run the "
         "same tasks once more to have them write the shards, or the command without --task-index for all that is left."
     )

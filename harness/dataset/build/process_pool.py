@@ -14,7 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar, cast
 
 import cv2
 from tqdm import tqdm
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from harness.base.errors import DataError
 
 log = logging.getLogger("harness")
+Result = TypeVar("Result")
 _MIB = 1 << 20
 # The threads of NumPy's matrix products wait by spinning. And glibc gives every picture's memory back to the system,
 # which fills it with zeros again for the next one, unless up to so many bytes are kept.
@@ -37,7 +39,7 @@ class Pool:
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
-        self._workers: dict[Connection, multiprocessing.Process] = {}
+        self._workers: dict[Connection, BaseProcess] = {}
 
     def start(self, num_wanted: int) -> list[Connection]:
         """Returns a pipe to each worker, of which there are as many as are wanted and allowed."""
@@ -89,13 +91,13 @@ def open_pool(num_workers: int) -> Iterator[Pool]:
 
 def run_all(
     pool: Pool,
-    work: Callable,
-    tasks: Sequence[tuple],
+    work: Callable[..., Result],
+    tasks: Sequence[tuple[object, ...]],
     *,
     sizes: Sequence[int],
     title: str,
     unit: str = "pictures",
-) -> list:
+) -> list[Result]:
     """Returns the result of `work(*task)` for each task, in the order of the tasks.
 
     Args:
@@ -112,7 +114,8 @@ def run_all(
     """
     results: list[Any] = [None] * len(tasks)
     disable = None if log.isEnabledFor(logging.INFO) else True  # None: only where there is no terminal
-    waiting, busy = iter(range(len(tasks))), {}
+    waiting = iter(range(len(tasks)))
+    busy: dict[Connection, int] = {}
     with tqdm(total=sum(sizes), desc=title, unit=f" {unit}", disable=disable, leave=False) as bar, _deaths_named():
         idle = pool.start(len(tasks))
         while True:
@@ -123,7 +126,7 @@ def run_all(
                     busy[pipe] = index
             if not busy:
                 return results
-            idle = wait(list(busy))
+            idle = cast(list[Connection], wait(list(busy)))
             for pipe in idle:
                 index = busy.pop(pipe)
                 results[index] = _receive(pipe)
@@ -160,6 +163,7 @@ def _work(pipe: Connection) -> None:
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             work, task = pipe.recv()
+            answer: tuple[object, Exception | None, str]
             try:
                 answer = (work(*task), None, "")
             except Exception as error:
@@ -168,5 +172,7 @@ def _work(pipe: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

@@ -82,7 +82,7 @@ def obtain(
     if done is not None and files.digest_file(work.root / shard.file) == done.info.sha256:
         return done
     if previous is not None and all(item.file == previous.file for item in shard.items):
-        _link_or_copy(work.target / previous.file, work.root / shard.file)
+        _link_or_copy(work.place / previous.file, work.root / shard.file)
         done = Shard(replace(previous, file=shard.file), tuple(item.offset for item in shard.items))
     else:
         done = _write(work, shard, class_names, config)
@@ -141,7 +141,7 @@ def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], c
     def examples() -> Iterator[bytes]:
         """Yields the pictures as serialized examples, and notes where the encoded picture begins in each."""
         for item in shard.items:
-            file = build_cache.locate(item, work.cache, work.target)
+            file = build_cache.locate(item, work.cache, work.place)
             encoded = build_cache.read_encoded(file, item.offset, item.length)
             example = tfrecord.encode_example(
                 {

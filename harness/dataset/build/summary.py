@@ -1,7 +1,7 @@
 """What a build has made, from its plan and its shards: the manifest, the findings with their places, and a summary."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.base.storage import Folder
 from harness.base.text import format_table
@@ -72,7 +72,7 @@ def count(result: Manifest) -> str:
 
 def describe(result: Manifest, target: Folder, made: Plan) -> str:
     """Returns the tables and lines that a person sees at the end."""
-    rows = [("split", "pictures", "groups", "shards", *result.class_names)]
+    rows: list[Sequence[object]] = [("split", "pictures", "groups", "shards", *result.class_names)]
     for name, info in result.splits.items():
         if info.num_examples:
             counts = [info.class_counts[label] for label in result.class_names]

@@ -5,6 +5,8 @@ from itertools import product
 import cv2
 import numpy as np
 
+from harness.base.arrays import Array
+
 SIDE = 64
 _COARSE_SIDE = 32
 
@@ -27,13 +29,15 @@ _MAX_SHIFT = 0.12
 _INNER = np.pad(np.ones((SIDE - 4, SIDE - 4), np.float32), 2)
 
 
-def find_coarse_warp(one: np.ndarray, two: np.ndarray) -> np.ndarray | None:
+def find_coarse_warp(one: Array, two: Array) -> Array | None:
     """Returns the matrix, of some hundred, after which two greys `float32 [SIDE, SIDE]` are most alike.
 
     A matrix `float32 [2, 3]` takes the pixels of the first to those of the second. None if they are never alike.
     """
     size = (_COARSE_SIDE, _COARSE_SIDE)
-    small = [cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0) for grey in (one, two)]
+    small: list[Array] = [
+        cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0) for grey in (one, two)
+    ]
     target = small[0].ravel() - small[0].mean()
     tried = small[1].ravel()[_STARTING_PIXELS]
     tried -= tried.mean(axis=1, keepdims=True)
@@ -43,7 +47,7 @@ def find_coarse_warp(one: np.ndarray, two: np.ndarray) -> np.ndarray | None:
     return _STARTS[best].copy() if correlations[best] >= _MIN_COARSE_CORRELATION else None
 
 
-def _make_starts() -> tuple[np.ndarray, np.ndarray]:
+def _make_starts() -> tuple[Array, Array]:
     """Small warps of the fine grid, float32 [K, 2, 3], and where the coarse pixels come from under each, [K, P]."""
     x, y = np.meshgrid(np.arange(_COARSE_SIDE) + 0.5, np.arange(_COARSE_SIDE) + 0.5)
     points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)]) / np.array([[_COARSE_SIDE], [_COARSE_SIDE], [1]])
@@ -62,18 +66,21 @@ def _make_starts() -> tuple[np.ndarray, np.ndarray]:
 _STARTS, _STARTING_PIXELS = _make_starts()
 
 
-def refine_warp(one: np.ndarray, two: np.ndarray, start: np.ndarray) -> np.ndarray | None:
+def refine_warp(one: Array, two: Array, start: Array) -> Array | None:
     """Returns the affine matrix near `start` that lays the second grey on the first, or None if no small one does."""
     warp = start
     try:
         for stop, blur in _REFINEMENTS:
-            correlation, warp = cv2.findTransformECC(one, two, warp, cv2.MOTION_AFFINE, stop, None, blur)
+            # The mask may be None, other than OpenCV's type stubs say.
+            correlation, warp = cv2.findTransformECC(  # type: ignore[call-overload]
+                one, two, warp, cv2.MOTION_AFFINE, stop, None, blur
+            )
     except cv2.error:  # it does not converge
         return None
     return warp if correlation >= _MIN_FINE_CORRELATION and _is_small(warp) else None
 
 
-def _is_small(warp: np.ndarray) -> bool:
+def _is_small(warp: Array) -> bool:
     linear = warp[:, :2].astype(np.float64)
     scales = np.linalg.svd(linear, compute_uv=False)
     turn = np.degrees(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))
@@ -83,7 +90,7 @@ def _is_small(warp: np.ndarray) -> bool:
     return bool(is_scaled_little and abs(turn) <= _MAX_TURN_DEGREES and np.abs(shift).max() <= _MAX_SHIFT)
 
 
-def overlay(one: np.ndarray, two: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def overlay(one: Array, two: Array, warp: Array) -> tuple[Array, Array, Array]:
     """Returns both images, `float32 [SIDE, SIDE, 3]`, on the grid of one of them, and which pixels both cover.
 
     The larger is laid on the smaller: to enlarge one would leave it softer than the other.

@@ -6,11 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.base import files
 from harness.base.text import format_table
 from harness.dataset.images.rejection import Reason
+
+if TYPE_CHECKING:
+    from harness.base.storage import Folder
 
 FILE_NAME = "cleaning.csv"
 KEPT, REJECTED = "kept", "rejected"
@@ -92,7 +95,7 @@ def from_row(row: Sequence[str]) -> Finding:
     """
     if len(row) != len(COLUMNS):
         raise ValueError(f"a row of {len(row)} columns: expected {len(COLUMNS)}")
-    return Finding(*(_parse(name, kind, text) for (name, kind), text in zip(_KINDS.items(), row)))
+    return Finding._make(_parse(name, kind, text) for (name, kind), text in zip(_KINDS.items(), row))
 
 
 def _parse(name: str, kind: type, text: str) -> object:
@@ -111,7 +114,7 @@ def write(path: Path, findings: Iterable[Finding]) -> None:
         text.detach()  # flushed, and not closed: the file is synced first
 
 
-def read(path: Path) -> list[Finding]:
+def read(path: "Folder") -> list[Finding]:
     """Reads what `write` wrote.
 
     Raises:
@@ -129,10 +132,12 @@ def summarise(findings: Sequence[Finding]) -> str:
     seen = {finding.reason for finding in findings}
     reasons = [reason for reason in Reason if reason in seen]
     counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
-    rows: list[list[object]] = []
+    header = ["class", "found", KEPT, *(reason.replace("_", " ") for reason in reasons)]
+    rows: list[Sequence[object]] = [header]
+    totals = [0] * (len(header) - 1)
     for name in sorted({finding.class_name for finding in findings}):
         columns = [counts[name, column] for column in (KEPT, *reasons)]
-        rows.append([name, sum(columns), *columns])
-    header = ["class", "found", KEPT, *(reason.replace("_", " ") for reason in reasons)]
-    total = ["total", *(sum(row[i] for row in rows) for i in range(1, len(header)))]
-    return format_table([header, *rows, total])
+        numbers = [sum(columns), *columns]
+        rows.append([name, *numbers])
+        totals = [total + number for total, number in zip(totals, numbers)]
+    return format_table([*rows, ["total", *totals]])

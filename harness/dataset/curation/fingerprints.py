@@ -9,6 +9,8 @@ from itertools import product
 import cv2
 import numpy as np
 
+from harness.base.arrays import Array
+
 _FREQUENCIES = 10
 FINGERPRINT_BYTES = _FREQUENCIES * _FREQUENCIES
 NORM = 127
@@ -46,9 +48,9 @@ _FINE_VIEWS: tuple[View, ...] = (
 _PAIRS = 128  # at a time: their views stay in the caches
 
 
-def _cosines(num: int, positions: np.ndarray) -> np.ndarray:
+def _cosines(num: int, positions: Array) -> Array:
     """The orthonormal cosine basis of a grey's side, at any positions in [0, 1]: float64 [num, positions]."""
-    basis = np.cos(np.pi * np.outer(np.arange(num), positions)) * np.sqrt(2 / _GREY_SIDE)
+    basis: Array = np.cos(np.pi * np.outer(np.arange(num), positions)) * np.sqrt(2 / _GREY_SIDE)
     basis[0] /= np.sqrt(2)
     return basis
 
@@ -63,7 +65,7 @@ _WEIGHTS = np.maximum(np.hypot(_INDEX[:, None], _INDEX), 1) ** _WHITENING
 MIRROR = np.tile(np.where(_INDEX % 2, -1, 1), _FREQUENCIES).astype(np.int8)
 
 
-def fingerprint(pixels: np.ndarray) -> bytes:
+def fingerprint(pixels: Array) -> bytes:
     """Returns the fingerprint of `uint8 [S, S, 3]`: FINGERPRINT_BYTES of int8, all zero where there is nothing to see.
 
     It does not depend on the picture's brightness and contrast, and little on its size.
@@ -77,14 +79,15 @@ def fingerprint(pixels: np.ndarray) -> bytes:
     return _to_norm((coefficients * _WEIGHTS).ravel()).astype(np.int8).tobytes()
 
 
-def _to_norm(values: np.ndarray) -> np.ndarray:
+def _to_norm(values: Array) -> Array:
     """The values of the last axis as whole numbers of the norm of a fingerprint."""
     norms = np.sqrt((values * values).sum(axis=-1, keepdims=True))
-    scaled = values * (NORM / np.maximum(norms, 1e-9))
-    return np.rint(scaled, out=scaled)
+    scaled: Array = values * (NORM / np.maximum(norms, 1e-9))
+    np.rint(scaled, out=scaled)
+    return scaled
 
 
-def predict(fingerprints: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
+def predict(fingerprints: Array, views: tuple[View, ...]) -> Array:
     """Returns the likeliest fingerprints of views of pictures `int8 [N, F]`: whole numbers, float64 [N, views, F]."""
     operators = _make_operators(views)
     predicted = fingerprints.astype(np.float64) @ operators.reshape(-1, FINGERPRINT_BYTES).T
@@ -92,7 +95,7 @@ def predict(fingerprints: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
 
 
 @cache
-def _make_operators(views: tuple[View, ...]) -> np.ndarray:
+def _make_operators(views: tuple[View, ...]) -> Array:
     """The matrices of the least squared error over pictures of the model, from whole to view: float64 [views, F, F].
 
     The fading moves with the view, so to take the view of what the fingerprint shows would not do.
@@ -105,11 +108,12 @@ def _make_operators(views: tuple[View, ...]) -> np.ndarray:
     index = np.arange(_MODEL_FREQUENCIES)
     variances = 1 / np.maximum(index[:, None] ** 2 + index**2, 0.5).ravel()
 
-    def show(width: float, height: float, turn: float, right: float, down: float) -> np.ndarray:
+    def show(width: float, height: float, turn: float, right: float, down: float) -> Array:
         cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
         columns = _cosines(_MODEL_FREQUENCIES, 0.5 + right + cosine * width * x - sine * height * y)
         rows = _cosines(_MODEL_FREQUENCIES, 0.5 + down + sine * width * x + cosine * height * y)
-        return fading @ (rows[:, None] * columns).reshape(-1, x.size).T
+        shown: Array = fading @ (rows[:, None] * columns).reshape(-1, x.size).T
+        return shown
 
     whole = show(*_WHOLE)
     covariance = whole * variances @ whole.T
@@ -119,7 +123,7 @@ def _make_operators(views: tuple[View, ...]) -> np.ndarray:
     return np.stack([np.eye(len(whole)) if view == _WHOLE else made for view, made in zip(views, operators)])
 
 
-def measure_likeness(fingerprints: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def measure_likeness(fingerprints: Array, pairs: Array) -> Array:
     """Returns the largest product of the first of each pair with a view of the second, mirrored or not: float32 [M].
 
     Args:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from harness.base.arrays import Array
 from harness.dataset.curation import alignment, build_cache
 from harness.dataset.records.encoding import decode_pixels
 
@@ -29,7 +30,7 @@ _MAX_RESIDUAL = 0.24
 _MAX_SHRUNK_RESIDUAL = 0.5  # near duplicates stay below 0.4, proposed pairs of different photographs begin at 0.9
 
 
-def are_near_duplicates(first: np.ndarray, second: np.ndarray) -> bool:
+def are_near_duplicates(first: Array, second: Array) -> bool:
     """Tells whether one of two pictures, `uint8 [S, S, 3]`, is a near duplicate of the other; in any order.
 
     The second is laid on the first by a small affine change, mirrored if that is needed. What then differs after one
@@ -41,27 +42,27 @@ def are_near_duplicates(first: np.ndarray, second: np.ndarray) -> bool:
     one, two = _soften(first), _soften(second)
     whole = np.ones(one.shape[:2], bool)
     for other in (two, np.ascontiguousarray(two[:, ::-1])):
-        greys = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (one, other)]
-        start = alignment.find_coarse_warp(*greys)
+        grey, other_grey = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (one, other))
+        start = alignment.find_coarse_warp(grey, other_grey)
         if start is None:
             continue
         if _residual(one, other, whole) <= _MAX_RESIDUAL:
             return True
         if _shrunk_residual(*alignment.overlay(one, other, start)) > _MAX_SHRUNK_RESIDUAL:
             continue
-        warp = alignment.refine_warp(*greys, start)
+        warp = alignment.refine_warp(grey, other_grey, start)
         if warp is not None and _residual(*alignment.overlay(one, other, warp)) <= _MAX_RESIDUAL:
             return True
     return False
 
 
-def _soften(pixels: np.ndarray) -> np.ndarray:
+def _soften(pixels: Array) -> Array:
     """The picture as float32 [SIDE, SIDE, 3] without its finest detail."""
     small = cv2.resize(pixels, (alignment.SIDE, alignment.SIDE), interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.7)
 
 
-def _residual(one: np.ndarray, two: np.ndarray, covered: np.ndarray) -> float:
+def _residual(one: Array, two: Array, covered: Array) -> float:
     """The largest difference of any window, as a share of the contrast, in the better of the two directions."""
     residual = _residual_after_fit(one, two, covered)
     if residual > 4 * _MAX_RESIDUAL:  # more than clipping in one direction explains
@@ -69,14 +70,14 @@ def _residual(one: np.ndarray, two: np.ndarray, covered: np.ndarray) -> float:
     return min(residual, _residual_after_fit(two, one, covered))
 
 
-def _shrunk_residual(one: np.ndarray, two: np.ndarray, covered: np.ndarray) -> float:
+def _shrunk_residual(one: Array, two: Array, covered: Array) -> float:
     """As `_residual`, at half the size, where a coarse warp is off by less than a pixel: far cheaper than to refine."""
     one, two, share = (cv2.pyrDown(image) for image in (one, two, covered.astype(np.float32)))
     covered = share > 0.99
     return min(_residual_after_fit(one, two, covered), _residual_after_fit(two, one, covered))
 
 
-def _residual_after_fit(source: np.ndarray, target: np.ndarray, covered: np.ndarray) -> float:
+def _residual_after_fit(source: Array, target: Array, covered: Array) -> float:
     """As `_residual`, of the target against the source brightened to fit; what the change clips does not count."""
     fitted = _brighten(source, target, covered)
     if fitted is None:
@@ -94,7 +95,7 @@ def _residual_after_fit(source: np.ndarray, target: np.ndarray, covered: np.ndar
     return float(np.sqrt(windows.max()) / max(contrast, _LEAST_CONTRAST))
 
 
-def _brighten(source: np.ndarray, target: np.ndarray, covered: np.ndarray) -> np.ndarray | None:
+def _brighten(source: Array, target: Array, covered: Array) -> Array | None:
     """The source after the gain and offset that come nearest to the target, or None if the gain is not a small one."""
     is_fit = np.broadcast_to(covered[:, :, None], source.shape)
     for image in (source, target):  # beside a clipped pixel a softened one is clipped in part
@@ -107,7 +108,8 @@ def _brighten(source: np.ndarray, target: np.ndarray, covered: np.ndarray) -> np
     gain = (deviation * after).sum() / max((deviation * deviation).sum(), 1e-9)
     if not _MIN_GAIN <= gain <= _MAX_GAIN:
         return None
-    return np.clip(gain * (source - before.mean()) + after.mean(), 0, 255).astype(np.float32)
+    fitted: Array = np.clip(gain * (source - before.mean()) + after.mean(), 0, 255).astype(np.float32)
+    return fitted
 
 
 def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int) -> list[bool]:
@@ -115,5 +117,5 @@ def confirm_pairs(pairs: Sequence[tuple[Place, Place]], encoding: str, size: int
     return [are_near_duplicates(*(_read_pixels(place, encoding, size) for place in pair)) for pair in pairs]
 
 
-def _read_pixels(place: Place, encoding: str, size: int) -> np.ndarray:
+def _read_pixels(place: Place, encoding: str, size: int) -> Array:
     return decode_pixels(build_cache.read_encoded(*place), encoding, size)

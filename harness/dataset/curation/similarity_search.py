@@ -5,13 +5,14 @@ It sees no pixels: near_duplicates.py confirms the pairs that are proposed here.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from harness.base.arrays import Array
 from harness.dataset.curation.fingerprints import COARSE_VIEWS, MIRROR, NORM, View, measure_likeness, predict
 
-# Returns function(*task) for each of the tasks.
-RunTasks = Callable[[Callable, Sequence[tuple]], list]
+Result = TypeVar("Result")
 
 # The coarse views miss a copy by half a step, so their limit is low and the fine views decide: crops of 8 %
 # and turns of 5 degrees reach 0.8, of a million random pairs of photographs two reach 0.77.
@@ -24,11 +25,18 @@ _BLOCK = 4096
 _PAIRS = 8192  # that one task measures
 
 
-def _run_here(function: Callable, tasks: Sequence[tuple]) -> list:
+class RunTasks(Protocol):
+    """How a function is run on many tasks, perhaps in several processes."""
+
+    def __call__(self, function: Callable[..., Result], tasks: Sequence[tuple[object, ...]]) -> list[Result]:
+        """Returns `function(*task)` for each task, in the order of the tasks."""
+
+
+def _run_here(function: Callable[..., Result], tasks: Sequence[tuple[object, ...]]) -> list[Result]:
     return [function(*task) for task in tasks]
 
 
-def propose_pairs(fingerprints: np.ndarray, run: RunTasks = _run_here) -> np.ndarray:
+def propose_pairs(fingerprints: Array, run: RunTasks = _run_here) -> Array:
     """Returns the pairs of pictures that may be near duplicates: `int64 [M, 2]`, each `i < j`, unique and sorted.
 
     Up to 2,000 different fingerprints are compared each with each. More are gathered in cells around some of them,
@@ -55,10 +63,11 @@ def propose_pairs(fingerprints: np.ndarray, run: RunTasks = _run_here) -> np.nda
     with_first = np.stack([firsts[np.cumsum(is_new) - 1][equal], order[equal]], 1)
     with_previous = np.stack([order[equal - 1], order[equal]], 1)
     pairs = np.concatenate([with_first, with_previous, firsts[_find_alike(rows[firsts], run)]])
-    return np.unique(np.sort(pairs, axis=1), axis=0)
+    unique: Array = np.unique(np.sort(pairs, axis=1), axis=0)
+    return unique
 
 
-def _find_alike(descriptors: np.ndarray, run: RunTasks) -> np.ndarray:
+def _find_alike(descriptors: Array, run: RunTasks) -> Array:
     """The pairs of rows of `int8 [U, F]`, all different, that are alike: int64 [M, 2]."""
     num = len(descriptors)
     is_few = num <= _FEW
@@ -74,16 +83,14 @@ def _find_alike(descriptors: np.ndarray, run: RunTasks) -> np.ndarray:
     return np.stack([codes // num, codes % num], 1)
 
 
-def _search_cells(
-    descriptors: np.ndarray, pivots: np.ndarray, cells: Sequence[np.ndarray], view: View
-) -> tuple[np.ndarray, np.ndarray]:
+def _search_cells(descriptors: Array, pivots: Array, cells: Sequence[Array], view: View) -> tuple[Array, Array]:
     """Codes `i * U + j` of pairs that are alike by one view, mirrored or not, with their products.
 
     A pair may come several times. Where there are too many, the best of each row are left, so that the best of all
     views are among them.
     """
     num, num_found = len(descriptors), 0
-    found = [(np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    found: list[tuple[Array, Array]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))]
     seen = np.concatenate([predict(block, (view,))[:, 0] for block in _split(descriptors)]).astype(np.int8)
     for asking in (seen, seen * MIRROR):
         asked = _nearest(asking, pivots, 1)[0][:, 0]
@@ -103,7 +110,7 @@ def _search_cells(
     return codes, products
 
 
-def _measure_likeness(descriptors: np.ndarray, ends: np.ndarray, run: RunTasks) -> np.ndarray:
+def _measure_likeness(descriptors: Array, ends: Array, run: RunTasks) -> Array:
     """The largest product of one of each pair, int64 [2, M], with a view of the other: float32 [M]."""
     tasks, places = [], []
     for shown, whole in (ends, ends[::-1]):
@@ -118,11 +125,11 @@ def _measure_likeness(descriptors: np.ndarray, ends: np.ndarray, run: RunTasks) 
     return likeness
 
 
-def _split(rows: np.ndarray) -> list[np.ndarray]:
+def _split(rows: Array) -> list[Array]:
     return np.split(rows, range(_BLOCK, len(rows), _BLOCK))
 
 
-def _fill_cells(descriptors: np.ndarray, pivots: np.ndarray) -> list[np.ndarray]:
+def _fill_cells(descriptors: Array, pivots: Array) -> list[Array]:
     """The rows that live in each cell: every row in several, and no cell above its limit."""
     num_homes = min(_NUM_HOMES, len(pivots))
     homes, products = (table.ravel() for table in _nearest(descriptors, pivots, num_homes))
@@ -132,7 +139,7 @@ def _fill_cells(descriptors: np.ndarray, pivots: np.ndarray) -> list[np.ndarray]
     return [order[start : min(stop, start + limit)] // num_homes for start, stop in pairwise(bounds)]
 
 
-def _nearest(descriptors: np.ndarray, pivots: np.ndarray, num_nearest: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(descriptors: Array, pivots: Array, num_nearest: int) -> tuple[Array, Array]:
     """The nearest pivots of every row, the nearest first, and the products with them: [N, num_nearest] each."""
     nearest = np.empty((len(descriptors), num_nearest), np.int32)
     products = np.empty((len(descriptors), num_nearest), np.float32)
@@ -148,7 +155,7 @@ def _nearest(descriptors: np.ndarray, pivots: np.ndarray, num_nearest: int) -> t
     return nearest, products
 
 
-def _best_of_table(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _best_of_table(table: Array) -> tuple[Array, Array, Array]:
     """Rows, columns and values of the table's large entries, a bounded number for every row."""
     most = _MAX_COARSE_PAIRS + 1  # a row also finds itself
     places = np.flatnonzero(table.ravel() >= _MIN_COARSE_COSINE * NORM**2)
@@ -161,9 +168,7 @@ def _best_of_table(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return rows, columns, table[rows, columns]
 
 
-def _keep_best(
-    found: list[tuple[np.ndarray, np.ndarray]], num: int, num_pairs_each: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _keep_best(found: list[tuple[Array, Array]], num: int, num_pairs_each: int) -> tuple[Array, Array]:
     """Each pair once, if it is among the most alike of one of its two rows."""
     codes = np.concatenate([part[0] for part in found])
     products = np.concatenate([part[1] for part in found])

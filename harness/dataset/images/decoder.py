@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from harness.base.arrays import Array
 from harness.config.schema import CleanConfig
 from harness.dataset.images import formats
 from harness.dataset.images.formats import FORMATS, Structure, sniff
@@ -52,7 +53,7 @@ class Picture:
     say what was odd or converted.
     """
 
-    pixels: np.ndarray
+    pixels: Array
     format: str
     height: int
     width: int
@@ -85,7 +86,7 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
                     image.load()  # before its EXIF data, whose damage is forgiven
                 turn = _read_orientation(image)
                 notes += _notes(image, turn)
-                size = (image.height, image.width)[:: -1 if turn in _SIDEWAYS else 1]
+                height, width = (image.height, image.width)[:: -1 if turn in _SIDEWAYS else 1]
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
                     notes += more
@@ -93,7 +94,7 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
                     pixels = _to_rgb(image)
         except _DECODER_ERRORS as error:
             raise _damage(error, content, structure) from None
-    return Picture(_turn_upright(pixels, turn), found.lower(), *size, tuple(notes))
+    return Picture(_turn_upright(pixels, turn), found.lower(), height, width, tuple(notes))
 
 
 def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, least_side: int | None) -> Picture | None:
@@ -191,7 +192,7 @@ def _read_orientation(image: Image.Image) -> int:
 
 def _decode_jpeg(
     content: bytes, structure: Structure, image: Image.Image, limits: CleanConfig, least_side: int | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[Array, tuple[str, ...]]:
     """Decodes with every warning of libjpeg-turbo taken as an error, and says which of them do no harm."""
     if structure.end is None:
         content += b"\xff\xd9"  # a scan that was complete decodes without a complaint now
@@ -222,7 +223,7 @@ def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int
     return {}
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image) -> Array:
     if image.mode.startswith("I"):
         wide = np.asarray(image.convert("I")).clip(0, 65535)
         image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
@@ -235,7 +236,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def _turn_upright(pixels: Array, orientation: int) -> Array:
     """Undoes an EXIF orientation: https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4 A."""
     if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)

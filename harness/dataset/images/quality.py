@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from harness.base.arrays import Array
+
 _SIDE = 64
 # Scores below these limits are noted.
 LIMITS = {"dark": 0.32, "light": 0.05, "blurry": 0.29, "low_information": 0.3, "odd_aspect": 0.35}
@@ -29,7 +31,7 @@ class Measures:
     information: float  # entropy of the grey levels, in bits, over 10
 
 
-def shrink(pixels: np.ndarray) -> np.ndarray:
+def shrink(pixels: Array) -> Array:
     """Returns `uint8 [64, 64, 3]` of square pixels; by halves, which OpenCV does three times as fast as at once."""
     while len(pixels) >= 2 * _SIDE and len(pixels) % 2 == 0:
         half = (len(pixels) // 2, len(pixels) // 2)
@@ -37,7 +39,7 @@ def shrink(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
 
 
-def measure(small: np.ndarray) -> Measures:
+def measure(small: Array) -> Measures:
     """Returns the measures of RGB pixels that `shrink` made small."""
     red, green, blue = cv2.mean(small)[:3]
     brightness = np.sort(cv2.transform(np.square(small.astype(np.float32)), _BRIGHTNESS), axis=None)

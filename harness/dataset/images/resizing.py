@@ -5,12 +5,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from harness.base.arrays import Array
+
 _ROWS = 8  # averaged together: fewer waste the width of a matrix product, more multiply by zeros
 _ONE = 1 << 15
 _MOST_AVERAGES = 1 << 22  # of three colours: 48 MiB
 
 
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+def resize(pixels: Array, size: int) -> Array:
     """Returns `uint8 [size, size, 3]` of `uint8 [H, W, 3]`.
 
     Each axis is by itself: averaged over areas when it shrinks, so there is no aliasing, and cubic when it grows. The
@@ -25,7 +27,7 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     return pixels
 
 
-def _average(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _average(pixels: Array, size: tuple[int, int]) -> Array:
     """Averages over areas, to (width, height) `size`: of rows by matrix products, of columns by OpenCV.
 
     OpenCV alone takes byte after byte, columns first, and half as long again. But where both sides are whole multiples
@@ -35,7 +37,8 @@ def _average(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     is_whole = height % small_height == 0 and width % small_width == 0
     if is_whole or height == small_height or small_height * width > _MOST_AVERAGES:
         return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    rows, averages = pixels.reshape(height, -1), np.empty((small_height, 3 * width), np.float32)
+    rows = pixels.reshape(height, -1)
+    averages: Array = np.empty((small_height, 3 * width), np.float32)
     for start, first, weights in _weigh(height, small_height):
         source = rows[first : first + weights.shape[1]].astype(np.float32)
         np.matmul(weights, source, out=averages[start : start + _ROWS])
@@ -44,7 +47,7 @@ def _average(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @lru_cache(512)  # photographs come in as many heights; 32 bytes a row of the picture, each
-def _weigh(num: int, num_averages: int) -> list[tuple[int, int, np.ndarray]]:
+def _weigh(num: int, num_averages: int) -> list[tuple[int, int, Array]]:
     """The share of rows in their averages, for each block of these: its first average, its first row, and its weights.
 
     The weights, float32 [averages, rows], are whole numbers that add up to `_ONE`, so that sums of bytes stay below

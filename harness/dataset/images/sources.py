@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from harness.base import storage
+from harness.base.arrays import Array
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
@@ -41,7 +40,7 @@ def walk_files(folder: Folder) -> Iterator[Folder]:
     yield from map(Path, sorted(found))
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
@@ -94,19 +93,19 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterator[tuple[Folder, np.ndarray | Rejected]]:
+def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterator[tuple[Folder, Array | Rejected]]:
     """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
 
     Files are decoded by a thread for each core, a bounded number ahead.
     """
 
-    def read_one(path: Folder) -> np.ndarray | Rejected:
+    def read_one(path: Folder) -> Array | Rejected:
         try:
             return resize(read(path, limits, least_side=size).pixels, size)
         except Rejected as rejection:
             return rejection
 
-    ahead: deque[tuple[Folder, Future]] = deque()
+    ahead: deque[tuple[Folder, Future[Array | Rejected]]] = deque()
     num_threads = os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads) as pool:
         for path in paths:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.base import files, storage
 from harness.base.errors import DataError
@@ -110,7 +111,7 @@ def load(folder: Folder, images: Folder | str = "FOLDER") -> Manifest:
     return manifest
 
 
-def _from_json(value: Mapping) -> Manifest:
+def _from_json(value: Mapping[str, Any]) -> Manifest:
     if value["format"] != FORMAT:
         raise ValueError(f"its format is {value['format']}")
     splits = {

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from harness.base import html
+from harness.base.arrays import Array
 from harness.dataset.report.facts import KeptPictures
 
 _PICTURES, _STORED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
@@ -37,14 +38,21 @@ def _draw_pixels(axes: Axes, kept: KeptPictures) -> None:
     if len(sizes) <= _MAX_BUBBLES:
         area = np.maximum(_LARGEST_BUBBLE * counts / counts.max(), 9)
         label = f"a size found; the largest dot: {counts.max():,} picture{'s' if counts.max() > 1 else ''}"
-        axes.scatter(*sizes.T, s=area, color=_PICTURES, alpha=0.6, linewidths=0, label=label)
+        axes.scatter(sizes[:, 0], sizes[:, 1], s=area, color=_PICTURES, alpha=0.6, linewidths=0, label=label)
     else:
-        limits = (np.log10(low), np.log10(high)) * 2
+        ends = (np.log10(low), np.log10(high))
         shown = axes.hexbin(
             kept.widths,
             kept.heights,
-            **{"xscale": "log", "yscale": "log", "bins": "log", "extent": limits},
-            **{"gridsize": 45, "mincnt": 1, "cmap": "Blues", "linewidths": 0.1, "edgecolors": _PICTURES},
+            xscale="log",
+            yscale="log",
+            bins="log",
+            extent=(*ends, *ends),
+            gridsize=45,
+            mincnt=1,
+            cmap="Blues",
+            linewidths=0.1,
+            edgecolors=_PICTURES,
         )
         axes.figure.colorbar(shown, ax=axes, label="pictures in a hexagon", shrink=0.8, format="{x:,.0f}")
     axes.plot([low, high], [low, high], color="0.7", linewidth=1, linestyle=":", zorder=0, label="square")
@@ -67,10 +75,10 @@ def _write_out_ticks(axes: Axes) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _draw_bytes(axes: Axes, num_bytes: np.ndarray) -> None:
+def _draw_bytes(axes: Axes, num_bytes: Array) -> None:
     kib = np.maximum(num_bytes, 1) / 1024
     edges = np.geomspace(kib.min() / 1.1, kib.max() * 1.1, min(40, max(8, int(len(kib) ** 0.5))) + 1)
-    axes.hist(kib, bins=edges, color=_PICTURES)
+    axes.hist(kib, bins=edges.tolist(), color=_PICTURES)
     median = float(np.median(kib))
     axes.axvline(median, color="0.3", linestyle=":", label=f"median: {median:,.{0 if median >= 100 else 1}f} KiB")
     axes.set(xscale="log", title="size of the files", xlabel="size [KiB]", ylabel="pictures")
@@ -78,13 +86,13 @@ def _draw_bytes(axes: Axes, num_bytes: np.ndarray) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     if kib.max() / kib.min() < 200:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="y", integer=True)
     axes.yaxis.set_major_formatter(_COUNTS)
     axes.grid(alpha=0.3, axis="y")
     axes.legend(fontsize="small")
 
 
-def _draw_formats(axes: Axes, formats: np.ndarray) -> None:
+def _draw_formats(axes: Axes, formats: Array) -> None:
     names, counts = np.unique(formats, return_counts=True)
     order = np.argsort(counts, kind="stable")
     bars = axes.barh(names[order], counts[order], color=_PICTURES, height=0.6)

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from harness.base.arrays import Array
 from harness.dataset.records.manifest import ShardInfo
 
 # How much the page shows; a caller needs no more thumbnails than these, and the totals say what was left out.
@@ -38,10 +37,10 @@ class ClassCounts:
 class KeptPictures:
     """Sizes of the kept pictures as found, one entry a picture: int [N] in pixels and bytes, str [N]."""
 
-    widths: np.ndarray
-    heights: np.ndarray
-    num_bytes: np.ndarray
-    formats: np.ndarray
+    widths: Array
+    heights: Array
+    num_bytes: Array
+    formats: Array
     image_size: int  # the side of an encoded picture
 
     def __post_init__(self) -> None:

@@ -10,8 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import cast
 
 import numpy as np
+
+from harness.base.arrays import Array, Floats, Ints
 
 _NUM_FOLDS = 5
 _MIN_GROUPS = 10  # two in each fold; even a perfect shortcut is hardly beyond doubt with fewer
@@ -36,7 +39,7 @@ class Shortcut:
     is_warning: bool
 
 
-def probe(features: Mapping[str, np.ndarray], labels: Sequence[str], groups: Sequence[str]) -> tuple[Shortcut, ...]:
+def probe(features: Mapping[str, Array], labels: Sequence[str], groups: Sequence[str]) -> tuple[Shortcut, ...]:
     """Returns how well each feature alone predicts the label, in the order of `features`.
 
     Each feature is put through five-fold cross-validation that keeps groups whole. The classifier is naive Bayes over
@@ -94,13 +97,13 @@ def describe(found: Sequence[Shortcut]) -> list[str]:
 class _Blocks:
     """The pictures of one class in one group make a block, which counts once, however many they are."""
 
-    pictures: np.ndarray  # int [num_pictures], sorted by block; those of classes that are left out are missing
-    block_of: np.ndarray  # int [num_pictures], the block of each of these
-    sizes: np.ndarray  # int [num_blocks]
-    label_of: np.ndarray  # int [num_blocks]
-    group_of: np.ndarray  # int [num_blocks]
-    fold_of: np.ndarray  # int [num_blocks]
-    num_groups: np.ndarray  # int [num_classes]
+    pictures: Ints  # [num_pictures], sorted by block; those of classes that are left out are missing
+    block_of: Ints  # [num_pictures], the block of each of these
+    sizes: Ints  # [num_blocks]
+    label_of: Ints  # [num_blocks]
+    group_of: Ints  # [num_blocks]
+    fold_of: Ints  # [num_blocks]
+    num_groups: Ints  # [num_classes]
 
 
 def _make_blocks(labels: Sequence[str], groups: Sequence[str]) -> _Blocks:
@@ -127,13 +130,13 @@ def _make_blocks(labels: Sequence[str], groups: Sequence[str]) -> _Blocks:
     )
 
 
-def _number(values: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def _number(values: Sequence[str]) -> tuple[list[str], Ints]:
     names = sorted(set(values))
     number = {name: i for i, name in enumerate(names)}
     return names, np.fromiter((number[value] for value in values), np.int64, len(values))
 
 
-def _deal_folds(keys: Sequence[str], group_of: np.ndarray, label_of: np.ndarray) -> np.ndarray:
+def _deal_folds(keys: Sequence[str], group_of: Ints, label_of: Ints) -> Ints:
     """Returns the fold of each block: each group goes, in the order of a hash, where its classes are fewest yet."""
     classes: dict[int, list[int]] = {}
     for group, label in zip(group_of.tolist(), label_of.tolist()):
@@ -157,7 +160,7 @@ def _deal_folds(keys: Sequence[str], group_of: np.ndarray, label_of: np.ndarray)
     return fold_of[group_of]
 
 
-def _measure_hits(values: np.ndarray, blocks: _Blocks) -> np.ndarray:
+def _measure_hits(values: Array, blocks: _Blocks) -> Floats:
     """Returns the share of each block's pictures whose class was recognised by a model of the other folds."""
     values = values[blocks.pictures]
     is_number = values.dtype.kind in "fiub"
@@ -183,7 +186,7 @@ def _measure_hits(values: np.ndarray, blocks: _Blocks) -> np.ndarray:
     return np.bincount(blocks.block_of, weights=hits) / blocks.sizes
 
 
-def _bin(column: np.ndarray, order: np.ndarray, weights: np.ndarray, num_bins: int) -> np.ndarray:
+def _bin(column: Floats, order: Ints, weights: Floats, num_bins: int) -> Ints:
     """Returns the bin of each value, the edges being quantiles of those that have a weight.
 
     A value that is an edge has a bin of its own: where half the pictures are 48 pixels wide, 48 stays apart from 47.
@@ -194,27 +197,29 @@ def _bin(column: np.ndarray, order: np.ndarray, weights: np.ndarray, num_bins: i
     return np.searchsorted(edges, column, side="left") + np.searchsorted(edges, column, side="right")
 
 
-def _learn(code: np.ndarray, labels: np.ndarray, weights: np.ndarray, num_learnt: np.ndarray) -> np.ndarray:
+def _learn(code: Ints, labels: Ints, weights: Floats, num_learnt: Ints) -> Floats:
     """Returns float64 [num_codes, num_classes]: the log of each class's share in a bin, one added to each count.
 
     Every class counts as if it had as many groups as the smallest, else what no class has would speak for that one.
     """
     num_codes, num_classes = int(code.max()) + 1, len(num_learnt)
     shares = np.bincount(code * num_classes + labels, weights=weights, minlength=num_codes * num_classes)
-    return np.log(shares.reshape(num_codes, num_classes) * num_learnt.min() + 1)
+    logs: Floats = np.log(shares.reshape(num_codes, num_classes) * num_learnt.min() + 1)
+    return logs
 
 
-def _score(tables: Sequence[np.ndarray], codes: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+def _score(tables: Sequence[Floats], codes: Sequence[Ints], labels: Ints) -> Floats:
     """Returns 1 where the likeliest class is the label, 0 where it is not, and a share where several are likeliest."""
     cell_of = np.zeros(len(labels), np.int64)
     for code in codes:
         _, first, cell_of = np.unique(cell_of * (code.max() + 1) + code, return_index=True, return_inverse=True)
-    scores = sum(table[code[first]] for table, code in zip(tables, codes))
+    scores = cast(Floats, sum(table[code[first]] for table, code in zip(tables, codes)))
     is_best = scores >= scores.max(axis=1, keepdims=True) - 1e-9
-    return is_best[cell_of, labels] / is_best.sum(axis=1)[cell_of]
+    shares: Floats = is_best[cell_of, labels] / is_best.sum(axis=1)[cell_of]
+    return shares
 
 
-def _measure_error(hits: np.ndarray, recalls: np.ndarray, blocks: _Blocks, *, num_added: float = 0.0) -> float:
+def _measure_error(hits: Floats, recalls: Floats, blocks: _Blocks, *, num_added: float = 0.0) -> float:
     """Returns the standard error of the mean of the classes' recalls, each with `num_added` groups more.
 
     Blocks of one group vary together. The error is at least that of guessing: a class that no fold ever guesses does
@@ -228,7 +233,7 @@ def _measure_error(hits: np.ndarray, recalls: np.ndarray, blocks: _Blocks, *, nu
     return _FOLD_SPREAD * math.sqrt(max((of_group**2).sum() + of_added.sum(), of_guessing.sum()))
 
 
-def _interval(hits: np.ndarray, blocks: _Blocks) -> tuple[float, float]:
+def _interval(hits: Floats, blocks: _Blocks) -> tuple[float, float]:
     """Returns the 95 % interval after Agresti and Coull (1998), on groups.
 
     z^2 made-up groups, dealt evenly to the classes and guessed by chance, keep it wide where all of a few were hit.

@@ -203,8 +203,8 @@ def _score(item: Finding, field: str | None) -> float:
     return getattr(item, field) if field else min(item.width / item.height, item.height / item.width)
 
 
-def _sample(item: Finding, thumbnails: Mapping[str, bytes | None], **more) -> Sample:
-    return Sample(item.path, item.class_name, thumbnails.get(item.path), item.split, **more)
+def _sample(item: Finding, thumbnails: Mapping[str, bytes | None], *, measured: str = "", limit: str = "") -> Sample:
+    return Sample(item.path, item.class_name, thumbnails.get(item.path), item.split, measured, limit)
 
 
 def _copies(groups: Sequence[Sequence[Finding]], thumbnails: Mapping[str, bytes | None], outcome: str) -> Copies:

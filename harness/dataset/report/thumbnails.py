@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
+from harness.base.arrays import Array
 from harness.base.storage import Folder
 from harness.config.schema import CleanConfig
 from harness.dataset.curation import build_cache
@@ -32,7 +33,7 @@ class Origins:
 
     images: Folder
     cache: Path
-    records: Folder
+    records: Path
 
 
 def draw(found: Sequence[Finding], origins: Origins, encoding: str, size: int) -> list[bytes | None]:
@@ -49,16 +50,17 @@ def _draw_one(item: Finding, origins: Origins, encoding: str, size: int) -> byte
         pixels = decode_pixels(build_cache.read_encoded(place, item.offset, item.length), encoding, size)
         width, height = item.width, item.height
     else:
-        pixels = _read_leniently(origins.images / item.path)
-        if pixels is None:
+        readable = _read_leniently(origins.images / item.path)
+        if readable is None:
             return None
+        pixels = readable
         height, width = pixels.shape[:2]
     scale = facts.THUMBNAIL_SIDE / max(width, height)
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
     return encode_jpeg(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), 75)
 
 
-def _read_leniently(path: Folder) -> np.ndarray | None:
+def _read_leniently(path: Folder) -> Array | None:
     """The pixels that a forgiving decoder makes of a file; this runs in a process of one thread."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
