@@ -1,4 +1,4 @@
-# make demo: pictures -> records -> a trained, measured, exported model. make test: all tests. make check: style.
+# make demo: pictures -> records -> a trained, measured, exported model. make test: all tests. make check: style, types.
 # test-io: the tests of s3://, in an environment of their own, since tensorflow-io goes with an older TensorFlow only.
 # Each makes its own environment first; PYTHON chooses the interpreter, PYTHON_IO (3.10 to 3.12) that of test-io.
 PYTHON ?= python3
@@ -26,6 +26,7 @@ test-io: $(READY_IO)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy harness
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
