@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def _make_words(config: Config, root: Path, epochs: int) -> list[str]:
     return ["--config", str(path), *flags]
 
 
-def _start_server() -> BaseContext:
+def _start_server() -> ForkServerContext:
     """Returns where processes start that have imported TensorFlow: forked from one that has used no device.
 
     The import is most of what the start of a training costs, and happens beside the first training.
@@ -117,7 +117,7 @@ def _train_whole(words: Sequence[str], workdir: Workdir) -> float:
 class _Attempts:
     """Trainings in the same run folder, each of which goes on where the one before was killed."""
 
-    forked: BaseContext
+    forked: ForkServerContext
     words: Sequence[str]
     workdir: Workdir
     temporary: Path  # a folder for what the killed ones cannot remove
@@ -169,12 +169,13 @@ def _train_with_kills(attempts: _Attempts, *, num_kills: int, num_steps: int) ->
     Returns:
       The step of the last checkpoint at each kill; fewer if the training was at its end before a kill.
     """
-    random, timing, steps = np.random.default_rng(), _Timing(), []
+    random, timing = np.random.default_rng(), _Timing()
+    steps: list[int] = []
     for number in range(num_kills):
         seen = _read_last_step(attempts.workdir)
         left = num_kills - number
         share = (num_steps - seen) / (left + 1)
-        ahead = random.integers(max(1, round(2 * share)), endpoint=True)  # 0: while it starts
+        ahead = int(random.integers(max(1, round(2 * share)), endpoint=True))  # 0: while it starts
         ahead = max(0, min(ahead, num_steps - seen - left + 1))  # so that each later kill finds a step to come
         with attempts.start() as process:
             if ahead:
