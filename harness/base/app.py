@@ -1,4 +1,4 @@
-"""How a command runs: logging, stop signals, errors as one sentence and an exit code. It knows no flag."""
+"""How a command runs: logging, stop signals, errors as one sentence and an exit code. It reads no flag."""
 
 import gc
 import logging

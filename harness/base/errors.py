@@ -1,7 +1,7 @@
-"""What can go wrong for a user, one exception and one exit code a kind.
+"""What can go wrong for a user: one exception and one exit code for each kind.
 
 An error's text is one or two sentences: what happened with which value and file, what was expected, what to do next.
-A fault of our own is none of these: it ends in a traceback and exit code 1.
+A bug of harness is none of these: it ends in a traceback and exit code 1.
 """
 
 from enum import IntEnum

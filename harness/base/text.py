@@ -1,4 +1,4 @@
-"""Values and tables as text for a person."""
+"""Values and tables as text for a person. It knows no format of files."""
 
 from collections.abc import Sequence
 

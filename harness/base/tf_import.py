@@ -1,4 +1,4 @@
-"""TensorFlow's first import in a process, without its start-up lines."""
+"""TensorFlow's first import in a process, without its start-up lines. It sets up nothing but logging."""
 
 import importlib
 import logging

@@ -1,4 +1,4 @@
-"""Flags made from the schema; a config file and the flags of a command line -> a Config.
+"""Makes the flags of a command line from the schema, and a Config from a config file and those flags.
 
 It imports no TensorFlow: `--help` and a mistyped flag answer at once.
 """

@@ -1,7 +1,7 @@
 """The frozen Config: sections, defaults, units and ranges.
 
-Every setting a user can change is a field here, with its description, and nowhere else. Reading files and flags into a
-Config is settings.py.
+Every setting a user can change is a field here, with its description, and nowhere else. settings.py makes a Config from
+files and flags.
 """
 
 import difflib

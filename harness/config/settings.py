@@ -1,6 +1,7 @@
 """Settings from defaults, a YAML file and flags into one Config, each with where it came from.
 
-A setting is named `section.field`. Precedence: default < file < flag.
+A setting is named `section.field`. Precedence: default < file < flag. schema.py defines the settings,
+flags.py reads the command line.
 """
 
 import difflib
@@ -21,7 +22,7 @@ DEFAULT = "default"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader but for two rules of YAML 1.1: `1e-3` is a number, and `10:20` none to the base of 60."""
+    """YAML's safe loader without two rules of YAML 1.1: `1e-3` is a number, and `10:20` is text, not one of base 60."""
 
 
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}

@@ -1,4 +1,7 @@
-"""The folder in which a build works, who may use it, and how it takes the records' name or is sent to s3://."""
+"""The folder in which a build works: who may use it, and how it takes the records' name or is sent to s3://.
+
+It does not look into the files that it moves or sends.
+"""
 
 import errno
 import fcntl
@@ -66,7 +69,7 @@ class BuildFolder:
         """Makes the folder, and empties it of what was made by other rules."""
         rules = self.root / "rules"
         found = rules.read_text(encoding="ascii") if rules.is_file() else None
-        # Without rules it may be that another process is just making the folder, if others there are.
+        # In a shared build, a folder without rules may just be in the making by another process.
         if self.root.exists() and found != self.rules_sha256 and not (is_shared and found is None):
             shutil.rmtree(self.root)
         files.write_text(rules, self.rules_sha256)
@@ -99,7 +102,7 @@ class BuildFolder:
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _send(self, target: RemotePath, names: Collection[str]) -> None:
-        """Sends the files; without its manifest, which goes first and comes last, the folder is no records folder."""
+        """Sends the files. The old manifest goes first and the new one comes last: without one there are no records."""
         log.info("sending %d files to %s", len(names), target)
         try:
             present = {path.name for path in target.iterdir()} if target.is_dir() else set()

@@ -1,4 +1,7 @@
-"""The build: list, examine, plan, write, publish. Every step uses what an earlier build left of the same."""
+"""The build in its order: list, examine, plan, write, publish. Each step takes over what an earlier build has finished.
+
+How a step does its work stands in curation/, report/ and the files beside this one.
+"""
 
 import csv
 import json

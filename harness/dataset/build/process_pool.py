@@ -1,4 +1,4 @@
-"""Worker processes: the same function on many tasks, behind one progress bar.
+"""Worker processes: the same function on many tasks, behind one progress bar. It does not know what the tasks do.
 
 Each worker has a pipe of its own. The pools of the standard library share one for all results, and wait for ever when
 a worker is killed while it writes to it: what it wrote is half a message, and the others keep the pipe open.

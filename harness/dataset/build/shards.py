@@ -1,6 +1,6 @@
 """Which pictures go into which shard, and writing a shard, or reusing one that an earlier build wrote from the same.
 
-The bytes of a shard are laid out in records/tfrecord.py.
+records/tfrecord.py lays out the bytes of a shard.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from harness.dataset.curation.plan import Plan
 from harness.dataset.records import tfrecord
 from harness.dataset.records.manifest import ShardInfo
 
-_FEWEST = 8  # pictures that make a shard worth a reader's while
+_FEWEST = 8  # pictures of a shard: with fewer it is not worth opening a file
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What a build has made, from its plan and its shards: the manifest, the findings with their places, and a summary."""
+"""What a build has made, from its plan and its shards: the manifest, the findings with their places, and a summary.
+
+It returns them; builder.py writes them.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -30,7 +30,7 @@ _INNER = np.pad(np.ones((SIDE - 4, SIDE - 4), np.float32), 2)
 
 
 def find_coarse_warp(one: Array, two: Array) -> Array | None:
-    """Returns the matrix, of some hundred, after which two greys `float32 [SIDE, SIDE]` are most alike.
+    """Returns the one of some hundred matrices that makes two greys `float32 [SIDE, SIDE]` most alike.
 
     A matrix `float32 [2, 3]` takes the pixels of the first to those of the second. None if they are never alike.
     """

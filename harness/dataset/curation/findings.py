@@ -19,7 +19,7 @@ FILE_NAME = "cleaning.csv"
 KEPT, REJECTED = "kept", "rejected"
 
 
-# What is found by comparing pictures, not by looking at one.
+# Reasons that are found by comparing pictures, not by looking at one.
 COPIES = (Reason.DUPLICATE, Reason.LABEL_CONFLICT)
 
 
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
     `red`, `green`, `blue` are means from 0 to 255. `dark`, `light`, `blurry` and `information` are scores from 0 (bad)
     to 1, see dataset/images/quality.py. The encoded picture lies at `offset` of `file`, in `length` bytes.
 
-    A build changes it and sends it to other processes several times; with a tuple that costs a fraction of what it does
+    A build changes findings and sends them to other processes several times, which costs far less with a tuple than
     with a dataclass.
     """
 

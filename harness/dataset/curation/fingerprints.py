@@ -1,6 +1,6 @@
 """Fingerprints of pictures: their low frequencies, and how these would look if the picture were cropped or turned.
 
-Which pictures are compared, and what is made of it, is not decided here.
+Which pictures are compared is decided in similarity_search.py.
 """
 
 from functools import cache

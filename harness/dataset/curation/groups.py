@@ -1,4 +1,7 @@
-"""The key that keeps pictures on one side of the split: the same person, the same object, the same drawing."""
+"""The key that keeps pictures on one side of the split: the same person, the same object, the same drawing.
+
+Which side a group goes to is decided in splits.py.
+"""
 
 import csv
 import re

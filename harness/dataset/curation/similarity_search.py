@@ -86,8 +86,8 @@ def _find_alike(descriptors: Array, run: RunTasks) -> Array:
 def _search_cells(descriptors: Array, pivots: Array, cells: Sequence[Array], view: View) -> tuple[Array, Array]:
     """Codes `i * U + j` of pairs that are alike by one view, mirrored or not, with their products.
 
-    A pair may come several times. Where there are too many, the best of each row are left, so that the best of all
-    views are among them.
+    A pair may come several times. Where there are too many, only the best of each row are kept: the best of all views
+    are among them.
     """
     num, num_found = len(descriptors), 0
     found: list[tuple[Array, Array]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))]

@@ -1,7 +1,8 @@
 """One picture: what it is, its pixels and its size.
 
 This is the only decoder: build_records, evaluate and predict all read pictures through `decode`, so that a model meets
-the same pixels in training and in use. It imports no TensorFlow, so that worker processes start quickly.
+the same pixels in training and in use. It imports no TensorFlow, so that worker processes start quickly. sources.py
+finds and opens the files.
 """
 
 import io
@@ -159,7 +160,7 @@ def _check_structure(content: bytes, file_format: str, structure: Structure) -> 
 
 
 def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
-    # Pillow names the object it was given by its address in memory, which is no news and never the same.
+    # Pillow names the object it was given by its address in memory, which tells nothing and is never the same.
     text = "its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
     is_cut = any(word in text.lower() for word in ("truncated", "eof", "not enough", "unexpected end", "premature"))
     reason = Reason.CUT_OFF if is_cut or structure.end is None else Reason.CORRUPT

@@ -1,4 +1,4 @@
-"""Why a picture is rejected: the closed list of reasons, and the error that carries one."""
+"""Why a picture is rejected: the closed list of reasons, and the error that carries one. It rejects nothing."""
 
 from enum import Enum
 

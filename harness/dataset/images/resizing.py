@@ -1,4 +1,4 @@
-"""A picture at another size: averaged over areas where it shrinks, cubic where it grows."""
+"""A picture at another size: averaged over areas where it shrinks, cubic where it grows. Nothing is cropped."""
 
 from functools import lru_cache
 

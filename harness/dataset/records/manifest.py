@@ -1,4 +1,4 @@
-"""The manifest of a records folder: what is in it, and whether it still is. Readers trust nothing else."""
+"""The manifest of a records folder: what is in it, and whether that is still there. Readers trust nothing else."""
 
 import dataclasses
 import json

@@ -1,4 +1,7 @@
-"""What the data report tells: plain values about every picture, kept or not. No HTML, and no work."""
+"""What the data report tells: plain values about every picture, kept or not.
+
+survey.py gathers them, page.py shows them; nothing is computed here but sums.
+"""
 
 from collections import Counter
 from collections.abc import Mapping

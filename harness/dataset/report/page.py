@@ -1,4 +1,7 @@
-"""The data on one page: report.html of a records folder, on what became of every picture. It needs no network."""
+"""report.html of a records folder: what became of every picture, on one page that needs no network.
+
+It shows the facts that survey.py has gathered, and decides nothing. gallery.py shows the pictures.
+"""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,7 @@
-"""What the data report shows of a build: the facts, and the pictures that are worth a look."""
+"""What the data report shows of a build: the facts, and the pictures that are worth a look.
+
+It makes no HTML: page.py does.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
