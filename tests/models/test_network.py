@@ -11,6 +11,7 @@ import pytest
 from harness.base.errors import ConfigError
 from harness.config import networks
 from harness.config.schema import ModelConfig
+from harness.models import cnn
 from harness.models.applications import load_backbone
 from harness.models.cnn import oriented_edges
 from harness.models.network import build_model, count_flops, seed_states
@@ -131,6 +132,10 @@ def test_kernels_that_are_not_trained_are_counted_once():
 def test_average_pooling_is_an_option():
     model = build(image_size=32, pooling="average")
     assert [type(model.get_layer(f"pool{index}")).__name__ for index in (1, 2, 3)] == ["AveragePooling2D"] * 3
+
+
+def test_every_network_of_our_own_has_a_name_and_a_function():
+    assert set(networks.OWN_NETWORKS) == set(cnn.FEATURES)
 
 
 def test_the_table_names_every_network_of_keras():
