@@ -27,12 +27,19 @@ from harness.config.networks import OWN_NETWORKS
 
 
 def _check_local(value: object) -> object:
+    _check_text(value)
     if isinstance(value, RemotePath) or (isinstance(value, str) and "://" in value):
         raise ValueError("it should be a local path; pictures and records may lie on s3://")
     return value
 
 
+def _check_text(value: object) -> None:
+    if isinstance(value, str) and (not value or "\0" in value):  # of "" a Path makes the current folder
+        raise ValueError("it should be a path")
+
+
 def _parse_folder(value: object) -> storage.Folder:
+    _check_text(value)
     if isinstance(value, str):
         return storage.parse(value)  # before a Path makes one slash of two
     if not isinstance(value, storage.Folder):

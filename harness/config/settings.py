@@ -4,18 +4,21 @@ A setting is named `section.field`. Precedence: default < file < flag. schema.py
 flags.py reads the command line.
 """
 
+import contextlib
 import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from types import UnionType
+from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.base.errors import ConfigError
+from harness.base.storage import RemotePath
 from harness.config.schema import Config
 
 DEFAULT = "default"
@@ -96,8 +99,14 @@ def _flatten(loader: _Loader, root: yaml.Node, path: Path) -> dict[str, Setting]
                 raise ConfigError(f"{path}:{line}: {unknown_name(name, setting_names(), 'setting')}")
             if name in settings:
                 raise ConfigError(f"{path}:{line}: {name} is stated twice, first at {settings[name].source}. Keep one.")
-            settings[name] = Setting(loader.construct_object(value, deep=True), f"{path}:{line}")
+            settings[name] = Setting(_construct(loader, name, value), f"{path}:{line}")
     return settings
+
+
+def _construct(loader: _Loader, name: str, node: yaml.Node) -> object:
+    """A folder called 2024-11-25 is text, whatever else YAML reads in it."""
+    is_text = isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":null") and _takes_text(name)
+    return node.value if is_text else loader.construct_object(node, deep=True)
 
 
 def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
@@ -110,12 +119,39 @@ def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
 
 
 def parse_flag(name: str, text: str) -> Setting:
-    """Reads the text of a flag as YAML would, so that a flag and a file mean the same."""
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.YAMLError:
-        value = text
+    """Reads the text of a flag as YAML would, so that a flag and a file mean the same; a path or a name as it is.
+
+    Only `null` stands for nothing where that is a choice: a folder of this name is ./null.
+    """
+    value: object = text
+    is_null = text == "null" and type(None) in get_args(_declared(name))
+    if is_null or not _takes_text(name):
+        with contextlib.suppress(yaml.YAMLError, ValueError):  # the second: a date of the 13th month
+            value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     return Setting(value, f"flag --{name}")
+
+
+def _declared(name: str) -> object:
+    section, field = name.split(".")
+    return _fields_of(section)[field].annotation
+
+
+def _takes_text(name: str) -> bool:
+    """Whether a setting is a text, a path or one of several words, or may be null besides."""
+    return all(_is_text(kind) for kind in _members(_declared(name)))
+
+
+def _members(declared: object) -> list[object]:
+    """The kinds of a union; Annotated is looked through."""
+    if get_origin(declared) is Annotated:
+        return _members(get_args(declared)[0])
+    if get_origin(declared) in (Union, UnionType):
+        return [member for part in get_args(declared) for member in _members(part)]
+    return [declared]
+
+
+def _is_text(kind: object) -> bool:
+    return kind in (str, Path, RemotePath, type(None)) or get_origin(kind) is Literal
 
 
 def make_config(settings: Mapping[str, Setting]) -> Config:
@@ -127,7 +163,7 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
     tree: dict[str, dict[str, object]] = {}
     for name, setting in settings.items():
         section, field = name.split(".")
-        tree.setdefault(section, {})[field] = _as_declared(name, setting.value)
+        tree.setdefault(section, {})[field] = setting.value
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -140,16 +176,6 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
         where = settings[name].source
         what = f"{name} is {settings[name].value!r}" + (f" (at {below})" if below else "")
         raise ConfigError(f"{where}: {what}: {expected}.") from None
-
-
-def _as_declared(name: str, value: object) -> object:
-    """A flag such as `--data.images 2024` or `--runtime.gpus 0` is text, whatever YAML reads in it."""
-    section, field = name.split(".")
-    declared = _fields_of(section)[field].annotation
-    takes_text = declared is str or "Path" in str(declared)
-    if takes_text and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return value
 
 
 def as_yaml(config: Config, *sections: str, header: str = "") -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_command
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from harness.base.errors import ConfigError
 from harness.config import settings
@@ -30,15 +32,60 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
     assert settings.parse_flag("optim.learning_rate", "2e-4").value == 0.0002
 
 
-def test_text_that_looks_like_a_number_stays_text():
-    config = settings.make_config(
-        {
-            "data.images": settings.parse_flag("data.images", "2024"),
-            "runtime.gpus": settings.parse_flag("runtime.gpus", "2"),
-        }
-    )
-    assert config.data.images == Path("2024")
-    assert config.runtime.gpus == "2"
+def read_flag(name: str, text: str) -> Config:
+    return settings.make_config({name: settings.parse_flag(name, text)})
+
+
+ODD_NAMES = ["007", "010", "0x10", "1_000", "1.50", "1e3", "x #y", '"q"', "a: b", "on", "no", "~", "2024-11-25"]
+ODD_NAMES += ["2024-13-45", "- a", "[a", "{a}", "&a", "*a", "!a", "!!int a", "%a", "@a", "`a", "a\tb", " a ", "=", "."]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_folder_is_the_one_that_was_named(name):
+    assert read_flag("data.images", name).data.images == Path(name)
+    assert read_flag("train.run", name).train.run == Path(name)
+    assert read_flag("tune.folder", name).tune.folder == Path(name)
+    assert read_flag("split.group_by", name).split.group_by == name
+
+
+PATH_SETTINGS = ("data.images", "data.records", "split.previous", "train.run", "train.start_from", "tune.folder")
+
+
+@given(st.sampled_from(PATH_SETTINGS), st.text(min_size=1).filter(lambda text: "\0" not in text and "://" not in text))
+def test_any_name_is_read_and_saved_as_it_is(name, text):
+    assume(text != "null" and not (set(text) & set("\ud800\udfff")))
+    config = read_flag(name, text)
+    section, field = name.split(".")
+    assert getattr(getattr(config, section), field) == Path(text)
+
+
+def test_null_means_none_where_that_is_a_choice():
+    assert read_flag("train.run", "null").train.run is None
+    assert read_flag("data.records", "null").data.records is None
+    assert read_flag("data.images", "null").data.images == Path("null")
+    assert read_flag("train.run", "./null").train.run == Path("null")
+
+
+@pytest.mark.parametrize("name", PATH_SETTINGS)
+def test_an_empty_text_is_no_folder(name):
+    with pytest.raises(ConfigError, match=f"{name} is '': it should be a path"):
+        read_flag(name, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("007", "007"), ("2024-11-25", "2024-11-25"), ("on", "on"), ("'a #b'", "a #b"), ("1.50", "1.50")],
+)
+def test_a_file_means_the_folder_that_it_names(tmp_path, text, expected):
+    assert read(tmp_path, f"data:\n  images: {text}\n").data.images == Path(expected)
+
+
+def test_what_is_no_text_keeps_its_kind():
+    assert read_flag("runtime.gpus", "2").runtime.gpus == "2"
+    assert read_flag("train.epochs", "0x10").train.epochs == 16
+    assert read_flag("model.widths", "[1, 2]").model.widths == (1, 2)
+    with pytest.raises(ConfigError, match=r"train\.epochs is '2024-13-45': it should be a valid integer"):
+        read_flag("train.epochs", "2024-13-45")
 
 
 @pytest.mark.parametrize("steps", ["10:20", "'10:20'", '"10:20"'])
@@ -73,7 +120,7 @@ def test_steps_to_profile_are_read_with_and_without_quotes(tmp_path, steps):
         ),
         *(
             (f"runtime:\n  profile: {text}\n", f"runtime.profile is {value!r}: it should be two steps, the first below")
-            for text, value in (("20:10", "20:10"), ("0:0", "0:0"), ("a:b", "a:b"), ("10-20", "10-20"), ("10", 10))
+            for text, value in (("20:10", "20:10"), ("0:0", "0:0"), ("a:b", "a:b"), ("10-20", "10-20"), ("10", "10"))
         ),
         ("train: 5\n", "my.yaml:1: expected settings under 'train:', found a single value"),
         ("train:\n  epochs: [1\n", "this is not valid YAML"),
