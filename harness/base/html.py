@@ -5,11 +5,9 @@ Nothing here needs a network or a script, and nothing knows what a report is abo
 
 import base64
 import html
-import io
 from collections.abc import Iterable, Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from harness.base.text import visible
 
 _STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: 2rem auto;
@@ -45,8 +43,7 @@ def text(value: object) -> Html:
     """Returns one line of text as markup; line ends, control and direction characters are shown as escapes."""
     if isinstance(value, Html):
         return value
-    visible = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
-    return Html(html.escape("".join(visible)))
+    return Html(html.escape(visible(value)))
 
 
 def block(value: str) -> Html:
@@ -88,11 +85,3 @@ def whole(title: str, body: str, *, style: str = "") -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{text(title)}</title>'
         f"<style>{_STYLE}{style}</style></head><body><h1>{text(title)}</h1>{body}</body></html>\n"
     )
-
-
-def as_png(figure: Figure) -> bytes:
-    """Draws a figure; the same figure gives the same bytes."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    return buffer.getvalue()

@@ -1,6 +1,37 @@
-"""Values and tables as text for a person. It knows no format of files."""
+"""Names, values and tables as text for a person: on one line each, of a bounded length. It knows no format of files.
 
+Names come from files, and may hold anything: what would move the cursor, end a line or turn the direction of writing is
+shown as an escape.
+"""
+
+import unicodedata
 from collections.abc import Sequence
+
+_MOST_CHARS = 40  # of a name that stands among others; a table of longer ones wraps in a terminal
+_MOST_LISTED = 12
+_MOST_ROWS = 20
+
+
+def visible(value: object) -> str:
+    """Returns a value on one line, whose control and direction characters and line ends are escapes."""
+    shown = str(value)
+    if shown.isprintable():
+        return shown
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+
+
+def shorten(value: object, most: int = _MOST_CHARS) -> str:
+    """Returns a value made visible, and cut in its middle to so many characters: names tend to differ at their ends."""
+    shown = visible(value)
+    if len(shown) <= most:
+        return shown
+    return f"{shown[: most // 3]}…{shown[-(most - most // 3 - 1) :]}"
+
+
+def list_names(names: Sequence[str], *, separator: str = " | ") -> str:
+    """Returns the names, or the first of many and how many there are."""
+    shown = separator.join(map(shorten, names[:_MOST_LISTED]))
+    return shown if len(names) <= _MOST_LISTED else f"{shown}{separator}… ({len(names):,} in all)"
 
 
 def format_table(rows: Sequence[Sequence[object]], *, num_left: int = 1) -> str:
@@ -10,15 +41,29 @@ def format_table(rows: Sequence[Sequence[object]], *, num_left: int = 1) -> str:
       rows: of equally many cells.
       num_left: how many columns are text.
     """
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    cells = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(_width(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = []
-    for row in rows:
-        cells = [
-            str(cell).ljust(width) if i < num_left else str(cell).rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ]
-        lines.append("  ".join(cells).rstrip())
+    for row in cells:
+        padding = [" " * (width - _width(cell)) for cell, width in zip(row, widths)]
+        placed = [cell + pad if i < num_left else pad + cell for i, (cell, pad) in enumerate(zip(row, padding))]
+        lines.append("  ".join(placed).rstrip())
     return "\n".join(lines)
+
+
+def cap_rows(rows: Sequence[Sequence[object]]) -> tuple[Sequence[Sequence[object]], str]:
+    """Returns the rows below a header that a terminal takes, and what to say of the others, "" if there are none."""
+    left_out = len(rows) - _MOST_ROWS
+    return (rows, "") if left_out <= 0 else (rows[:_MOST_ROWS], f"and {left_out:,} more")
+
+
+def _width(shown: str) -> int:
+    """The columns that a text takes in a terminal."""
+    if shown.isascii():
+        return len(shown)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in shown
+    )
 
 
 def format_value(value: object) -> str:

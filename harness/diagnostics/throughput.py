@@ -71,7 +71,7 @@ class Throughput:
 
 
 def measure(subject: Subject) -> Throughput:
-    """Measures a training as it is set, and then what changed settings would gain on the side that is slow."""
+    """Measures a training as it is set, and then what changed settings would gain where there is something to gain."""
     log.info("measuring the input")
     taken = measure_input(subject)
     log.info("measuring the steps")
@@ -80,8 +80,8 @@ def measure(subject: Subject) -> Throughput:
     overlapped, wait_share = measure_overlapped(subject, trainee)
     rates = Rates(taken, computed, overlapped, wait_share)
     peak_memory, peak_device = _peak_memory_bytes(), _peak_device_bytes(subject.devices)
-    input_trials = tuple(_try_inputs(subject)) if rates.is_input_bound else ()
-    compute_trials = () if rates.is_input_bound else tuple(_try_computes(subject))
+    input_trials = tuple(_try_inputs(subject)) if rates.would_input_help else ()
+    compute_trials = tuple(_try_computes(subject)) if rates.would_steps_help else ()
     answer_flops, training_flops = count_flops(trainee.model)
     return Throughput(
         devices=subject.devices.names,

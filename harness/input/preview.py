@@ -2,9 +2,8 @@
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
-from harness.base import html
+from harness.base import figures
 from harness.config.schema import AugmentConfig, Config
 from harness.input import augment_device, pipeline
 from harness.input.loaded_split import Split
@@ -60,7 +59,7 @@ def tile_augmentation(split: Split, config: Config, inputs: Inputs, num: int, *,
 
 def _draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: int = 8) -> bytes:
     """Draws pictures, uint8 [n, H, W, 3], in rows of `columns`, each row above the row of those that belong to it."""
-    figure = Figure(figsize=(1.4 * columns, 2.9 * -(-len(above) // columns) + 0.4), layout="constrained")
+    figure = figures.new_figure(1.4 * columns, 2.9 * -(-len(above) // columns) + 0.4)
     figure.suptitle(title)
     grid = figure.subplots(2 * -(-len(above) // columns), columns, squeeze=False)
     for axes in grid.flat:
@@ -69,4 +68,4 @@ def _draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: in
         row, column = divmod(index, columns)
         for offset, picture in enumerate(pair):
             grid[2 * row + offset, column].imshow(picture)
-    return html.as_png(figure)
+    return figures.as_png(figure)

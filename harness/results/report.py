@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.base import html
 from harness.base.html import Html
+from harness.base.text import list_names
 from harness.config.schema import Config
 from harness.config.settings import as_yaml
 from harness.results.metrics import Metrics
@@ -61,9 +62,8 @@ def render(
     ]
     rows = [Row(**row) for row in environment.get("settings", ())]
     others = {name: value for name, value in environment.items() if name != "settings"}
-    classes = " | ".join(found.class_names)
     body = (
-        f'<p class="quiet">{html.text(classes)}: the kept weights on the validation split</p>'
+        f'<p class="quiet">{html.text(list_names(found.class_names))}: the kept weights on the validation split</p>'
         f"{html.boxes(figures)}{_class_table(found)}"
         f"<h2>Learning curves</h2>{html.image(curves, 'png', 'loss and accuracy by epoch')}"
         f"<h2>Confusion</h2>{html.image(confusion, 'png', 'confusion matrix')}"

@@ -22,7 +22,7 @@ def test_figures_and_verdict_are_printed(face_records, tmp_path):
     assert lines[0] == ("emotion_cnn on /cpu:0, float32, batch 4; pictures kept in memory, augmented on the host")
     assert [line.split("  ")[0] for line in lines[3:6]] == ["input alone", "steps alone", "both"]
     assert lines[7].startswith("waiting for input: ") and "MFLOP an image; " in lines[9]
-    assert any(line.startswith(("INPUT-BOUND: ", "COMPUTE-BOUND: ")) for line in lines)
+    assert any(line.startswith(("INPUT-BOUND: ", "COMPUTE-BOUND: ", "BALANCED: ")) for line in lines)
     with Image.open(tmp_path / "rates.png") as image:
         assert image.format == "PNG" and image.width > 600
 
@@ -40,7 +40,7 @@ def test_the_figures_as_json_hang_together(face_records, cache):
     assert 0 <= found["rates"]["wait_share"] <= 1
     assert found["training_flops"] > 2 * found["answer_flops"] > 0
     assert found["peak_flops"] > 1e8 and found["peak_memory_bytes"] > 1e8 and found["peak_device_bytes"] is None
-    assert found["verdict"][0].split(":")[0] in ("INPUT-BOUND", "COMPUTE-BOUND")
+    assert found["verdict"][0].split(":")[0] in ("INPUT-BOUND", "COMPUTE-BOUND", "BALANCED")
 
 
 @pytest.mark.parametrize("engine", ["host", "device"])

@@ -5,10 +5,9 @@ It counts what survey.py hands it, and opens no picture.
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from harness.base import html
+from harness.base import figures
 from harness.base.arrays import Array
 from harness.dataset.report.facts import KeptPictures
 
@@ -26,12 +25,12 @@ def draw_sizes(kept: KeptPictures) -> bytes:
     """
     if not len(kept.widths):
         raise ValueError("no picture to draw")
-    figure = Figure(figsize=(10.5, 5.2), layout="constrained")
+    figure = figures.new_figure(10.5, 5.2)
     axes = figure.subplot_mosaic([["pixels", "bytes"], ["pixels", "formats"]], width_ratios=(1.25, 1))
     _draw_pixels(axes["pixels"], kept)
     _draw_bytes(axes["bytes"], kept.num_bytes)
     _draw_formats(axes["formats"], kept.formats)
-    return html.as_png(figure)
+    return figures.as_png(figure)
 
 
 def _draw_pixels(axes: Axes, kept: KeptPictures) -> None:

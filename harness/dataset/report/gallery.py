@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from harness.base import html
 from harness.base.html import Html
+from harness.base.text import shorten
 from harness.dataset.report.facts import (
     MAX_COPIES,
     MAX_GROUPS,
@@ -105,7 +106,7 @@ def _show(sample: Sample, *details: Html) -> Html:
     inside = sample.path.removeprefix(f"{sample.class_name}/")
     caption = Html(
         f'<span class="class">{html.text(sample.class_name)}</span>{"".join(details)}'
-        f'<span class="path">{html.text(_shorten(inside))}</span>'
+        f'<span class="path">{html.text(shorten(inside, _MAX_CHARS))}</span>'
     )
     return html.picture(sample.thumbnail, caption, title=sample.path, kind="flagged" if sample.is_flagged else "")
 
@@ -116,13 +117,6 @@ def _measured(sample: Sample) -> Html:
     if sample.limit:
         lines.append(f'<span class="quiet">expected {html.text(sample.limit)}</span>')
     return Html("".join(lines))
-
-
-def _shorten(path: str) -> str:
-    """Cuts a long path in its middle: names tend to differ at their ends."""
-    if len(path) <= _MAX_CHARS:
-        return path
-    return f"{path[: _MAX_CHARS // 3]}…{path[-(_MAX_CHARS - _MAX_CHARS // 3 - 1) :]}"
 
 
 def _more(number: int, what: str) -> str:
