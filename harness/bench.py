@@ -51,20 +51,20 @@ def main(argv: Sequence[str]) -> int:
     from harness.training.setup import set_up
 
     setup = set_up(config, data)
-    log.info("%s\n", effective_settings.format_rows(setup.rows))
+    app.log_lines(f"{effective_settings.format_rows(setup.rows)}\n")
     with decoding.damage_named():
         split = loaded_split.open_split(data, folder, "train", cache=setup.inputs.cache, devices=setup.devices)
         if arguments.show_augmentation:
             drawn = preview.draw_augmentation(split, setup.config, setup.inputs, _SHOWN)
             files.write_bytes(arguments.show_augmentation, drawn)
-            print(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")
+            app.show(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")
             return ExitCode.DONE
         found = throughput.measure(Subject(setup.config, data, setup.devices, split, setup.inputs, arguments.seconds))
     if arguments.plot:
         from harness.diagnostics import rates
 
         files.write_bytes(arguments.plot, rates.draw_rates(found.rates, title=_title(setup.config, found)))
-    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(setup.config, found))
+    app.show(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(setup.config, found))
     return ExitCode.DONE
 
 

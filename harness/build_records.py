@@ -22,6 +22,7 @@ from harness.dataset.records import manifest
 
 log = logging.getLogger("harness")
 _VERIFIED = "{records}: {num_shards} shards with {num_examples} records, {num_bytes} bytes: every byte as written"
+_MEMORY_ADVICE = "Use fewer processes, --runtime.workers 1, or refuse the largest pictures by --clean.max_pixels."
 DESCRIPTION = """\
 Turns class folders of pictures (data/happy, data/sad) into cleaned, split, sharded TFRecords.
 
@@ -56,12 +57,12 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--move-rejects moves files of a local folder; {config.data.images} is only read.")
     if arguments.verify:
         verified = _verify(arguments.verify, config.runtime.workers)
-        print(json.dumps(verified) if arguments.json else _VERIFIED.format(**verified))
+        app.show(json.dumps(verified) if arguments.json else _VERIFIED.format(**verified))
         return ExitCode.DONE
     _check_sample(config.data.images)
     command = shlex.join(["python", "-m", "harness.build_records", *argv])
     text = builder.build(config, overwrite=arguments.overwrite, task=task, command=command)
-    print(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
+    app.show(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
         found = builder.read_findings(config.data.records_folder)
         num_moved = quarantine.move_rejects(found, config.data.images, arguments.move_rejects)
@@ -116,4 +117,4 @@ def _summarise(folder: Folder) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(app.run(main))
+    raise SystemExit(app.run(main, memory_advice=_MEMORY_ADVICE))

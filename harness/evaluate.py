@@ -11,7 +11,7 @@ import numpy as np
 from harness.base import app, tf_import
 from harness.base.errors import DataError, ExitCode
 from harness.base.storage import Folder
-from harness.base.text import format_table
+from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.images import sources
@@ -22,6 +22,7 @@ from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 _BATCH = 64
+_MOST_SQUARE = 10  # classes up to which each has a column for each
 DESCRIPTION = """\
 Measures the exported model of a run.
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         _check_fit(data, class_names, size, folder)
         batches = _read_split(data, folder, arguments.split)
     found = _measure(model, class_names, batches, source=arguments.images or folder)
-    print(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
+    app.show(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
     return ExitCode.DONE
 
 
@@ -84,8 +85,8 @@ def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, sou
 def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Folder) -> None:
     if data.class_names != tuple(class_names) or data.image_size != size:
         raise DataError(
-            f"{folder} holds {' | '.join(data.class_names)} of {data.image_size} pixels, the model knows "
-            f"{' | '.join(class_names)} of {size} pixels. Give fitting records: --records DIR"
+            f"{folder} holds {list_names(data.class_names)} of {data.image_size} pixels, the model knows "
+            f"{list_names(class_names)} of {size} pixels. Give fitting records: --records DIR"
         )
 
 
@@ -105,8 +106,8 @@ def _read_folder(folder: Folder, class_names: Sequence[str], size: int, config: 
     unknown = [name for name in found if name not in class_names]
     if unknown or not found:
         raise DataError(
-            f"{folder} must hold folders named after the model's classes, {' | '.join(class_names)}; found "
-            f"{' | '.join(found) or 'none'}."
+            f"{folder} must hold folders named after the model's classes, {list_names(class_names)}; found "
+            f"{list_names(found) or 'none'}."
         )
     for name in found:
         pixels: list[np.ndarray] = []
@@ -124,19 +125,57 @@ def _read_folder(folder: Folder, class_names: Sequence[str], size: int, config: 
 
 
 def describe(found) -> str:
-    """Returns the figures as text for a person."""
+    """Returns the figures as text for a person: of many classes the worst, and what they are taken for."""
     low, high = found.accuracy_ci95
     auc = "not defined (one class only)" if found.auc is None else f"{found.auc:.3f}"
-    rows = [("class", "pictures", "precision", "recall", "F1", *(f"as {name}" for name in found.class_names))]
-    for name, counts in zip(found.class_names, found.confusion):
-        figures = found.per_class[name]
-        shown = ["-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1")]
-        rows.append((name, figures["num_examples"], *shown, *counts))
     skipped = f", {found.skipped} skipped" if found.skipped else ""
-    return (
-        f"accuracy {found.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), loss {found.loss:.4f}, AUC {auc}, "
-        f"calibration error {found.ece:.3f}, {found.num_examples} pictures{skipped}\n\n{format_table(rows)}"
+    tables = (
+        [_class_table(found)]
+        if len(found.class_names) <= _MOST_SQUARE
+        else [_worst_classes(found), _worst_pairs(found)]
     )
+    return "\n\n".join(
+        [
+            f"accuracy {found.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), loss {found.loss:.4f}, AUC {auc}, "
+            f"calibration error {found.ece:.3f}, {found.num_examples} pictures{skipped}",
+            *tables,
+        ]
+    )
+
+
+def _class_table(found) -> str:
+    header = ("class", "pictures", "precision", "recall", "F1", *(f"as {shorten(name)}" for name in found.class_names))
+    rows = [(*_describe_class(found, name), *counts) for name, counts in zip(found.class_names, found.confusion)]
+    return format_table([header, *rows])
+
+
+def _describe_class(found, name: str) -> tuple[object, ...]:
+    figures = found.per_class[name]
+    shown = ["-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1")]
+    return shorten(name), figures["num_examples"], *shown
+
+
+def _worst_classes(found) -> str:
+    present = [name for name in found.class_names if found.per_class[name]["num_examples"]]
+    worst = sorted(present, key=lambda name: found.per_class[name]["f1"] or 0)
+    rows, more = cap_rows([_describe_class(found, name) for name in worst])
+    title = f"the classes with the lowest F1{more and f' ({more}; all of them: --json)'}"
+    return f"{title}\n{format_table([('class', 'pictures', 'precision', 'recall', 'F1'), *rows])}"
+
+
+def _worst_pairs(found) -> str:
+    names, counts = [shorten(name) for name in found.class_names], np.array(found.confusion)
+    np.fill_diagonal(counts, 0)
+    pairs = np.argwhere(counts)
+    if not len(pairs):
+        return "no picture was taken for another class"
+    order = np.argsort(-counts[tuple(pairs.T)], kind="stable")
+    totals = np.array(found.confusion).sum(axis=1)
+    rows, more = cap_rows(
+        [(names[i], names[j], counts[i, j], f"{counts[i, j] / totals[i]:.0%}") for i, j in pairs[order].tolist()]
+    )
+    title = f"most often taken for another class{more and f' ({more} pairs; all of them: --json)'}"
+    return f"{title}\n{format_table([('class', 'taken for', 'pictures', 'of the class'), *rows], num_left=2)}"
 
 
 if __name__ == "__main__":

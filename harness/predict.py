@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.base import app, tf_import
 from harness.base.errors import DataError, ExitCode
+from harness.base.text import visible
 from harness.config import flags
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
@@ -76,7 +77,7 @@ def _make_writer(
             elif as_csv:
                 table.writerow([path, "", "", *("" for _ in class_names), found])
             else:
-                sys.stderr.write(f"error: {path}: {found}\n")
+                sys.stderr.write(f"error: {visible(path)}: {visible(found)}\n")
             return
         best = int(found.argmax())
         chances = {name: round(float(chance), 6) for name, chance in zip(class_names, found)}
@@ -86,7 +87,7 @@ def _make_writer(
         elif as_csv:
             table.writerow([path, label, chance, *chances.values(), ""])
         else:
-            print(f"{label:<{max(map(len, class_names))}}  {chance:.3f}  {path}")
+            app.show(f"{label:<{max(map(len, class_names))}}  {chance:.3f}  {path}")
 
     return write
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.base import app, tf_import
 from harness.base.errors import CheckpointError, ExitCode, HarnessError
+from harness.base.text import list_names
 from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.records import manifest
@@ -93,13 +94,13 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
 
 
 def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> None:
-    log.info("%s\n", effective_settings.format_rows(rows))
+    app.log_lines(f"{effective_settings.format_rows(rows)}\n")
     log.info(
         "%s: %d pictures to train on, %d to validate, %s; run folder %s",
         config.model.name,
         data.splits["train"].num_examples,
         data.splits["validation"].num_examples,
-        " | ".join(data.class_names),
+        list_names(data.class_names),
         config.train.run,
     )
 
@@ -111,7 +112,7 @@ def _report(workdir: Workdir) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{workdir.metrics} cannot be read: {error}.") from None
     interval = f"95 % interval {low:.3f} to {high:.3f}, {found['num_examples']} pictures"
-    print(
+    app.show(
         f"validation accuracy {found['accuracy']:.3f} ({interval}), loss {found['loss']:.4f}, "
         f"epoch {found['best_epoch']} of {found['epochs']}\n"
         f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"

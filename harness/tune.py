@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
         f"python -m harness.train --config {path}"
     )
     files.write_text(path, settings.as_yaml(best_config, header=header))
-    print(_describe(trials, config))
+    app.show(_describe(trials, config))
     return ExitCode.DONE
 
 

@@ -40,9 +40,9 @@ def main(argv: Sequence[str]) -> int:
         root.mkdir(parents=True, exist_ok=arguments.keep is None)
         found = resume.verify(config, root, Path(folder), epochs=epochs, num_kills=arguments.kills)
     if found.difference:
-        print(f"DIFFERENT: {found.difference}")
+        app.show(f"DIFFERENT: {found.difference}")
         return ExitCode.CHECKPOINT
-    print(f"IDENTICAL: {epochs} epochs, killed at step {', '.join(map(str, found.killed_at))}")
+    app.show(f"IDENTICAL: {epochs} epochs, killed at step {', '.join(map(str, found.killed_at))}")
     return ExitCode.DONE
 
 

@@ -1,5 +1,6 @@
 """How a command runs: logging, stop signals, errors as one sentence and an exit code. It reads no flag."""
 
+import contextlib
 import gc
 import logging
 import os
@@ -7,9 +8,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from harness.base import storage
-from harness.base.errors import ExitCode, HarnessError
+from harness.base.errors import ExitCode, HarnessError, StorageError, explain
+from harness.base.text import visible
 
 log = logging.getLogger("harness")
 
@@ -21,7 +24,7 @@ def start_logging(*, quiet: bool = False, worker: int | None = None) -> None:
     class _Format(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-            return name + level + record.getMessage()
+            return name + level + visible(record.getMessage())  # a name in it may hold a line end
 
     handler = logging.StreamHandler()
     handler.setFormatter(_Format())
@@ -30,8 +33,19 @@ def start_logging(*, quiet: bool = False, worker: int | None = None) -> None:
     log.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
+def log_lines(lines: str) -> None:
+    """Logs a text of several lines: one record is one line, lest a name in it begins another."""
+    for line in lines.split("\n"):
+        log.info("%s", line)
+
+
+def show(lines: str) -> None:
+    """Prints a text of a person's on the standard output; control characters in its lines are shown as escapes."""
+    print("\n".join(map(visible, lines.split("\n"))))
+
+
 def catch_stop_signals() -> Callable[[], str | None]:
-    """Turns SIGINT, SIGTERM and USR2 into an answer to the question "was I asked to stop, and by what?".
+    """Turns SIGINT, SIGTERM, SIGHUP and USR2 into an answer to the question "was I asked to stop, and by what?".
 
     The work in progress asks at points where it can save. A second SIGINT stops at once. The handlers stay until the
     process ends, so that a signal that comes late does not turn a finished run into a failed one.
@@ -43,45 +57,94 @@ def catch_stop_signals() -> Callable[[], str | None]:
             raise KeyboardInterrupt
         received.append(signal.Signals(number).name)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, receive)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, receive)
     return lambda: received[0] if received else None
 
 
-def run(main: Callable[[Sequence[str]], int]) -> int:
-    """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback."""
-    code = _run(main)
+def run(
+    main: Callable[[Sequence[str]], int],
+    *,
+    memory_advice: str = "Use a smaller --batch-size or --data.cache none.",
+) -> int:
+    """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback.
+
+    Args:
+      main: the command.
+      memory_advice: what is to be done when memory runs out.
+    """
+    _open_streams()
+    code = _flush(_run(main, memory_advice))
     if storage.was_used():
         storage.leave(code)
     return code
 
 
-def _run(main: Callable[[Sequence[str]], int]) -> int:
+def _open_streams() -> None:
+    """Opens what was closed when the process began: a file of ours would otherwise become the standard output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         # A file's name may be no valid text. typeshed knows the streams as TextIO, which cannot be set up.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _run(main: Callable[[Sequence[str]], int], memory_advice: str) -> int:
     gc.freeze()  # what was imported stays to the end: to search it for garbage takes 30 ms each time
     try:
         return int(main(sys.argv[1:]))
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n" if error.exit_code != ExitCode.INTERRUPTED else f"{error}\n")
-        return error.exit_code
+        return _tell(error)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
+        _say("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return 128 + signal.SIGPIPE
-    except MemoryError:
-        return _out_of_memory("the machine's memory")
     except Exception as error:
-        if type(error).__name__ == "ResourceExhaustedError":
-            return _out_of_memory(str(error).splitlines()[0][:200])
-        traceback.print_exc()
-        sys.stderr.write("This is a fault of harness, not of yours: please report it with the lines above.\n")
+        if found := explain(error, memory_advice=memory_advice):
+            return _tell(found)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        _say("This is a fault of harness, not of yours: please report it with the lines above.\n")
         return ExitCode.BUG
 
 
-def _out_of_memory(what: str) -> int:
-    sys.stderr.write(f"error: out of memory: {what}. Use a smaller --batch-size or --data.cache none.\n")
-    return ExitCode.MEMORY
+def _tell(error: HarnessError) -> int:
+    """Says an error on one line, whatever the names in it; returns its exit code."""
+    _say(f"{'' if error.exit_code == ExitCode.INTERRUPTED else 'error: '}{visible(error)}\n")
+    return error.exit_code
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed, or a full disk: the exit code is left to say it
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _flush(code: int) -> int:
+    """Returns the exit code after all was handed to the standard output, which may be a file on a full disk."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        code = code or 128 + signal.SIGPIPE
+    except OSError as error:
+        _discard(sys.stdout)
+        code = code or _tell(StorageError(f"writing to the standard output failed: {error.strerror}."))
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+    return code
+
+
+def _discard(stream: TextIO) -> None:
+    """Sends what a stream still holds to nowhere, lest the interpreter fails with it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,7 +4,12 @@ An error's text is one or two sentences: what happened with which value and file
 A bug of harness is none of these: it ends in a traceback and exit code 1.
 """
 
+import errno
+import os
+import re
+import shutil
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -17,6 +22,7 @@ class ExitCode(IntEnum):
     MEMORY = 4
     CHECKPOINT = 5
     CLUSTER = 6
+    STORAGE = 7
     INTERRUPTED = 75  # BSD's EX_TEMPFAIL: a scheduler may start the same command again
 
 
@@ -64,3 +70,63 @@ class InterruptedRun(HarnessError):
     """A run that was asked to stop, and saved itself first."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class StorageError(HarnessError):
+    """A file system that is full, failing, or refuses."""
+
+    exit_code = ExitCode.STORAGE
+
+
+# What a disk, a quota, a mount or a permission does to any file; a missing file would be a fault of ours.
+_STORAGE_ERRORS = tuple(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EIO", "EFBIG", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"),
+        *("EMFILE", "ENFILE", "ESTALE", "ETIMEDOUT", "EHOSTDOWN", "ENODEV", "ENXIO", "EOPNOTSUPP", "EBUSY", "ETXTBSY"),
+    )
+    if hasattr(errno, name)
+)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# What libraries say when the system gives no more memory or threads.
+_NO_MEMORY = (os.strerror(errno.ENOMEM), "failed to map segment", "can't start new thread", "bad_alloc")
+_FILE_IN_TEXT = re.compile(r"(?:^|\s)(/[^;\n]*?); ")  # TensorFlow writes "/a/b; No space left on device"
+
+
+def explain(error: Exception, *, memory_advice: str) -> HarnessError | None:
+    """Returns what a failure of the machine is told as; None for any other error.
+
+    TensorFlow says ResourceExhaustedError of a full disk and of memory alike, and gives other codes of the system as
+    text only.
+    """
+    message = str(error)
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None and _is_tensorflow(error):
+        code = next((code for code in _STORAGE_ERRORS if os.strerror(code) in message), None)
+    if code is not None and code in _STORAGE_ERRORS:
+        named = getattr(error, "filename", None)
+        found = _FILE_IN_TEXT.search(message)
+        file = os.fsdecode(named) if isinstance(named, str | bytes) else found[1] if found else ""
+        return StorageError(_describe_storage(code, file))
+    is_memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    if is_memory or code == errno.ENOMEM or any(words in message for words in _NO_MEMORY):
+        what = message.splitlines()[0][:200] if _is_tensorflow(error) else "the machine's memory"
+        return MemoryLimitError(f"out of memory: {what}. {memory_advice}")
+    return None
+
+
+def _is_tensorflow(error: Exception) -> bool:
+    return type(error).__module__.startswith("tensorflow")
+
+
+def _describe_storage(code: int, file: str) -> str:
+    where = f"writing or reading {file}" if file else "writing"
+    if code not in _NO_ROOM:
+        return f"{where} failed: {os.strerror(code)}. Once that is mended, the same command goes on."
+    free = f", {_free_bytes(Path(file)) / 1e6:,.1f} MB are free there" if file else ""
+    return f"{where} failed: {os.strerror(code)}{free}. Make room, and the same command goes on."
+
+
+def _free_bytes(file: Path) -> int:
+    folders = (folder for folder in (file, *file.absolute().parents) if folder.exists())
+    return shutil.disk_usage(next(folders)).free

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 
 def import_tensorflow(*extensions: str) -> None:
@@ -25,7 +26,7 @@ def hide_start_up_lines() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    with tempfile.TemporaryFile() as swallowed:
+    with _open_nowhere() as swallowed:
         stderr = os.dup(2)
         os.dup2(swallowed.fileno(), 2)
         try:
@@ -37,3 +38,10 @@ def hide_start_up_lines() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _open_nowhere() -> BinaryIO:
+    """A file without a name, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("start-up lines"), "w+b")
+    return tempfile.TemporaryFile()

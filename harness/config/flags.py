@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness import __version__
-from harness.base import storage
+from harness.base import app, storage
 from harness.base.errors import ExitCode
+from harness.base.text import visible
 from harness.config import settings
 from harness.config.schema import Config
 
@@ -36,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: --"):
             flags = {flag.removeprefix("--"): None for flag in self._option_string_actions}
             message = settings.unknown_name(unknown.removeprefix("--"), flags, "flag")
-        sys.stderr.write(f"error: {message}\nusage: {self.prog} --help shows every flag.\n")
+        sys.stderr.write(f"error: {visible(message)}\nusage: {self.prog} --help shows every flag.\n")
         sys.exit(ExitCode.USAGE)
 
 
@@ -97,7 +98,7 @@ def read_config(arguments: argparse.Namespace) -> tuple[Config, dict[str, settin
             given[name] = settings.parse_flag(name, text)
     config = settings.make_config(given)
     if arguments.show_config:
-        print(settings.describe(config, given))
+        app.show(settings.describe(config, given))
         sys.exit(ExitCode.DONE)
     return config, given
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.base.storage import Folder
-from harness.base.text import format_table
+from harness.base.text import format_table, shorten
 from harness.config.schema import Config
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import cleaner, findings
@@ -16,6 +16,7 @@ from harness.dataset.curation.plan import Plan
 from harness.dataset.records.manifest import Manifest, SplitInfo
 
 REPORT_NAME = "report.html"
+_MOST_COLUMNS = 10  # classes up to which each has a column
 
 
 def make_manifest(
@@ -75,11 +76,14 @@ def count(result: Manifest) -> str:
 
 def describe(result: Manifest, target: Folder, made: Plan) -> str:
     """Returns the tables and lines that a person sees at the end."""
-    rows: list[Sequence[object]] = [("split", "pictures", "groups", "shards", *result.class_names)]
+    has_few = len(result.class_names) <= _MOST_COLUMNS
+    names = [shorten(name) for name in result.class_names] if has_few else ["fewest of a class", "most of a class"]
+    rows: list[Sequence[object]] = [("split", "pictures", "groups", "shards", *names)]
     for name, info in result.splits.items():
         if info.num_examples:
             counts = [info.class_counts[label] for label in result.class_names]
-            rows.append((name, info.num_examples, info.num_groups, len(info.shards), *counts))
+            shown = counts if has_few else [min(counts), max(counts)]
+            rows.append((name, info.num_examples, info.num_groups, len(info.shards), *shown))
     near = len({path for pair in made.near_pairs for path in pair})
     groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"

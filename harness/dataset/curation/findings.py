@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.base import files
-from harness.base.text import format_table
+from harness.base.text import cap_rows, format_table, shorten
 from harness.dataset.images.rejection import Reason
 
 if TYPE_CHECKING:
@@ -138,6 +138,9 @@ def summarise(findings: Sequence[Finding]) -> str:
     for name in sorted({finding.class_name for finding in findings}):
         columns = [counts[name, column] for column in (KEPT, *reasons)]
         numbers = [sum(columns), *columns]
-        rows.append([name, *numbers])
+        rows.append([shorten(name), *numbers])
         totals = [total + number for total, number in zip(totals, numbers)]
-    return format_table([*rows, ["total", *totals]])
+    shown, more = cap_rows(rows[1:])
+    return format_table(
+        [header, *shown, *([[f"{more} classes", *[""] * len(totals)]] if more else []), ["total", *totals]]
+    )

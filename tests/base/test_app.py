@@ -1,0 +1,151 @@
+"""How a command meets its surroundings: streams that are closed or full, little memory, stop signals, odd names."""
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SMOKE, command_environment, command_line, files_of
+
+from harness.base import errors
+from harness.base.errors import ExitCode
+
+
+def run_in_shell(redirection: str, *words: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    """Runs `python -m harness...` below a shell that redirects, limits or ignores something first."""
+    return subprocess.run(
+        ["bash", "-c", redirection.replace("COMMAND", '"$@"'), "bash", *command_line(*words)],
+        cwd=cwd,
+        env=command_environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def build(redirection: str, faces: Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    words = ("build_records", "--config", SMOKE, "--images", faces, "--records", cwd / "records")
+    return run_in_shell(redirection, *words, cwd=cwd, **variables)
+
+
+def shards_of(records: Path) -> dict[str, bytes]:
+    shards = {name: content for name, content in files_of(records).items() if name.endswith(".tfrecord")}
+    assert shards
+    return shards
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_byte(faces, face_records, tmp_path, closed):
+    done = build(f"COMMAND {closed}", faces, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert shards_of(tmp_path / "records") == shards_of(face_records)
+
+
+def test_a_full_standard_output_is_one_sentence(tmp_path):
+    done = run_in_shell("COMMAND > /dev/full", "train", "--show-config", cwd=tmp_path)
+    assert done.returncode == 7
+    assert done.stderr.startswith("error: writing") and len(done.stderr.splitlines()) == 1
+    assert "failed: No space left on device." in done.stderr
+
+
+def test_a_full_standard_error_stops_nothing(faces, tmp_path):
+    done = build("COMMAND 2> /dev/full", faces, tmp_path)
+    assert done.returncode == 0 and "records: " in done.stdout
+    done = run_in_shell("COMMAND 2> /dev/full", "train", "--records", "missing", cwd=tmp_path)
+    assert done.returncode == 3
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+    done = run_in_shell("set -o pipefail; COMMAND | head -1", "train", "--show-config", cwd=tmp_path)
+    assert done.returncode in (0, 141) and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "variables", [{"HOME": "/dev/null"}, {"TMPDIR": "missing"}, {"LC_ALL": "C"}, {"TZ": "Asia/Kathmandu"}]
+)
+def test_an_odd_environment_changes_no_byte(faces, face_records, tmp_path, variables):
+    done = build("COMMAND", faces, tmp_path, **variables)
+    assert done.returncode == 0, done.stderr
+    assert shards_of(tmp_path / "records") == shards_of(face_records)
+
+
+@pytest.mark.parametrize("kilobytes", [300_000, 900_000])
+def test_too_little_address_space_is_told_as_memory(face_records, tmp_path, kilobytes):
+    words = ("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "run")
+    done = run_in_shell(f"ulimit -v {kilobytes}; COMMAND", *words, cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: out of memory: ") and "Traceback" not in done.stderr
+
+
+def test_a_name_cannot_write_to_the_terminal(tmp_path):
+    done = run_in_shell("COMMAND", "train", "--records", "ev\x1b[2Jil\nerror: forged", cwd=tmp_path)
+    assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: there are no records in ev\\x1b[2Jil\\nerror: forged (no manifest.json)")
+
+
+def start_training(face_records: Path, cwd: Path, before: str = "") -> subprocess.Popen:
+    words = command_line("train", "--config", SMOKE, "--records", face_records, "--run", "run", "--epochs", "2000")
+    process = subprocess.Popen(
+        ["bash", "-c", f'{before} exec "$@"', "bash", *words],
+        cwd=cwd,
+        env=command_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            return process
+    raise AssertionError(f"the training ended with {process.wait()}")
+
+
+def test_a_terminal_that_is_closed_saves_the_run(face_records, tmp_path):
+    process = start_training(face_records, tmp_path)
+    process.send_signal(signal.SIGHUP)
+    rest = process.communicate(timeout=120)[1]
+    assert process.returncode == 75, rest
+    assert "SIGHUP" in (tmp_path / "run" / "INTERRUPTED").read_text()
+
+
+def test_nohup_lets_a_run_go_on(face_records, tmp_path):
+    process = start_training(face_records, tmp_path, before="trap '' HUP;")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
+def test_what_a_disk_does_is_one_sentence(tmp_path, code):
+    found = errors.explain(OSError(code, os.strerror(code), str(tmp_path / "a b")), memory_advice="")
+    assert found.exit_code == ExitCode.STORAGE == 7
+    assert str(found).startswith(f"writing or reading {tmp_path / 'a b'} failed: {os.strerror(code)}")
+    assert (" MB are free there. Make room" in str(found)) == (code in (errno.ENOSPC, errno.EDQUOT))
+
+
+def test_a_full_disk_under_tensorflow_is_none_of_memory():
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.io.write_file("/dev/full", "x")
+    found = errors.explain(caught.value, memory_advice="")
+    assert found.exit_code == 7 and "/dev/full failed: No space left on device" in str(found)
+
+
+def test_memory_that_tensorflow_lacks_is_told_with_what_to_do():
+    import tensorflow as tf
+
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[99]")
+    found = errors.explain(error, memory_advice="Use a smaller --batch-size.")
+    assert found.exit_code == 4
+    assert str(found) == "out of memory: OOM when allocating tensor with shape[99]. Use a smaller --batch-size."
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), FileNotFoundError(2, "No such file", "x")])
+def test_a_bug_stays_a_bug(error):
+    assert errors.explain(error, memory_advice="") is None
