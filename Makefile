@@ -21,7 +21,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=15
 
 test-io: $(READY_IO)
-	$(VENV_IO)/bin/python -m pytest tests/base/test_storage.py
+	$(VENV_IO)/bin/python -m pytest -n 2 --dist loadscope tests/base/test_storage.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -63,8 +63,6 @@ def run_python(program: str, timeout_s: int = 120) -> subprocess.CompletedProces
 
 def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
     """Runs `python -m harness.MODULE` to its end, forked from a process that has imported TensorFlow."""
-    if module == "build_records":  # forks share one order of sets, which could hide bytes that depend on it
-        return run_command_anew(module, *arguments, cwd=cwd, timeout_s=timeout_s)
     _, _, name, *words = command_line(module, *arguments)
     return run_forked(name, words, cwd=cwd, environment=command_environment(), timeout_s=timeout_s)
 

@@ -27,10 +27,11 @@ from conftest import (
 
 from harness.dataset.records import manifest
 
+FLAGS = ("--records.image_size", 64, "--records.min_shards", 4)
+
 
 def build(images, records, *flags, **options):
-    flags = ("--records.image_size", 64, "--records.min_shards", 4, *flags)
-    return run_command("build_records", "--images", images, "--records", records, *flags, **options)
+    return run_command("build_records", "--images", images, "--records", records, *FLAGS, *flags, **options)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +58,18 @@ def uninterrupted(many, tmp_path_factory) -> Path:
     return records
 
 
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_no_byte_depends_on_the_order_of_sets(many, uninterrupted, tmp_path, seed):
+    """Which is another in each process, but for those that are forked from one."""
+    words = command_line("build_records", "--images", many, "--records", tmp_path / "many", *FLAGS)
+    environment = command_environment() | {"PYTHONHASHSEED": seed}
+    subprocess.run(words, cwd=ROOT, env=environment, check=True, timeout=180, capture_output=True)
+    assert bytes_of(tmp_path / "many") == bytes_of(uninterrupted)
+
+
 def start(images, records, **options) -> subprocess.Popen:
-    flags = ("--records.image_size", 64, "--records.min_shards", 4)
     return subprocess.Popen(
-        command_line("build_records", "--images", images, "--records", records, *flags),
+        command_line("build_records", "--images", images, "--records", records, *FLAGS),
         cwd=ROOT,
         env=command_environment(),
         start_new_session=True,
