@@ -42,6 +42,7 @@ _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 # Progressive files have about ten; thousands are a way to keep a decoder busy.
 _MAX_SCANS = 100
+_PART_PIXELS = 1 << 20  # converted to RGB at a time
 # Damage that every decoder gets over, of which nobody knows what it did to the pixels.
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
@@ -75,6 +76,9 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
     """
     found = _check_file(content, limits)
     structure = formats.inspect(content, found)
+    _check_bounds(structure)
+    if structure.size:
+        _check_size(*structure.size, limits)
     if picture := _decode_plain(content, structure, limits, least_side):
         return picture
     with warnings.catch_warnings():
@@ -103,7 +107,7 @@ def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, lea
 
     To have Pillow read the header as well costs a twentieth of decoding.
     """
-    if not structure.is_plain or structure.end != len(content) or structure.num_scans > _MAX_SCANS:
+    if not structure.is_plain or structure.end != len(content):
         return None
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
@@ -149,14 +153,20 @@ def _check_structure(content: bytes, file_format: str, structure: Structure) -> 
     """Yields what is odd and harmless about the file around the pixels; refuses what is not."""
     if structure.bad_part:
         raise Rejected(Reason.CORRUPT, f"{structure.bad_part} is wrong", "a file as it was written")
-    if structure.num_scans > _MAX_SCANS:
-        raise Rejected(Reason.CORRUPT, f"{structure.num_scans} scans", f"at most {_MAX_SCANS}: more only cost time")
     if structure.end is None:
         if file_format != "JPEG" or structure.is_progressive:
             raise Rejected(Reason.CUT_OFF, f"{len(content)} bytes without an end", f"the end marker of a {file_format}")
         yield "no_end_marker"
     elif structure.end < len(content):
         yield "trailing_bytes"
+
+
+def _check_bounds(structure: Structure) -> None:
+    """Refuses what costs more than the size in the header promises, before any library looks at it."""
+    if structure.excess:
+        raise Rejected(Reason.CORRUPT, *structure.excess)
+    if structure.num_scans > _MAX_SCANS:
+        raise Rejected(Reason.CORRUPT, f"{structure.num_scans} scans", f"at most {_MAX_SCANS}: more only cost time")
 
 
 def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
@@ -225,6 +235,21 @@ def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int
 
 
 def _to_rgb(image: Image.Image) -> Array:
+    """Converts a picture a part at a time: each conversion of the whole would be another copy of it."""
+    image.load()
+    width, height = image.size
+    columns, rows = min(width, _PART_PIXELS), max(1, _PART_PIXELS // width)
+    if rows >= height and columns >= width:
+        return _part_to_rgb(image)
+    pixels: Array = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            right, bottom = min(width, left + columns), min(height, top + rows)
+            pixels[top:bottom, left:right] = _part_to_rgb(image.crop((left, top, right, bottom)))
+    return pixels
+
+
+def _part_to_rgb(image: Image.Image) -> Array:
     if image.mode.startswith("I"):
         wide = np.asarray(image.convert("I")).clip(0, 65535)
         image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))

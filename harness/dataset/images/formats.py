@@ -1,12 +1,14 @@
 """What a picture file is, by its bytes and by its name; where a JPEG, PNG, GIF or WebP ends, and whether it is whole.
 
 Decoders are lenient here: OpenCV returns pixels for half a JPEG, and Pillow does not compare the checksums of a PNG's
-pixel data. It decodes nothing; decoder.py decides what follows from what is found.
+pixel data. They also take what a header does not promise: a million chunks, a tile larger than the picture. It decodes
+nothing; decoder.py decides what follows from what is found.
 """
 
 import re
 import struct
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -40,6 +42,20 @@ _START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xC
 _PLAIN_FRAMES, _APP_2 = (0xC0, 0xC1, 0xC2), 0xE2
 _PLAIN_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)} - {0xE1})
 
+# Parts that a file may have around its pixels, since each takes time and memory whatever it holds: so many, or one for
+# so many bytes. Encoders write a JPEG of some ten markers, PNGs of chunks of 8 kB, GIFs of blocks of 255 bytes.
+_MOST_PARTS, _BYTES_A_CHUNK, _BYTES_A_BLOCK = 10_000, 1024, 64
+_MOST_COMMENT_BYTES = 1 << 20  # of a GIF
+# What a TIFF says of its parts: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
+_WIDTH, _HEIGHT, _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _PLANES = 256, 257, 273, 277, 278, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS = 322, 323, 324
+_TIFF_NUMBERS = (_WIDTH, _HEIGHT, _SAMPLES, _STRIP_ROWS, _PLANES, _TILE_WIDTH, _TILE_HEIGHT)
+_TIFF_BITS = {1: 8, 3: 16, 4: 32}  # of the types that whole numbers have
+_MOST_SAMPLES = 6  # of a pixel of a TIFF; decoders refuse more
+# Pixels that a tile and all parts of a TIFF together may have, however small the picture: tiles are filled up.
+_COMMON_TILE, _COMMON_SUM = 1 << 22, 1 << 26
+_MOST_OFFSETS, _PIXELS_AN_OFFSET = 100_000, 256
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -47,6 +63,8 @@ class Structure:
 
     `end` is the number of bytes up to the end marker and with it; None: there is none. `is_plain` is true of a JPEG of
     one frame whose header is in order and holds nothing that may say more of the pixels, such as that they are turned.
+    `excess` is what there is too much of, and how much there may be; the rest of such a file is not looked at. `size`
+    is the width and height of a GIF, its first frame included: decoders take memory for that when they open it.
     """
 
     end: int | None
@@ -54,18 +72,27 @@ class Structure:
     num_scans: int = 1
     bad_part: str = ""
     is_plain: bool = False
+    excess: tuple[str, str] | None = None
+    size: tuple[int, int] | None = None
 
 
 def inspect(content: bytes, file_format: str) -> Structure:
     """Returns the structure of a file; of a format that does not say where it ends, the end is that of the bytes."""
-    walk = {"JPEG": _walk_jpeg, "PNG": _walk_png, "GIF": _walk_gif, "WEBP": _walk_webp}.get(file_format)
+    walk = _WALKS.get(file_format)
     return walk(content) if walk else Structure(len(content))
+
+
+def _too_many(what: str, most: int) -> Structure:
+    return Structure(None, excess=(f"more than {most} {what}", f"at most {most}: more only cost time"))
 
 
 def _walk_jpeg(content: bytes) -> Structure:
     """https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B: segments with lengths, and scans up to the next marker."""
     position, is_progressive, num_scans, num_frames, is_plain = 2, False, 0, 0, True
-    while found := _NEXT_MARKER.search(content, position):
+    for _ in range(_MOST_PARTS):
+        found = _NEXT_MARKER.search(content, position)
+        if not found:
+            return Structure(None, is_progressive, num_scans)
         is_adjacent, position = found.start() == position, found.end()
         marker = content[position - 1]
         if marker == _END_OF_IMAGE:
@@ -80,7 +107,7 @@ def _walk_jpeg(content: bytes) -> Structure:
             is_known = marker in _PLAIN_FRAMES or marker in _PLAIN_SEGMENTS
             is_plain &= is_adjacent and is_known and (marker != _APP_2 or _is_profile(content, position))
         position += int.from_bytes(content[position : position + 2], "big")
-    return Structure(None, is_progressive, num_scans)
+    return _too_many("markers", _MOST_PARTS)
 
 
 def _is_profile(content: bytes, position: int) -> bool:
@@ -89,50 +116,126 @@ def _is_profile(content: bytes, position: int) -> bool:
 
 def _walk_png(content: bytes) -> Structure:
     """https://www.w3.org/TR/png: chunks of length, kind, data and CRC; a kind in capitals is needed for the pixels."""
-    position, bad_part = 8, ""
-    while position + 12 <= len(content):
+    position, bad_part, most = 8, "", max(_MOST_PARTS, len(content) // _BYTES_A_CHUNK)
+    for _ in range(most):
+        if position + 12 > len(content):
+            return Structure(None, bad_part=bad_part)
         length, kind = struct.unpack_from(">I4s", content, position)
         end = position + 12 + length
         if end > len(content):
-            break
+            return Structure(None, bad_part=bad_part)
         expected = int.from_bytes(content[end - 4 : end], "big")
         if zlib.crc32(memoryview(content)[position + 4 : end - 4]) != expected:
             bad_part = bad_part or f"the checksum of chunk {kind.decode('latin-1')!r} at byte {position}"
         if kind == b"IEND":
             return Structure(end, bad_part=bad_part)
         position = end
-    return Structure(None, bad_part=bad_part)
+    return _too_many("chunks", most)
 
 
 def _walk_gif(content: bytes) -> Structure:
     """https://www.w3.org/Graphics/GIF/spec-gif89a.txt: blocks of sub-blocks up to the trailer 0x3B."""
-
-    def color_table(flags: int) -> int:
-        return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-    def skip_sub_blocks(position: int) -> int:
-        while position < len(content) and content[position]:
-            position += content[position] + 1
-        return position + 1
-
-    position = 13 + (color_table(content[10]) if len(content) > 10 else 0)
+    if len(content) < 13:
+        return Structure(None)
+    position, size = 13 + _color_table(content[10]), struct.unpack_from("<HH", content, 6)
+    most, num_blocks, comment_bytes, is_first = max(_MOST_PARTS, len(content) // _BYTES_A_BLOCK), 0, 0, True
     while position < len(content):
-        kind = content[position]
+        kind, start = content[position], position
         if kind == 0x3B:
-            return Structure(position + 1)
+            return Structure(position + 1, size=size)
         if kind == 0x21:
-            position = skip_sub_blocks(position + 2)
+            position, num = _skip_sub_blocks(content, position + 2, most)
+            comment_bytes += (position - start) * (content[start + 1 : start + 2] == b"\xfe")
         elif kind == 0x2C and position + 9 < len(content):
-            position = skip_sub_blocks(position + 11 + color_table(content[position + 9]))
+            if is_first:
+                left, top, width, height = struct.unpack_from("<HHHH", content, position + 1)
+                size, is_first = (max(size[0], left + width), max(size[1], top + height)), False
+            position, num = _skip_sub_blocks(content, position + 11 + _color_table(content[position + 9]), most)
         else:
             break
-    return Structure(None)
+        num_blocks += num + 1
+        if num_blocks > most:
+            return _too_many("blocks", most)
+        if comment_bytes > _MOST_COMMENT_BYTES:
+            return _too_many("bytes of comments", _MOST_COMMENT_BYTES)
+    return Structure(None, size=size)
+
+
+def _color_table(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _skip_sub_blocks(content: bytes, position: int, most: int) -> tuple[int, int]:
+    """Returns the position behind them, and how many they are; it stops after one more than `most`."""
+    num = 0
+    while position < len(content) and content[position] and num <= most:
+        position += content[position] + 1
+        num += 1
+    return position + 1, num
 
 
 def _walk_webp(content: bytes) -> Structure:
     """https://developers.google.com/speed/webp/docs/riff_container: the second four bytes hold the size."""
     end = 8 + int.from_bytes(content[4:8], "little")
-    return Structure(end if end <= len(content) else None)
+    position, most = 12, max(_MOST_PARTS, len(content) // _BYTES_A_CHUNK)
+    for _ in range(most):
+        if position >= len(content):
+            return Structure(end if end <= len(content) else None)
+        length = int.from_bytes(content[position + 4 : position + 8], "little")
+        position += 8 + length + (length & 1)
+    return _too_many("chunks", most)
+
+
+def _walk_tiff(content: bytes) -> Structure:
+    """Whether the parts of a TIFF's first picture fit its size. A TIFF does not say where it ends."""
+    end, order = len(content), "<" if content[:2] == b"II" else ">"
+    found: dict[int, int] = {}
+    for tag, kind, count, value in _tiff_entries(content, order):
+        if tag in (_STRIP_OFFSETS, _TILE_OFFSETS):
+            number = count
+        elif tag not in _TIFF_NUMBERS:
+            continue
+        elif kind not in _TIFF_BITS or count != 1:
+            return Structure(end, excess=(f"{count} values of type {kind} for tag {tag}", "one whole number"))
+        else:
+            bits = _TIFF_BITS[kind]
+            number = value >> 32 - bits if order == ">" else value & (1 << bits) - 1
+        # Of a tag that is there twice some readers take the first and some the last.
+        choose = min if tag in (_WIDTH, _HEIGHT) else max
+        found[tag] = choose(number, found.get(tag, number))
+    return Structure(end, excess=_find_excess(found))
+
+
+def _tiff_entries(content: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
+    """Yields tag, type, number of values and the value or its place."""
+    if len(content) >= 8:
+        start = struct.unpack_from(f"{order}I", content, 4)[0]
+        num = struct.unpack_from(f"{order}H", content, start)[0] if start + 2 <= len(content) else 0
+        table = content[start + 2 : start + 2 + 12 * num]
+        yield from struct.iter_unpack(f"{order}HHII", table[: len(table) // 12 * 12])
+
+
+def _find_excess(found: Mapping[int, int]) -> tuple[str, str] | None:
+    """What is wrong with the parts of a TIFF whose tags have these numbers, and how it should be."""
+    width, height = found.get(_WIDTH, 0), found.get(_HEIGHT, 0)
+    tile_width, tile_height = found.get(_TILE_WIDTH, 0), found.get(_TILE_HEIGHT, 0)
+    most = max(_COMMON_TILE, 2 * width * height)
+    if tile_width * tile_height > most:
+        return f"tiles of {tile_width}x{tile_height} in {width}x{height} pixels", f"at most {most} pixels in a tile"
+    rows = max(1, min(height, found.get(_STRIP_ROWS, height)))
+    num_planes = min(_MOST_SAMPLES, found.get(_SAMPLES, 1)) if found.get(_PLANES) == 2 else 1
+    most = num_planes * max(_COMMON_SUM, 4 * width * height)
+    most_offsets = _MOST_OFFSETS + width * height // _PIXELS_AN_OFFSET
+    for tag, area in ((_STRIP_OFFSETS, width * rows), (_TILE_OFFSETS, tile_width * tile_height)):
+        count = found.get(tag, 0)
+        if count > most_offsets:
+            return f"{count} parts", f"at most {most_offsets}: more only cost time"
+        if count * area > most:
+            return f"{count} parts of {area} pixels in {width}x{height}", f"at most {most} pixels in all"
+    return None
+
+
+_WALKS = {"JPEG": _walk_jpeg, "PNG": _walk_png, "GIF": _walk_gif, "WEBP": _walk_webp, "TIFF": _walk_tiff}
 
 
 def sniff(content: bytes) -> str | None:
