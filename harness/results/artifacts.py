@@ -120,5 +120,5 @@ def _track(tracker: Tracker, step: int, confusion: bytes, mistakes: list[Mistake
 
 
 def _decode(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
         return np.asarray(image.convert("RGB"))

@@ -19,7 +19,7 @@ from harness.base.storage import Folder, RemotePath
 from harness.config.schema import Config, SplitConfig
 from harness.dataset.build import build_folder, process_pool, shards, summary
 from harness.dataset.build.build_folder import BuildFolder
-from harness.dataset.build.process_pool import Pool, Result
+from harness.dataset.build.process_pool import Died, Pool, Result
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import build_cache, cleaner, findings, near_duplicates, plan, similarity_search
 from harness.dataset.curation.findings import Finding
@@ -300,10 +300,18 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
     origins = thumbnails.Origins(step.config.data.images, work.cache, work.place)
 
     def draw(found: Sequence[Finding]) -> list[bytes | None]:
-        chunks = _divide(found, _PAIRS)
+        """Draws rejected files each by itself: what ends the process leaves no other blank."""
+        stored = [item for item in found if item.file]
+        chunks = [*_divide(stored, _PAIRS), *([item] for item in found if thumbnails.is_visible_reject(item))]
         tasks = [(chunk, origins, config.encoding, config.image_size) for chunk in chunks]
-        drawn = step.run(thumbnails.draw, tasks, [len(chunk) for chunk in chunks], "report")
-        return [thumbnail for chunk in drawn for thumbnail in chunk]
+        drawn = process_pool.try_all(
+            step.pool, thumbnails.draw, tasks, sizes=[len(chunk) for chunk in chunks], title="report"
+        )
+        by_path: dict[str, bytes | None] = {}
+        for chunk, jpegs in zip(chunks, drawn):
+            if not isinstance(jpegs, Died):
+                by_path.update(zip((item.path for item in chunk), jpegs))
+        return [by_path.get(item.path) for item in found]
 
     shortcuts = survey.probe(made.findings)
     facts = survey.make_facts(step.config, made, result, found_shortcuts=shortcuts, draw=draw, command=command)

@@ -11,11 +11,14 @@ import os
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar, cast
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NoReturn, TypeVar, cast
 
 import cv2
 from tqdm import tqdm
@@ -34,25 +37,68 @@ _ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True)
+class Died:
+    """Stands for the result of a task that ended its worker process; text for a person says how."""
+
+    exit_code: int
+
+    def __str__(self) -> str:
+        if self.exit_code >= 0:
+            return f"exit code {self.exit_code}"
+        number = -self.exit_code
+        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
 class Pool:
     """Up to `num_workers` processes, which start when there is work for them."""
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self._workers: dict[Connection, BaseProcess] = {}
+        self._starting: set[Connection] = set()
 
     def start(self, num_wanted: int) -> list[Connection]:
         """Returns a pipe to each worker, of which there are as many as are wanted and allowed."""
         # Spawned, not forked: a forked child inherits locks and handlers of threads that it does not have.
         context = multiprocessing.get_context("spawn")
-        with _environment_of_workers():
-            while len(self._workers) < min(self.num_workers, num_wanted):
+        while len(self._workers) < min(self.num_workers, num_wanted):
+            with _environment_of_workers():
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs,), daemon=True)
                 process.start()
-                theirs.close()  # so that the pipe ends with the worker
-                self._workers[ours] = process
+            theirs.close()  # so that the pipe ends with the worker
+            self._workers[ours] = process
+            self._starting.add(ours)
         return list(self._workers)[:num_wanted]
+
+    def send(self, pipe: Connection, job: tuple[object, ...]) -> None:
+        """Gives a worker a function and its arguments; one that has died is found when its answer is received."""
+        with contextlib.suppress(ConnectionError):
+            pipe.send(job)
+
+    def receive(self, pipe: Connection) -> Any:
+        """Returns what a worker sent, `Died` if it will send nothing more, or None when it has only started.
+
+        Raises:
+          DataError: the worker ended before it could take any work.
+        """
+        try:
+            answer = pipe.recv()
+            self._starting.discard(pipe)
+            return answer
+        except (EOFError, ConnectionError):
+            died = self._bury(pipe)
+        if pipe in self._starting:
+            raise DataError(f"a worker process ended when it started ({died}): look at free memory and limits.")
+        return died
+
+    def _bury(self, pipe: Connection) -> Died:
+        process = self._workers.pop(pipe)
+        pipe.close()
+        process.kill()  # it may have closed the pipe and still live
+        process.join()
+        return Died(process.exitcode or 0)
 
     def stop(self) -> None:
         """Ends the workers, whatever they are doing; their files appear complete or not at all."""
@@ -62,6 +108,7 @@ class Pool:
         for process in self._workers.values():
             process.join()
         self._workers.clear()
+        self._starting.clear()
 
 
 @contextmanager
@@ -112,43 +159,94 @@ def run_all(
       DataError: a worker died.
       Exception: what `work` raised.
     """
+    results = _run(pool, work, tasks, sizes=sizes, title=title, unit=unit, on_death=_refuse)
+    return cast(list[Result], results)
+
+
+def try_all(
+    pool: Pool,
+    work: Callable[..., Result],
+    tasks: Sequence[tuple[object, ...]],
+    *,
+    sizes: Sequence[int],
+    title: str,
+    memory: Sequence[int] = (),
+    free_memory: int = 0,
+) -> list[Result | Died]:
+    """Does as `run_all`, but gives `Died` for a task that ended its worker, and goes on with another worker.
+
+    Args:
+      pool: where to run them.
+      work: a function of a module.
+      tasks: the arguments of each call.
+      sizes: how much each task is.
+      title: what the bar says.
+      memory: bytes that each task takes; none: that is of no account.
+      free_memory: bytes that those of one time may take together. A task that takes more is run alone.
+
+    Raises:
+      DataError: workers cannot be started.
+      Exception: what `work` raised.
+    """
+    weights = memory or [0] * len(tasks)
+    return _run(
+        pool, work, tasks, sizes=sizes, title=title, unit="pictures", on_death=_keep, memory=weights, most=free_memory
+    )
+
+
+def _refuse(died: Died) -> NoReturn:
+    raise DataError(
+        f"a worker process died ({died}), perhaps for want of memory. Nothing was published; what is finished is kept, "
+        "and the same command goes on with it. Try fewer workers: --runtime.workers 1"
+    )
+
+
+def _keep(died: Died) -> Died:
+    return died
+
+
+def _run(
+    pool: Pool,
+    work: Callable[..., Result],
+    tasks: Sequence[tuple[object, ...]],
+    *,
+    sizes: Sequence[int],
+    title: str,
+    unit: str,
+    on_death: Callable[[Died], Died],
+    memory: Sequence[int] | None = None,
+    most: int = 0,
+) -> list[Result | Died]:
     results: list[Any] = [None] * len(tasks)
     disable = None if log.isEnabledFor(logging.INFO) else True  # None: only where there is no terminal
-    waiting = iter(range(len(tasks)))
+    waiting = deque(range(len(tasks)))
     busy: dict[Connection, int] = {}
-    with tqdm(total=sum(sizes), desc=title, unit=f" {unit}", disable=disable, leave=False) as bar, _deaths_named():
-        idle = pool.start(len(tasks))
-        while True:
-            for pipe in idle:
-                index = next(waiting, None)
-                if index is not None:
-                    pipe.send((work, tasks[index]))
-                    busy[pipe] = index
-            if not busy:
-                return results
-            idle = cast(list[Connection], wait(list(busy)))
-            for pipe in idle:
+
+    def has_room() -> bool:
+        """Whether the next task fits into memory beside those that run."""
+        return not memory or not busy or memory[waiting[0]] + sum(memory[index] for index in busy.values()) <= most
+
+    with tqdm(total=sum(sizes), desc=title, unit=f" {unit}", disable=disable, leave=False) as bar:
+        while waiting or busy:
+            for pipe in pool.start(len(waiting) + len(busy)):
+                if pipe not in busy and waiting and has_room():
+                    busy[pipe] = waiting.popleft()
+                    pool.send(pipe, (work, tasks[busy[pipe]]))
+            for pipe in cast(list[Connection], wait(list(busy))):
+                answer = pool.receive(pipe)
+                if answer is None:
+                    continue
                 index = busy.pop(pipe)
-                results[index] = _receive(pipe)
+                results[index] = on_death(answer) if isinstance(answer, Died) else _open(answer)
                 bar.update(sizes[index])
+    return results
 
 
-def _receive(pipe: Connection) -> Any:
-    result, error, trace = pipe.recv()
+def _open(answer: Any) -> Any:
+    result, error, trace = answer
     if error is not None:
         raise error from RuntimeError(f"in a worker process:\n{trace}")
     return result
-
-
-@contextmanager
-def _deaths_named() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, ConnectionError):
-        raise DataError(
-            "a worker process died, perhaps for want of memory. Nothing was published; what is finished is kept, and "
-            "the same command goes on with it. Try fewer workers: --runtime.workers 1"
-        ) from None
 
 
 def _work(pipe: Connection) -> None:
@@ -161,14 +259,18 @@ def _work(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     with contextlib.suppress(EOFError, ConnectionError):
+        pipe.send(None)  # it has started: if it dies now, that is its work's doing
         while True:
-            work, task = pipe.recv()
-            answer: tuple[object, Exception | None, str]
-            try:
-                answer = (work(*task), None, "")
-            except Exception as error:
-                answer = (None, error, traceback.format_exc())
-            pipe.send(answer)
+            pipe.send(_do(pipe.recv_bytes()))
+
+
+def _do(job: bytes) -> tuple[object, Exception | None, str]:
+    """Returns a function's result, or its error and where that was raised. To know the function is to import it."""
+    try:
+        work, task = ForkingPickler.loads(job)
+        return work(*task), None, ""
+    except Exception as error:
+        return None, error, traceback.format_exc()
 
 
 def _end_with_parent() -> None:

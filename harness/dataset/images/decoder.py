@@ -1,8 +1,8 @@
 """One picture: what it is, its pixels and its size.
 
 This is the only decoder: build_records, evaluate and predict all read pictures through `decode`, so that a model meets
-the same pixels in training and in use. It imports no TensorFlow, so that worker processes start quickly. sources.py
-finds and opens the files.
+the same pixels in training and in use, and the report shows what was refused through `peek`. It imports no TensorFlow,
+so that worker processes start quickly. sources.py finds and opens the files.
 """
 
 import io
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harness.base.arrays import Array
 from harness.config.schema import CleanConfig
@@ -102,6 +102,30 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
     return Picture(_turn_upright(pixels, turn), found.lower(), height, width, tuple(notes))
 
 
+def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
+    """Returns what a forgiving decoder makes of a file that `decode` refused, such as the upper half of it, as RGB.
+
+    It reads the same formats within the same bounds, but nothing is turned upright. It sets a variable of Pillow's that
+    holds for the whole process: call it where nobody decodes at the same time. On damaged files Pillow raises what it
+    documents nowhere.
+
+    Raises:
+      Rejected: nothing is to be seen, at least not with `most_pixels`.
+    """
+    found = _check_file(content, limits)
+    structure = formats.inspect(content, found)
+    _check_bounds(structure)
+    _check_area(*(structure.size or (0, 0)), most_pixels)
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")
+            _check_area(image.width, image.height, most_pixels)
+            return _to_rgb(image)
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
 def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, least_side: int | None) -> Picture | None:
     """The short way for most JPEGs; None where something is odd, and the long way finds out what.
 
@@ -143,10 +167,14 @@ def check_num_bytes(num_bytes: int, limits: CleanConfig) -> None:
 
 
 def _check_size(width: int, height: int, limits: CleanConfig) -> None:
-    if width * height > limits.max_pixels:
-        raise Rejected(Reason.TOO_LARGE, f"{width}x{height} = {width * height} pixels", f"at most {limits.max_pixels}")
+    _check_area(width, height, limits.max_pixels)
     if min(width, height) < limits.min_side:
         raise Rejected(Reason.TOO_SMALL, f"{width}x{height} pixels", f"sides of at least {limits.min_side}")
+
+
+def _check_area(width: int, height: int, most_pixels: int) -> None:
+    if width * height > most_pixels:
+        raise Rejected(Reason.TOO_LARGE, f"{width}x{height} = {width * height} pixels", f"at most {most_pixels}")
 
 
 def _check_structure(content: bytes, file_format: str, structure: Structure) -> Iterator[str]:
