@@ -45,8 +45,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     config = identity.load_config(Workdir(arguments.run))
-    if arguments.images is not None and not arguments.images.is_dir():
-        raise DataError(f"there is no images folder {arguments.images}. Give class folders of pictures: --images DIR")
+    folders = sources.list_folders(arguments.images) if arguments.images else []
     folder = arguments.records or config.data.records_folder
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
@@ -56,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
     model, class_names, size = export.load_model(Workdir(arguments.run))
     if data is None:
-        batches = _read_folder(arguments.images, class_names, size, config)
+        batches = _read_folder(arguments.images, folders, class_names, size, config)
     else:
         _check_fit(data, class_names, size, folder)
         batches = _read_split(data, folder, arguments.split)
@@ -100,9 +99,10 @@ def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[
             yield batch["label"][counted], batch["image"][counted], 0
 
 
-def _read_folder(folder: Folder, class_names: Sequence[str], size: int, config: Config) -> Iterator[Batch]:
-    """Reads class folders with the decoder of the build; says what it skips."""
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _read_folder(
+    folder: Folder, found: Sequence[str], class_names: Sequence[str], size: int, config: Config
+) -> Iterator[Batch]:
+    """Reads the class folders that were found with the decoder of the build; says what it skips."""
     unknown = [name for name in found if name not in class_names]
     if unknown or not found:
         raise DataError(

@@ -17,8 +17,9 @@ from harness.base import files
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder, RemotePath
 from harness.config.schema import Config, SplitConfig
-from harness.dataset.build import build_folder, process_pool, shards, summary
+from harness.dataset.build import build_folder, examination, process_pool, shards, summary
 from harness.dataset.build.build_folder import BuildFolder
+from harness.dataset.build.examination import Examiner
 from harness.dataset.build.process_pool import Died, Pool, Result
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import build_cache, cleaner, findings, near_duplicates, plan, similarity_search
@@ -32,7 +33,6 @@ from harness.dataset.report import survey, thumbnails
 
 log = logging.getLogger("harness")
 Item = TypeVar("Item")
-_CHUNK = 128  # pictures a worker takes at a time: enough to hide the hand-over, few enough for an even end
 _OWN_FILES = (summary.REPORT_NAME, findings.FILE_NAME, manifest.FILE_NAME)
 _PAIRS = 32  # pairs a worker compares at a time
 _MOST_HELD_BACK = 0.95
@@ -204,16 +204,12 @@ def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) ->
         entry = cached.get(path)
         if entry and (entry[0].reason == Reason.SYSTEM_FILE or build_cache.is_unchanged(folder / path, *entry)):
             results[path] = entry[0]
-        elif step.has(position // _CHUNK):
+        elif step.has(position // examination.CHUNK):
             waiting.append((path, known[path].sha256 if path in known else ""))
     if results:
         log.info("%d files were examined before", len(results))
-    chunks = _divide(waiting, _CHUNK)
-    tasks = [(folder, chunk, step.config, step.work.cache) for chunk in chunks]
-    done = step.run(cleaner.examine, tasks, [len(chunk) for chunk in chunks], "cleaning")
-    for chunk, found in zip(chunks, done):
-        results |= {path: item or known[path] for (path, _), item in zip(chunk, found)}
-    return results
+    examined = Examiner(step.pool, step.config, step.work.cache).examine(waiting)
+    return results | {path: item or known[path] for path, item in examined.items()}
 
 
 def _divide(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
@@ -234,12 +230,15 @@ def _lacks_encoded_picture(item: Finding, whole: Mapping[str, ShardInfo]) -> boo
 
 def _digest_sources(found: Sequence[Finding], config: Config) -> str:
     """A digest of every file that the records follow from: the pictures, the groups, the split that is kept."""
-    pictures = sorted((item.path, item.sha256) for item in found)
+    pictures = sorted((item.path, item.sha256 or f"{item.num_bytes} bytes") for item in found)
     others = [group_file(config.data.images, config.split.group_by)]
     # A folder that keeps its own split follows from the pictures alone.
     if config.split.previous and config.split.previous.resolve() != config.data.records_folder.resolve():
         others.append(plan.file_of_previous(config.split.previous))
-    return files.digest_json([pictures, [files.digest_file(path) for path in others if path and path.is_file()]])
+    try:
+        return files.digest_json([pictures, [files.digest_file(path) for path in others if path and path.is_file()]])
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}. Make it readable, or remove it.") from None
 
 
 def _find_near_duplicates(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats, quality, resizing, sources
-from harness.dataset.images.decoder import Picture
+from harness.dataset.images.decoder import Costly, Picture
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.sources import list_classes, walk_files
 from harness.dataset.records.encoding import encode_pixels
@@ -39,9 +39,16 @@ def digest_rules(config: Config) -> str:
     return files.digest_json([VERSION, used, encoding_settings])
 
 
+@dataclass(frozen=True)
+class Postponed:
+    """Stands for the finding of a picture whose decoding takes so many bytes of memory, and that was left alone."""
+
+    num_bytes: int
+
+
 def examine(
-    folder: Folder, known: Sequence[tuple[str, str]], config: Config, cache_folder: Path
-) -> list[Finding | None]:
+    folder: Folder, known: Sequence[tuple[str, str]], config: Config, cache_folder: Path, budget: int | None
+) -> list[Finding | Postponed | None]:
     """Decodes, checks, measures, resizes and encodes pictures; writes the good ones to the build cache.
 
     Args:
@@ -50,18 +57,22 @@ def examine(
         before or "".
       config: its sections `clean` and `records` are used.
       cache_folder: where the chunk is written.
+      budget: bytes of memory that decoding a picture may take; None: what it takes.
 
     Returns:
-      A finding for each file, or None for one that still has the sha256 it had.
+      A finding for each file, None for one that still has the sha256 it had, or that it takes more than `budget`.
     """
-    looked_at = [_look_at(folder, path, digest, config) for path, digest in known]
+    looked_at = [_look_at(folder, path, digest, config, budget) for path, digest in known]
     # Measured only when all are decoded: what decodes and what measures would drive each other out of the caches.
     results = [_describe(item) if isinstance(item, _Usable) else item for item in looked_at]
-    new = [item for item in results if item is not None]
-    if not new:
-        return [None] * len(results)
-    located = iter(build_cache.write_chunk(cache_folder, new))
-    return [None if item is None else next(located) for item in results]
+    new = [item for item in results if isinstance(item, Examined)]
+    located = iter(build_cache.write_chunk(cache_folder, new) if new else ())
+    return [next(located) if isinstance(item, Examined) else item for item in results]
+
+
+def refuse(path: str, rejection: Rejected) -> Finding:
+    """Returns the finding of a file that was not decoded for want of means; it has no digest, as nobody knows it."""
+    return Finding(path, path.partition("/")[0]).rejected(rejection.reason, rejection.measured, rejection.limit)
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,9 @@ class _Usable:
     checksum: int
 
 
-def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Examined | _Usable | None:
+def _look_at(
+    folder: Folder, path: str, known_sha256: str, config: Config, budget: int | None
+) -> Examined | _Usable | Postponed | None:
     class_name, *parts = path.split("/")
     finding, source = Finding(path, class_name), folder / path
     status, is_link = sources.find_status(source)
@@ -86,9 +99,8 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
     try:
         content = sources.read_bytes(source, config.clean, status)
     except Rejected as rejection:
-        finding = _with_digest(finding, source, rejection)
-        if known_sha256 and finding.sha256 == known_sha256:
-            return None
+        if status and rejection.reason == Reason.TOO_LARGE:  # follows from the size, so that nothing is read
+            finding = finding._replace(num_bytes=status.st_size)
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
     digest = hashlib.sha256(content).hexdigest()
     if digest == known_sha256:
@@ -97,20 +109,17 @@ def _look_at(folder: Folder, path: str, known_sha256: str, config: Config) -> Ex
     if is_link:
         finding = finding.noted("symbolic_link")
     try:
-        picture = decoder.decode(content, config.clean, least_side=config.records.image_size)
+        picture = decoder.decode(content, config.clean, least_side=config.records.image_size, budget=budget)
+    except Costly as costly:
+        return Postponed(costly.num_bytes)
     except Rejected as rejection:
+        if rejection.reason == Reason.UNREADABLE:
+            return Examined(refuse(path, rejection), mtime_ns)
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
     pixels = resizing.resize(picture.pixels, config.records.image_size)
     small = replace(picture, pixels=quality.shrink(pixels))
     checksum = google_crc32c.value(pixels.tobytes())
     return _Usable(finding, mtime_ns, encode_pixels(pixels, config.records), small, checksum)
-
-
-def _with_digest(finding: Finding, path: Folder, rejection: Rejected) -> Finding:
-    """Adds size and digest of a file that is too large to be read at once."""
-    if rejection.reason != Reason.TOO_LARGE:
-        return finding
-    return finding._replace(num_bytes=path.stat().st_size, sha256=files.digest_file(path))
 
 
 def _describe(usable: _Usable) -> Examined:

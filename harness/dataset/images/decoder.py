@@ -7,6 +7,7 @@ so that worker processes start quickly. sources.py finds and opens the files.
 
 import io
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -47,6 +48,11 @@ _PART_PIXELS = 1 << 20  # converted to RGB at a time
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
 
+# Memory that decoding takes at most, in bytes a pixel, with the pixels that come of it and a copy of them, turned.
+_BYTES_A_PIXEL = {"PNG": 11, "BMP": 11, "GIF": 11, "TIFF": 20, "WEBP": 22}
+_BYTES_OF_RGB, _BYTES_PROGRESSIVE, _BYTES_OF_INKS = 3, 12, 16  # of JPEGs; the first in the size they are decoded at
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture.
@@ -62,7 +68,15 @@ class Picture:
     notes: tuple[str, ...]
 
 
-def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
+class Costly(Exception):
+    """A picture whose decoding takes more memory than it may: so many bytes."""
+
+    def __init__(self, num_bytes: int) -> None:
+        super().__init__(num_bytes)
+        self.num_bytes = num_bytes
+
+
+def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None, budget: int | None = None) -> Picture:
     """Decodes every pixel of a picture file, whatever its name says it is.
 
     The EXIF orientation is applied; grey, palette, CMYK and 16-bit become RGB of 8 bits; alpha is laid on white; of
@@ -72,20 +86,30 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
     is slow besides, differ by as little as 29.
 
     Raises:
-      Rejected: the file is no picture, damaged, cut off, of another format, or outside the limits.
+      Rejected: the file is no picture, damaged, cut off, of another format, outside the limits, or takes more memory
+        than there is.
+      Costly: it would take more than `budget` bytes of memory; None: it may take what it takes.
     """
+    try:
+        return _decode(content, limits, least_side, sys.maxsize if budget is None else budget)
+    except MemoryError:
+        raise Rejected(Reason.UNREADABLE, "its decoding ran out of memory", "as much as its size takes") from None
+
+
+def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget: int) -> Picture:
     found = _check_file(content, limits)
     structure = formats.inspect(content, found)
     _check_bounds(structure)
     if structure.size:
         _check_size(*structure.size, limits)
-    if picture := _decode_plain(content, structure, limits, least_side):
+    if picture := _decode_plain(content, structure, limits, least_side, budget):
         return picture
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that it reads correctly
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_size(image.width, image.height, limits)
+                _check_cost(len(content) + _estimate(found, image, structure, limits, least_side), budget)
                 notes = [*_check_structure(content, found, structure)]
                 if found != "JPEG":
                     image.load()  # before its EXIF data, whose damage is forgiven
@@ -126,7 +150,9 @@ def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, least_side: int | None) -> Picture | None:
+def _decode_plain(
+    content: bytes, structure: Structure, limits: CleanConfig, least_side: int | None, budget: int
+) -> Picture | None:
     """The short way for most JPEGs; None where something is odd, and the long way finds out what.
 
     To have Pillow read the header as well costs a twentieth of decoding.
@@ -138,7 +164,10 @@ def _decode_plain(content: bytes, structure: Structure, limits: CleanConfig, lea
         if colors not in _PLAIN_COLORS:
             return None
         _check_size(width, height, limits)
-        pixels = simplejpeg.decode_jpeg(content, "RGB", **_reduction(width, height, least_side))
+        reduction = _reduction(width, height, least_side)
+        cost = _BYTES_PROGRESSIVE if structure.is_progressive else _BYTES_OF_RGB / reduction.get("min_factor", 1) ** 2
+        _check_cost(len(content) + int(cost * width * height), budget)
+        pixels = simplejpeg.decode_jpeg(content, "RGB", **reduction)
     except ValueError:
         return None
     return Picture(pixels, "jpeg", height, width, _PLAIN_COLORS[colors])
@@ -172,6 +201,24 @@ def _check_size(width: int, height: int, limits: CleanConfig) -> None:
         raise Rejected(Reason.TOO_SMALL, f"{width}x{height} pixels", f"sides of at least {limits.min_side}")
 
 
+def _estimate(found: str, image: Image.Image, structure: Structure, limits: CleanConfig, least_side: int | None) -> int:
+    """Bytes of memory that decoding a picture takes at most."""
+    area = image.width * image.height
+    if found != "JPEG":
+        return _BYTES_A_PIXEL[found] * area
+    if image.mode not in ("RGB", "L"):
+        return _BYTES_OF_INKS * area
+    if structure.is_progressive or limits.salvaged == "keep":
+        return _BYTES_PROGRESSIVE * area
+    factor = _reduction(image.width, image.height, least_side).get("min_factor", 1)
+    return 2 * _BYTES_OF_RGB * area // factor**2
+
+
+def _check_cost(num_bytes: int, budget: int) -> None:
+    if num_bytes > budget:
+        raise Costly(num_bytes)
+
+
 def _check_area(width: int, height: int, most_pixels: int) -> None:
     if width * height > most_pixels:
         raise Rejected(Reason.TOO_LARGE, f"{width}x{height} = {width * height} pixels", f"at most {most_pixels}")
@@ -200,6 +247,8 @@ def _check_bounds(structure: Structure) -> None:
 def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
     # Pillow names the object it was given by its address in memory, which tells nothing and is never the same.
     text = "its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    if "memory" in text.lower():
+        return Rejected(Reason.UNREADABLE, f"its decoding ran out of memory: {text}"[:200], "as much as its size takes")
     is_cut = any(word in text.lower() for word in ("truncated", "eof", "not enough", "unexpected end", "premature"))
     reason = Reason.CUT_OFF if is_cut or structure.end is None else Reason.CORRUPT
     return Rejected(reason, f"{len(content)} bytes: {text}"[:200], "a file that decodes to its last pixel")

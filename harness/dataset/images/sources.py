@@ -2,19 +2,24 @@
 
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from harness.base import storage
+from harness.base import memory, storage
 from harness.base.arrays import Array
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
-from harness.dataset.images.decoder import Picture, check_num_bytes, decode
+from harness.dataset.images.decoder import Costly, Picture, check_num_bytes, decode
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize
+
+_MB = 1_000_000
+# What decoding a picture may take while others are decoded beside it: half of what is free, shared, but so many bytes.
+_LEAST_SHARE, _MOST_SHARE = 16 * _MB, 256 * _MB
 
 
 def walk_files(folder: Folder) -> Iterator[Folder]:
@@ -47,13 +52,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None) -> Picture:
+def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None, budget: int | None = None) -> Picture:
     """Reads and decodes one file, as `decode` does.
 
     Raises:
       Rejected: as `decode` does, or the file cannot be read.
+      Costly: as `decode` does.
     """
-    return decode(read_bytes(path, limits), limits, least_side=least_side)
+    return decode(read_bytes(path, limits), limits, least_side=least_side, budget=budget)
 
 
 def find_status(path: Folder) -> tuple[os.stat_result | Status | None, bool]:
@@ -68,7 +74,9 @@ def find_status(path: Folder) -> tuple[os.stat_result | Status | None, bool]:
 
 
 def read_bytes(path: Folder, limits: CleanConfig, status: os.stat_result | Status | None = None) -> bytes:
-    """Reads one file, if it is one and not too large.
+    """Reads one file, if it is one and not too large; no more than the size that it is stated to have.
+
+    Files of /proc and /sys are empty by what they state. Some of them never end.
 
     Args:
       path: the file.
@@ -80,12 +88,34 @@ def read_bytes(path: Folder, limits: CleanConfig, status: os.stat_result | Statu
     """
     try:
         status = status or path.stat()
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
-            raise Rejected(Reason.UNREADABLE, _kind_of(status.st_mode), "a regular file or a link to one")
-        check_num_bytes(status.st_size, limits)
-        return path.read_bytes()
+        _check_kind(status.st_mode)  # to open a pipe would wait for ever
+        if isinstance(path, RemotePath):
+            check_num_bytes(status.st_size, limits)
+            return path.read_bytes()
+        return _read_local(path, limits)
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, error.strerror or str(error), "a readable file") from None
+
+
+def _read_local(path: Path, limits: CleanConfig) -> bytes:
+    """Opens the file before it judges its size: what cannot be read is unreadable, however large."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)  # it may be another file by now
+        _check_kind(status.st_mode)
+        check_num_bytes(status.st_size, limits)
+        parts, left = [], status.st_size
+        while left and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def _check_kind(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise Rejected(Reason.UNREADABLE, _kind_of(mode), "a regular file or a link to one")
 
 
 def _kind_of(mode: int) -> str:
@@ -93,20 +123,48 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def share_memory(num_readers: int) -> int:
+    """Returns how many bytes of memory decoding a picture may take while as many readers do the same.
+
+    Pictures that take more are put off until no others are decoded.
+    """
+    free = memory.measure_free().num_bytes
+    return max(_LEAST_SHARE, min(_MOST_SHARE, free // 2 // num_readers)) if free else _MOST_SHARE
+
+
+def check_memory(num_bytes: int) -> None:
+    """Refuses a picture whose decoding takes more memory than is free.
+
+    Raises:
+      Rejected: it does. Like all that is unreadable, the file is looked at again next time.
+    """
+    free = memory.measure_free().num_bytes
+    if 0 < free < num_bytes:
+        taken = f"its decoding takes {num_bytes / _MB:,.0f} MB of memory"
+        raise Rejected(Reason.UNREADABLE, taken, f"at most the {free / _MB:,.0f} MB that are free")
+
+
 def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterator[tuple[Folder, Array | Rejected]]:
     """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
 
-    Files are decoded by a thread for each core, a bounded number ahead.
+    Files are decoded by a thread for each core, a bounded number ahead; those that take much memory one at a time.
     """
+    turn = threading.Lock()
+    num_threads = os.cpu_count() or 1
+    budget = share_memory(num_threads)
 
     def read_one(path: Folder) -> Array | Rejected:
         try:
-            return resize(read(path, limits, least_side=size).pixels, size)
+            try:
+                return resize(read(path, limits, least_side=size, budget=budget).pixels, size)
+            except Costly as costly:
+                with turn:
+                    check_memory(costly.num_bytes)
+                    return resize(read(path, limits, least_side=size).pixels, size)
         except Rejected as rejection:
             return rejection
 
     ahead: deque[tuple[Folder, Future[Array | Rejected]]] = deque()
-    num_threads = os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads) as pool:
         for path in paths:
             ahead.append((path, pool.submit(read_one, path)))
@@ -118,22 +176,38 @@ def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterato
 
 
 def list_classes(folder: Folder) -> list[str]:
-    """Returns the names of the class folders, sorted; hidden ones are none.
+    """Returns the names of the class folders, sorted.
 
     Raises:
-      DataError: there are fewer than two, or one's name is not valid.
+      DataError: there are fewer than two, one's name is not valid, or the folder cannot be read.
     """
-    if not folder.is_dir():
-        raise DataError(
-            f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
-            f"{storage.advice(folder)}"
-        )
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = list_folders(folder)
     if len(names) < 2:
         raise DataError(
             f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
             f"{', '.join(names) or 'none'}."
         )
+    return names
+
+
+def list_folders(folder: Folder) -> list[str]:
+    """Returns the names of the folders in a folder of pictures, sorted; hidden ones are none.
+
+    Raises:
+      DataError: one's name is not valid, or the folder cannot be read.
+    """
+    try:
+        if not folder.is_dir():
+            raise DataError(
+                f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
+                f"{storage.advice(folder)}"
+            )
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(
+            f"the images folder {folder} cannot be listed: {error.strerror or error}. Change its permissions, or give "
+            "another: --images FOLDER"
+        ) from None
     for name in names:
         try:
             name.encode()

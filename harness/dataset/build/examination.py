@@ -1,0 +1,104 @@
+"""The examination of all files by worker processes: what costs much memory is put off, what ends a worker is found.
+
+What is looked for in a file stands in curation/cleaner.py.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import memory
+from harness.config.schema import Config
+from harness.dataset.build import process_pool
+from harness.dataset.build.process_pool import Died, Pool
+from harness.dataset.curation import cleaner
+from harness.dataset.curation.cleaner import Postponed
+from harness.dataset.curation.findings import Finding
+from harness.dataset.images import sources
+from harness.dataset.images.rejection import Reason, Rejected
+
+CHUNK = 128  # files a worker takes at a time: enough to hide the hand-over, few enough for an even end
+_SHARE_OF_FREE = 0.8  # of the memory that is free when pictures that take much of it begin
+
+Known = tuple[str, str]  # a file, and the sha256 it was examined with before or ""
+Found = Finding | Postponed | None
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Examines files of the images folder that `config` names, and keeps what it finds in the build cache."""
+
+    pool: Pool
+    config: Config
+    cache: Path
+
+    def examine(self, known: Sequence[Known]) -> dict[str, Finding | None]:
+        """Returns a finding for each file, or None for one that still has the sha256 it had.
+
+        Pictures that take much memory come last, as many at a time as fit into what is free. A file that ends its
+        worker process, and does so again while nothing else is decoded, is `unreadable`.
+
+        Args:
+          known: files below the images folder in POSIX form, each with the sha256 it was examined with before or "".
+        """
+        results: dict[str, Finding | None] = {}
+        needs: dict[Known, int] = {}
+        chunks = [known[start : start + CHUNK] for start in range(0, len(known), CHUNK)]
+        for entry, found in self._examine_chunks(chunks, sources.share_memory(self.pool.num_workers)):
+            if isinstance(found, Postponed):
+                needs[entry] = found.num_bytes
+            else:
+                results[entry[0]] = found
+        for entry, num_bytes in list(needs.items()):
+            try:
+                sources.check_memory(num_bytes)
+            except Rejected as rejection:
+                results[entry[0]] = cleaner.refuse(entry[0], rejection)
+                del needs[entry]
+        for entry, found in self._examine_chunks([[entry] for entry in needs], None, list(needs.values())):
+            if not isinstance(found, Postponed):  # it is not, without a budget
+                results[entry[0]] = found
+        return results
+
+    def _examine_chunks(
+        self, chunks: Sequence[Sequence[Known]], budget: int | None, needs: Sequence[int] = ()
+    ) -> Iterator[tuple[Known, Found]]:
+        """Yields what is found about each file; chunks that ended a worker are halved until the file is known."""
+        suspects: list[Sequence[Known]] = []
+        for chunk, found in zip(chunks, self._run(chunks, budget, needs)):
+            if isinstance(found, Died):
+                suspects.append(chunk)
+            else:
+                yield from zip(chunk, found)
+        while suspects:
+            chunk = suspects.pop()
+            [found] = self._run([chunk], budget)
+            if not isinstance(found, Died):
+                yield from zip(chunk, found)
+            elif len(chunk) > 1:
+                middle = len(chunk) // 2
+                suspects += [chunk[middle:], chunk[:middle]]
+            else:
+                path = chunk[0][0]
+                yield chunk[0], cleaner.refuse(path, _explain(found))
+
+    def _run(
+        self, chunks: Sequence[Sequence[Known]], budget: int | None, needs: Sequence[int] = ()
+    ) -> list[list[Found] | Died]:
+        return process_pool.try_all(
+            self.pool,
+            cleaner.examine,
+            [(self.config.data.images, chunk, self.config, self.cache, budget) for chunk in chunks],
+            sizes=[len(chunk) for chunk in chunks],
+            title="cleaning",
+            memory=needs,
+            free_memory=int(_SHARE_OF_FREE * memory.measure_free().num_bytes),
+        )
+
+
+def _explain(died: Died) -> Rejected:
+    return Rejected(
+        Reason.UNREADABLE,
+        f"its examination ends the worker process ({died})",
+        "a file that can be decoded in the memory that is free",
+    )
