@@ -26,6 +26,7 @@ from harness.dataset.curation import build_cache, cleaner, findings, near_duplic
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
+from harness.dataset.images import sources
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
@@ -61,6 +62,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     """
     _check_fractions(config.split)
     target = config.data.records_folder
+    classes = sources.list_classes(config.data.images)
     paths, misnamed = cleaner.list_pictures(config.data.images)
     log.info("%d files in %s", len(paths) + len(misnamed), config.data.images)
     existing = _load_existing(target, config, overwrite=overwrite)
@@ -87,7 +89,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         examined |= _examine(replace(step, task=None), stale, {})
         found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
         del examined, known
-        made = plan.make_plan(found, config, partial(_find_near_duplicates, step))
+        made = plan.make_plan(found, classes, config, partial(_find_near_duplicates, step))
         del found
         layout = shards.plan_shards(made, config.records, work.rules_sha256)
         written = _obtain_shards(step, layout, made.class_names, whole)

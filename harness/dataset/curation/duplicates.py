@@ -1,11 +1,14 @@
 """Copies of one picture: kept once within a class, judged by the policy for label conflicts across classes.
 
-It compares digests only. The pairs of near duplicates come from similarity_search.py and near_duplicates.py.
+First what equals what is gathered, which no verdict changes, then every picture is judged by all of it: no verdict
+takes away what another one names. The pairs of near duplicates come from similarity_search.py and near_duplicates.py.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, product
 from typing import Literal
 
 from harness.base.errors import DataError
@@ -25,76 +28,138 @@ class Conflict:
     is_exact: bool
 
 
-def refuse_exact_copies(found: Sequence[Finding], policy: Policy, folder: str) -> tuple[list[Finding], list[Conflict]]:
-    """Judges pictures whose pixels are equal, whatever their files' names, formats and metadata.
+@dataclass(frozen=True)
+class Copies:
+    """Which usable pictures show the same. Of equal ones in a class the first path stands for all.
 
-    Within one class all but the first path are rejected as duplicates. When equal pictures carry different classes
-    nobody can say which label is right: all of them are rejected, or one of each class is kept, or it is an error.
+    `by_pixels` has the pictures of each digest in the order of their paths, `near` the pairs of digests that are near
+    duplicates.
+    """
+
+    by_pixels: Mapping[str, Sequence[Finding]]
+    near: Sequence[tuple[str, str]] = ()
+
+    @property
+    def distinct(self) -> list[Finding]:
+        """One picture of each digest, whatever its class, in the order of the paths."""
+        return [copies[0] for copies in self.by_pixels.values()]
+
+    @property
+    def exact_pairs(self) -> list[tuple[str, str]]:
+        """The first path of a class, and another of that class that equals it."""
+        return [
+            (firsts[copy.class_name].path, copy.path)
+            for copies, firsts in self._equal()
+            for copy in copies
+            if copy is not firsts[copy.class_name]
+        ]
+
+    @cached_property
+    def near_pairs(self) -> list[tuple[str, str]]:
+        """The pairs of near duplicates, in all classes that have them."""
+        return [(first.path, second.path) for first, second in self._near()]
+
+    @cached_property
+    def conflicts(self) -> list[Conflict]:
+        """The pairs of different classes: of equal pictures the first with each other class's first; then near ones."""
+        found = []
+        for _, firsts in self._equal():
+            first, *others = sorted(firsts.values(), key=lambda item: item.path)
+            found += [Conflict(first.path, other.path, is_exact=True) for other in others]
+        near = ((first, second) for first, second in self._near() if first.class_name != second.class_name)
+        return found + [Conflict(first.path, second.path, is_exact=False) for first, second in near]
+
+    @cached_property
+    def partners(self) -> Mapping[str, Sequence[str]]:
+        """The digests that a digest's pictures nearly equal."""
+        partners: dict[str, list[str]] = defaultdict(list)
+        for first, second in self.near:
+            partners[first].append(second)
+            partners[second].append(first)
+        return dict(partners)
+
+    def find_firsts(self, digest: str) -> dict[str, Finding]:
+        """Returns the first picture of each class."""
+        return {copy.class_name: copy for copy in reversed(self.by_pixels[digest])}
+
+    def _equal(self) -> Iterator[tuple[Sequence[Finding], Mapping[str, Finding]]]:
+        for digest, copies in self.by_pixels.items():
+            if len(copies) > 1:
+                yield copies, self.find_firsts(digest)
+
+    def _near(self) -> Iterator[tuple[Finding, Finding]]:
+        for digests in self.near:
+            firsts, others = (self.find_firsts(digest).values() for digest in digests)
+            for first, second in product(firsts, others):
+                yield (first, second) if first.path < second.path else (second, first)
+
+
+def find_equal(found: Sequence[Finding]) -> Copies:
+    """Gathers the pictures whose pixels are equal, whatever their files' names, formats and metadata."""
+    by_pixels: dict[str, list[Finding]] = defaultdict(list)
+    for finding in sorted((item for item in found if item.is_kept), key=lambda item: item.path):
+        by_pixels[finding.pixels_sha256].append(finding)
+    return Copies(by_pixels)
+
+
+def add_near(copies: Copies, pairs: Sequence[tuple[str, str]]) -> Copies:
+    """Adds near duplicates: pairs of paths among `copies.distinct`."""
+    paths = {path for pair in pairs for path in pair}
+    digests = {item.path: digest for digest, (item, *_) in copies.by_pixels.items() if item.path in paths}
+    return Copies(copies.by_pixels, [(digests[first], digests[second]) for first, second in pairs])
+
+
+def judge(found: Sequence[Finding], copies: Copies, policy: Policy) -> list[Finding]:
+    """Returns the findings with what becomes of copies.
+
+    When pictures that are equal, or nearly, carry different classes nobody can say which label is right: all of them
+    are rejected, or kept with a note. Of equal pictures in one class all but the first path are rejected as duplicates
+    otherwise, so that what a duplicate equals is kept. Near duplicates of one class are kept and name each other.
+    """
+    judged: dict[str, Finding] = {}
+    near_of: dict[str, list[Finding]] = {}
+    for digest, alike in copies.by_pixels.items():
+        if len(alike) > 1 or digest in copies.partners:
+            firsts = copies.find_firsts(digest)
+            partners = (copies.find_firsts(partner).values() for partner in copies.partners.get(digest, ()))
+            near = sorted(chain.from_iterable(partners), key=lambda item: item.path)
+            judged |= {copy.path: _judge_one(copy, firsts, near, policy) for copy in alike}
+            near_of |= dict.fromkeys((copy.path for copy in alike), near)
+    for path, near in near_of.items():
+        judged[path] = _name_near_copy(judged[path], [judged[item.path] for item in near])
+    return [judged.get(item.path, item) if item.is_kept else item for item in found]
+
+
+def _judge_one(finding: Finding, firsts: Mapping[str, Finding], near: Sequence[Finding], policy: Policy) -> Finding:
+    equal = next((firsts[name] for name in sorted(firsts) if name != finding.class_name), None)
+    alike = next((item for item in near if item.class_name != finding.class_name), None)
+    first = firsts[finding.class_name]
+    if policy == "drop" and equal:
+        return finding.rejected(Reason.LABEL_CONFLICT, f"equals {equal.path}", _ONE_LABEL)
+    if policy == "drop" and alike:
+        return finding.rejected(Reason.LABEL_CONFLICT, f"nearly equals {alike.path}", _ONE_LABEL)
+    if finding is not first:
+        return finding.rejected(Reason.DUPLICATE, f"equals {first.path}", "one copy")
+    return finding.noted("label_conflict") if equal or alike else finding
+
+
+def _name_near_copy(finding: Finding, near: Sequence[Finding]) -> Finding:
+    """Names a near duplicate, one of the same class if there is one. A picture that is kept names one that is kept."""
+    named = [item for item in near if item.is_kept or not finding.is_kept]
+    if not named or finding.reason == Reason.DUPLICATE:
+        return finding
+    return finding._replace(near_copy_of=min(named, key=lambda item: item.class_name != finding.class_name).path)
+
+
+def check_labels(copies: Copies, policy: Policy, folder: str) -> None:
+    """Stops at label conflicts, if that is the policy.
 
     Raises:
       DataError: there is a label conflict and the policy is "fail"; `folder` is named.
     """
-    by_digest: dict[str, list[Finding]] = defaultdict(list)
-    for finding in sorted((item for item in found if item.is_kept), key=lambda item: item.path):
-        by_digest[finding.pixels_sha256].append(finding)
-    judged: dict[str, Finding] = {}
-    conflicts: list[Conflict] = []
-    for copies in by_digest.values():
-        firsts = {copy.class_name: copy for copy in reversed(copies)}
-        if len(firsts) > 1:
-            kept = sorted(firsts.values(), key=lambda item: item.path)
-            conflicts += [Conflict(kept[0].path, other.path, is_exact=True) for other in kept[1:]]
-        for copy in copies:
-            first = firsts[copy.class_name]
-            other = next((item for name, item in sorted(firsts.items()) if name != copy.class_name), None)
-            if other is not None and policy == "drop":
-                judged[copy.path] = copy.rejected(Reason.LABEL_CONFLICT, f"equals {other.path}", _ONE_LABEL)
-            elif copy is not first:
-                judged[copy.path] = copy.rejected(Reason.DUPLICATE, f"equals {first.path}", "one copy")
-            elif other is not None:
-                judged[copy.path] = copy.noted("label_conflict")
-    _fail_on(conflicts, policy, folder)
-    return [judged.get(item.path, item) for item in found], conflicts
-
-
-def judge_near_duplicates(
-    found: Sequence[Finding], pairs: Sequence[tuple[str, str]], policy: Policy, folder: str
-) -> tuple[list[Finding], list[Conflict]]:
-    """Names each near duplicate's counterpart, and judges those of other classes as `refuse_exact_copies` does.
-
-    Raises:
-      DataError: as there.
-    """
-    partners: dict[str, list[str]] = defaultdict(list)
-    for first, second in pairs:
-        partners[first].append(second)
-        partners[second].append(first)
-    class_of = {item.path: item.class_name for item in found if item.path in partners}
-    conflicts = [
-        Conflict(first, second, is_exact=False) for first, second in pairs if class_of[first] != class_of[second]
-    ]
-    _fail_on(conflicts, policy, folder)
-
-    def judged(finding: Finding) -> Finding:
-        """The finding with its near duplicate, rejected or noted if that has another class."""
-        if finding.path not in partners:
-            return finding
-        same = [path for path in sorted(partners[finding.path]) if class_of[path] == finding.class_name]
-        others = [path for path in sorted(partners[finding.path]) if class_of[path] != finding.class_name]
-        finding = finding._replace(near_copy_of=(same or others)[0])
-        if others and policy == "drop":
-            return finding.rejected(Reason.LABEL_CONFLICT, f"nearly equals {others[0]}", _ONE_LABEL)
-        if others and "label_conflict" not in finding.notes.split():
-            return finding.noted("label_conflict")
-        return finding
-
-    return [judged(item) for item in found], conflicts
-
-
-def _fail_on(conflicts: Sequence[Conflict], policy: Policy, folder: str) -> None:
-    if conflicts and policy == "fail":
-        first = conflicts[0]
-        more = f", and {len(conflicts) - 1} more pairs" if len(conflicts) > 1 else ""
+    if copies.conflicts and policy == "fail":
+        first = copies.conflicts[0]
+        more = f", and {len(copies.conflicts) - 1} more pairs" if len(copies.conflicts) > 1 else ""
         raise DataError(
             f"{first.first} and {first.second} in {folder} show one picture under two classes{more}. Remove the wrong "
             "ones, or set clean.label_conflicts to drop (leave out both) or keep."

@@ -15,7 +15,7 @@ from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import assign_groups, join_groups
-from harness.dataset.images import sources
+from harness.dataset.images.rejection import Reason
 
 FindNearDuplicates = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
 
@@ -27,43 +27,50 @@ class Plan:
     findings: tuple[Finding, ...]
     class_names: tuple[str, ...]
     rule: str
+    exact_pairs: tuple[tuple[str, str], ...]
     near_pairs: tuple[tuple[str, str], ...]
     conflicts: tuple[Conflict, ...]
 
 
-def make_plan(found: Sequence[Finding], config: Config, find_near_duplicates: FindNearDuplicates) -> Plan:
+def make_plan(
+    found: Sequence[Finding], classes: Iterable[str], config: Config, find_near_duplicates: FindNearDuplicates
+) -> Plan:
     """Returns the plan of a build.
 
     Args:
       found: every finding, in the order of the paths.
+      classes: the class folders, empty ones too.
       config: its sections `clean` and `split` are used.
-      find_near_duplicates: returns the pairs of near duplicates among kept findings, as paths.
+      find_near_duplicates: returns the pairs of near duplicates among findings, as paths.
 
     Raises:
       DataError: there are label conflicts and the policy is "fail", a group would straddle two splits, or a class has
         no usable picture.
     """
     policy, folder = config.clean.label_conflicts, str(config.data.images)
-    judged, exact_conflicts = duplicates.refuse_exact_copies(found, policy, folder)
-    near_pairs: Sequence[tuple[str, str]] = ()
-    near_conflicts: Sequence[Conflict] = ()
+    copies = duplicates.find_equal(found)
+    duplicates.check_labels(copies, policy, folder)
     if config.clean.near_copies == "group":
-        near_pairs = find_near_duplicates([item for item in judged if item.is_kept])
-        judged, near_conflicts = duplicates.judge_near_duplicates(judged, near_pairs, policy, folder)
-    conflicts = (*exact_conflicts, *near_conflicts)
-    links = [*near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
-    judged, rule = _place(judged, links, config)
-    _check_usable(judged, config.data.images)
+        copies = duplicates.add_near(copies, find_near_duplicates(copies.distinct))
+        duplicates.check_labels(copies, policy, folder)
+    exact_pairs, near_pairs, conflicts = tuple(copies.exact_pairs), tuple(copies.near_pairs), tuple(copies.conflicts)
+    links = [*exact_pairs, *near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
+    judged, rule = _place(duplicates.judge(found, copies, policy), links, config)
+    _check_usable(judged, classes, config.data.images)
     class_names = tuple(sorted({item.class_name for item in judged if item.is_kept}))
-    return Plan(tuple(judged), class_names, rule, tuple(near_pairs), conflicts)
+    return Plan(tuple(judged), class_names, rule, exact_pairs, near_pairs, conflicts)
 
 
 def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:
-    """Gives every kept finding its group and split."""
+    """Gives every kept finding its group and split.
+
+    A duplicate, which is left out, still joins its group with that of the picture it equals.
+    """
     kept = [item for item in found if item.is_kept]
-    keys, rule = assign_groups([item.path for item in kept], config.data.images, config.split.group_by)
-    seed = config.split.seed
-    keys = join_groups(keys, links, order=lambda key: splits.hash_key(seed, key))
+    compared = [item.path for item in found if item.is_kept or item.reason == Reason.DUPLICATE]
+    keys, rule = assign_groups(compared, config.data.images, config.split.group_by)
+    seed, kept_keys = config.split.seed, {keys[item.path] for item in kept}
+    keys = join_groups(keys, links, order=lambda key: bytes([key not in kept_keys]) + splits.hash_key(seed, key))
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for item in kept:
         groups[keys[item.path]][item.class_name] += 1
@@ -113,9 +120,9 @@ def _read_previous(previous: Folder, keys: Mapping[str, str]) -> dict[str, str]:
     return fixed
 
 
-def _check_usable(found: Sequence[Finding], folder: Folder) -> None:
+def _check_usable(found: Sequence[Finding], classes: Iterable[str], folder: Folder) -> None:
     kept = Counter(item.class_name for item in found if item.is_kept)
-    for name in sources.list_classes(folder):
+    for name in classes:
         if not kept[name]:
             reasons = Counter(item.reason for item in found if item.class_name == name)
             counts = (f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())

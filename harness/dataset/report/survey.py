@@ -62,6 +62,7 @@ _NOTABLE = {
 _CONFLICT_OUTCOMES = {
     "drop": "Nobody can say which label is right: none of them is kept.",
     "keep": "All are kept under their classes, on one side of the split, as clean.label_conflicts asks.",
+    "fail": "",  # there are none in what was built
 }
 _FEW, _IMBALANCE = 10, 10
 _CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
@@ -146,7 +147,8 @@ def list_warnings(made: Plan, result: Manifest, found_shortcuts: Sequence[Shortc
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]
     if num_most > _IMBALANCE * num_least:
         warnings.append(f"the classes are far from even: {num_most} of {most}, {num_least} of {least}.")
-    crowd = max((len(group) for group in _join(made.near_pairs, {i.path: i for i in made.findings})), default=0)
+    groups = _join(made.near_pairs, _by_path(made))
+    crowd = max((sum(item.is_kept for item in group) for group in groups), default=0)
     if crowd > max(_CROWD, _CROWD_SHARE * counts.total()):
         warnings.append(
             f"the largest group of near copies holds {crowd} of {counts.total()} pictures, all on one side of the "
@@ -165,19 +167,18 @@ class _Shown:
     """The findings that the page shows, by place."""
 
     def __init__(self, made: Plan, kept: Sequence[Finding]) -> None:
-        by_path = {item.path: item for item in made.findings}
+        by_path = _by_path(made)
         self.rejects: dict[str, list[Finding]] = defaultdict(list)
         for item in made.findings:
             is_shown = not item.is_kept and item.reason not in findings.COPIES
             if is_shown and len(self.rejects[item.reason]) < facts.MAX_REJECTS:
                 self.rejects[item.reason].append(item)
         conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts]
+        conflicts += [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.LABEL_CONFLICT]
         self.conflicts = _join(conflicts, by_path)
         in_conflict = {path for pair in conflicts for path in pair}
-        firsts = {item.pixels_sha256: item.path for item in kept}
-        self.exact = _join(
-            [(firsts[i.pixels_sha256], i.path) for i in made.findings if i.reason == Reason.DUPLICATE], by_path
-        )
+        left_out = [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.DUPLICATE]
+        self.exact = _join(left_out, by_path)
         self.near = _join([pair for pair in made.near_pairs if not in_conflict & {*pair}], by_path)
         self.notable = {
             title: sorted(kept, key=lambda item: (_score(item, field), item.path))[: facts.MAX_NOTABLE]
@@ -191,6 +192,11 @@ class _Shown:
         for groups in (self.conflicts, self.exact, self.near):
             for group in groups[: facts.MAX_GROUPS]:
                 yield from group[: facts.MAX_COPIES]
+
+
+def _by_path(made: Plan) -> dict[str, Finding]:
+    """The findings but those of names that are not valid, which are shown as another file may really be called."""
+    return {item.path: item for item in made.findings if item.reason != Reason.BAD_NAME}
 
 
 def _join(pairs: Sequence[tuple[str, str]], by_path: Mapping[str, Finding]) -> list[list[Finding]]:
