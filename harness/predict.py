@@ -1,6 +1,5 @@
 """python -m harness.predict RUN PATH...: the class of each picture, one line a file."""
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.base import app, tf_import
+from harness.base import app, csv_files, tf_import
 from harness.base.errors import DataError, ExitCode
 from harness.base.text import visible
 from harness.config import flags
@@ -65,9 +64,12 @@ def _make_writer(
     class_names: Sequence[str], *, as_json: bool, as_csv: bool
 ) -> Callable[[Path, np.ndarray | Rejected], None]:
     """Returns a function that prints the line of one file from its probabilities or its rejection."""
-    table = csv.writer(sys.stdout, lineterminator="\n")
+
+    def add_row(*cells: object) -> None:
+        csv_files.write_rows(sys.stdout, [cells])
+
     if as_csv:
-        table.writerow(["path", "label", "probability", *(f"p_{name}" for name in class_names), "error"])
+        add_row("path", "label", "probability", *(f"p_{name}" for name in class_names), "error")
 
     def write(path: Path, found: np.ndarray | Rejected) -> None:
         """Prints the line of one file: `found` is float32 [num_classes], or why there are no probabilities."""
@@ -75,7 +77,7 @@ def _make_writer(
             if as_json:
                 print(json.dumps({"path": str(path), "error": str(found)}))
             elif as_csv:
-                table.writerow([path, "", "", *("" for _ in class_names), found])
+                add_row(str(path), "", "", *("" for _ in class_names), str(found))
             else:
                 sys.stderr.write(f"error: {visible(path)}: {visible(found)}\n")
             return
@@ -85,7 +87,7 @@ def _make_writer(
         if as_json:
             print(json.dumps({"path": str(path), "label": label, "probability": chance, "probabilities": chances}))
         elif as_csv:
-            table.writerow([path, label, chance, *chances.values(), ""])
+            add_row(str(path), label, chance, *chances.values(), "")
         else:
             app.show(f"{label:<{max(map(len, class_names))}}  {chance:.3f}  {path}")
 

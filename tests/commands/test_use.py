@@ -104,6 +104,18 @@ def test_csv_has_a_header_and_a_row_for_every_file(smoke_run, hundred):
     assert rows[1]["label"] == "" and rows[1]["error"].startswith(("cut off", "corrupt"))
 
 
+def test_csv_holds_any_name_and_no_formula(smoke_run, tmp_path):
+    folder = tmp_path / "=1+1"
+    write_picture(folder / "x.png", draw_face(1, happy=True)).rename(folder / "Icon\r")
+    (folder / 'a,"b"\n').write_text("not a picture")
+    done = run_command("predict", smoke_run.resolve(), "=1+1", "--csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout, newline="")))
+    # to the test's eyes every line end within a name is a line feed
+    assert [row["path"] for row in rows] == ["'=1+1/Icon\n", '\'=1+1/a,"b"\n']
+    assert rows[0]["error"] == "" and rows[1]["error"].startswith("not an image")
+
+
 def test_text_goes_to_stdout_and_errors_to_stderr(smoke_run, hundred, tmp_path):
     done = run_command("predict", smoke_run, hundred / "face 01.png", tmp_path / "missing.png")
     assert done.returncode == 0

@@ -3,7 +3,6 @@
 How a step does its work stands in curation/, report/ and the files beside this one.
 """
 
-import csv
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -73,7 +72,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         process_pool.open_pool(config.runtime.workers) as pool,
     ):
         step = _Step(config, work, pool, task)
-        known = _read_known(existing, work) if task is None else {}
+        known = _read_known(existing, work, overwrite=overwrite) if task is None else {}
         examined = _examine(step, paths, known)
         if task is not None and len(examined) < len(paths):
             return _describe_share(task, f"{len(examined)} of {len(paths)} files are examined, other shares are not")
@@ -141,7 +140,7 @@ def read_findings(folder: Folder) -> list[Finding]:
     path = folder / findings.FILE_NAME
     try:
         return findings.read(path)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}. Build the records again, with --overwrite.") from None
 
 
@@ -178,10 +177,11 @@ def _other(target: Folder, existing: Manifest, what: str) -> DataError:
     )
 
 
-def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Finding]:
+def _read_known(existing: Manifest | None, work: BuildFolder, *, overwrite: bool) -> dict[str, Finding]:
     """The findings of the records at the target, as they were before copies were judged and splits assigned.
 
-    None of records on s3://: fetching their encoded pictures takes longer than encoding them again.
+    None of records on s3://: fetching their encoded pictures takes longer than encoding them again. None either if they
+    cannot be read and are to be replaced.
     """
     if existing is None or isinstance(work.target, RemotePath) or existing.rules_sha256 != work.rules_sha256:
         return {}
@@ -192,7 +192,14 @@ def _read_known(existing: Manifest | None, work: BuildFolder) -> dict[str, Findi
         notes = " ".join(note for note in item.notes.split() if note != Reason.LABEL_CONFLICT)
         return item._replace(notes=notes, split="", group="", near_copy_of="")
 
-    return {item.path: reset(item) for item in read_findings(work.target)}
+    try:
+        found = read_findings(work.target)
+    except DataError as error:
+        if not overwrite:
+            raise
+        log.warning("%s Every picture is examined anew.", error)
+        return {}
+    return {item.path: reset(item) for item in found if item.reason != Reason.BAD_NAME}
 
 
 def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) -> dict[str, Finding]:

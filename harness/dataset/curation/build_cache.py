@@ -4,15 +4,15 @@ A chunk is a file of encoded pictures and a CSV file of findings. The CSV file i
 there. Where the chunks lie is set in build/build_folder.py.
 """
 
-import csv
 import hashlib
 import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from harness.base import files
+from harness.base import csv_files, files
 from harness.base.storage import Folder
 from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
@@ -46,9 +46,8 @@ def write_chunk(folder: Path, examined: Sequence[Examined]) -> list[Finding]:
     if offset:
         files.write_bytes(folder / (name + _ENDING), b"".join(item.encoded for item in examined))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows([*findings.as_row(finding), item.mtime_ns] for finding, item in zip(located, examined))
+    rows = ([*findings.as_row(finding), item.mtime_ns] for finding, item in zip(located, examined))
+    csv_files.write_rows(text, chain([_COLUMNS], rows))
     files.write_text(folder / f"{name}.csv", text.getvalue())
     return located
 
@@ -59,10 +58,10 @@ def read(folder: Path) -> dict[str, tuple[Finding, int]]:
     for path in sorted(folder.glob("*.csv"), key=lambda path: path.stat().st_mtime_ns):
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                rows = csv.reader(file)
+                rows = csv_files.read_rows(file)
                 if next(rows, None) == _COLUMNS:
                     found.update({row[0]: (findings.from_row(row[:-1]), int(row[-1])) for row in rows})
-        except (ValueError, IndexError, csv.Error):
+        except (ValueError, IndexError):
             continue
     return found
 

@@ -1,15 +1,17 @@
 """What was found about each picture file: one row of cleaning.csv. It opens no picture."""
 
-import csv
 import io
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.base import files
 from harness.base.text import cap_rows, format_table, shorten
+from harness.base import csv_files, files
+from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES
+from harness.dataset.curation.splits import SPLITS
 from harness.dataset.images.rejection import Reason
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Finding(NamedTuple):
 
 
 _KINDS = Finding.__annotations__
+_WORDS = {"verdict": {KEPT, REJECTED}, "reason": {"", *map(str, Reason)}, "split": {"", *SPLITS}}
 COLUMNS = Finding._fields
 # Words that many findings share are kept in memory once.
 _SHARED = {"class_name", "verdict", "reason", "limit", "notes", "format", "split", "file"}
@@ -95,7 +98,13 @@ def from_row(row: Sequence[str]) -> Finding:
     """
     if len(row) != len(COLUMNS):
         raise ValueError(f"a row of {len(row)} columns: expected {len(COLUMNS)}")
-    return Finding._make(_parse(name, kind, text) for (name, kind), text in zip(_KINDS.items(), row))
+    finding = Finding._make(_parse(name, kind, text) for (name, kind), text in zip(_KINDS.items(), row))
+    for name, words in _WORDS.items():
+        if getattr(finding, name) not in words:
+            raise ValueError(f"{finding.path!r} has the {name} {getattr(finding, name)!r}")
+    if finding.file and len(finding.fingerprint) != FINGERPRINT_BYTES:
+        raise ValueError(f"{finding.path!r} has a fingerprint of {len(finding.fingerprint)} bytes")
+    return finding
 
 
 def _parse(name: str, kind: type, text: str) -> object:
@@ -108,9 +117,7 @@ def write(path: Path, findings: Iterable[Finding]) -> None:
     """Writes one row a file under a header, complete or not at all."""
     with files.open_new(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(as_row(finding) for finding in findings)
+        csv_files.write_rows(text, chain([COLUMNS], map(as_row, findings)))
         text.detach()  # flushed, and not closed: the file is synced first
 
 
@@ -121,7 +128,7 @@ def read(path: "Folder") -> list[Finding]:
       ValueError: the file has another form.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
+        rows = csv_files.read_rows(file)
         if next(rows, None) != list(COLUMNS):
             raise ValueError(f"{path} does not have the columns of this version")
         return [from_row(row) for row in rows]

@@ -3,10 +3,10 @@
 Which side a group goes to is decided in splits.py.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from harness.base import csv_files
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
 
@@ -54,17 +54,20 @@ def group_file(folder: Folder, group_by: str) -> Folder | None:
 
 def _read_keys(path: Folder, column: str) -> dict[str, str]:
     try:
+        if not path.is_file():  # to open a pipe would wait for ever
+            raise FileNotFoundError("there is no such file")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            header, *rows = [row for row in csv_files.read_rows(file) if row] or [[]]
+    except (OSError, ValueError) as error:
         raise DataError(f"split.group_by needs {path}, which cannot be read: {error}.") from None
-    missing = [name for name in ("path", column) if rows and name not in rows[0]]
-    if missing or not rows:
-        found = ", ".join(rows[0]) if rows else "nothing"
+    places = {name: place for place, name in enumerate(header)}
+    if not rows or "path" not in places or column not in places:
+        found = ", ".join(header) if rows else "nothing"
         raise DataError(
             f"{path} must have the columns path and {column}; it has {found}. Correct it or split.group_by."
         )
-    return {row["path"]: row[column] for row in rows if row[column]}
+    named, key = places["path"], places[column]
+    return {row[named]: row[key] for row in rows if len(row) > max(named, key) and row[key]}
 
 
 def _search_keys(paths: Sequence[str], expression: str) -> dict[str, str]:

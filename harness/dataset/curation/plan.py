@@ -3,7 +3,6 @@
 Everything here is a function of the findings and the config, so that every process of a build finds the same plan.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +98,7 @@ def _read_previous(previous: Folder, keys: Mapping[str, str]) -> dict[str, str]:
     path = file_of_previous(previous)
     try:
         before = [item for item in findings.read(path) if item.is_kept]
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"split.previous needs the {findings.FILE_NAME} of a records folder; {path} cannot be read: {error}."
         ) from None

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import (
     ROOT,
+    SMOKE,
     bytes_of,
     command_environment,
     command_line,
@@ -25,6 +26,7 @@ from conftest import (
     write_picture,
 )
 
+from harness.dataset.curation import findings
 from harness.dataset.records import manifest
 
 FLAGS = ("--records.image_size", 64, "--records.min_shards", 4)
@@ -144,6 +146,30 @@ def test_a_damaged_shard_is_not_taken_over(many, uninterrupted, tmp_path):
     assert {k: v for k, v in bytes_of(records).items() if k.endswith("record")} == {
         k: v for k, v in bytes_of(uninterrupted).items() if k.endswith("record")
     }
+
+
+@pytest.mark.parametrize("content", [b"", b"path\nx\n", b"\xff\xfe", b"happy/Icon\r,happy\n"], ids=str)
+def test_findings_that_cannot_be_read_stop_no_overwriting(faces, face_records, tmp_path, content):
+    records = shutil.copytree(face_records, tmp_path / "faces")
+    (records / "cleaning.csv").write_bytes(content)
+    flags = ("--config", SMOKE)
+    done = run_command("build_records", "--images", faces, "--records", records, *flags)
+    assert done.returncode == 3 and "cleaning.csv cannot be read" in done.stderr and "--overwrite" in done.stderr
+    done = run_command("build_records", "--images", faces, "--records", records, *flags, "--overwrite")
+    assert done.returncode == 0 and "Every picture is examined anew" in done.stderr, done.stderr
+    assert bytes_of(records) == bytes_of(face_records)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("fingerprint", "00"), ("verdict", "good"), ("split", "dev"), ("reason", "ugly")]
+)
+def test_findings_of_another_form_are_not_used(face_records, tmp_path, column, value):
+    path = shutil.copy(face_records / "cleaning.csv", tmp_path / "cleaning.csv")
+    rows = [list(item.values()) for item in read_findings(tmp_path).values()]
+    rows[3][findings.COLUMNS.index(column)] = value
+    path.write_text("\n".join(",".join(row) for row in [findings.COLUMNS, *rows]) + "\n")
+    with pytest.raises(ValueError, match=f"{column}.*{value}|fingerprint of 1 bytes"):
+        findings.read(path)
 
 
 def test_tasks_share_the_work_and_the_last_step_joins_it(many, uninterrupted, tmp_path):

@@ -1,0 +1,56 @@
+"""CSV as harness writes and reads it: whatever a cell holds comes back, and no spreadsheet runs it. It knows no column.
+
+Rows end with a line feed. A text that a spreadsheet would take for a formula gets an apostrophe in front, which
+`read_rows` takes away again.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+# One apostrophe more than the text has, so that texts that begin with apostrophes of their own come back too.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_BEGINNINGS = frozenset("'=+-@\t\r\n")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
+
+
+class Writable(Protocol):
+    """A file that takes text."""
+
+    def write(self, text: str, /) -> object:
+        """Adds text."""
+
+
+class _LineFeeds:
+    """Ends rows with a line feed where csv ends them with two characters, both of which it quotes only for that."""
+
+    def __init__(self, file: Writable) -> None:
+        self._file = file
+
+    def write(self, row: str) -> object:
+        return self._file.write(row[:-2] + "\n")
+
+
+def write_rows(file: Writable, rows: Iterable[Sequence[object]]) -> None:
+    """Writes rows to a file that was opened with `newline=""`."""
+    writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
+    writer.writerows([_escape(cell) for cell in row] for row in rows)
+
+
+def _escape(cell: object) -> object:
+    # The first comparison spares nearly all cells the others.
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in _BEGINNINGS and _FORMULA.match(cell) else cell
+
+
+def read_rows(file: Iterable[str]) -> Iterator[list[str]]:
+    """Yields the rows of a file that was opened with `newline=""`.
+
+    Raises:
+      ValueError: it is no CSV.
+    """
+    try:
+        for row in csv.reader(file):
+            yield [cell[1:] if cell[:1] == "'" and _ESCAPED.match(cell) else cell for cell in row]
+    except csv.Error as error:
+        raise ValueError(f"{error}") from None
