@@ -1,34 +1,46 @@
 """Moves rejected pictures out of the images folder, and writes how to move them back. It deletes nothing."""
 
+import logging
+import os
 import shlex
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.base import files
 from harness.base.errors import DataError
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images.rejection import Reason
 
+log = logging.getLogger("harness")
 UNDO_NAME = "undo.sh"
 _STAYS = (Reason.UNREADABLE, Reason.BAD_NAME)
+_UNDO_BEGINS = "#!/bin/sh\n# moves rejected pictures back\nfailed=0\ntrap 'exit $failed' EXIT\n"
 
 
 def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
     """Moves every rejected file to the same path below `folder`; returns how many were moved.
 
-    `folder`/undo.sh is complete before the first file is moved; run it with `sh` to have all of them back. A file that
-    cannot be read or whose name is not valid stays where it is.
+    `folder`/undo.sh is complete before the first file is moved; run it with `sh` to have all of them back. Links move
+    as links. A file that cannot be read or whose name is not valid stays where it is, and so does one that has changed
+    since it was judged.
 
     Raises:
       DataError: `folder` lies in the images folder, a file is in the way, or a file cannot be moved.
     """
-    if images.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise DataError(f"{folder} lies in the images folder {images}: rejects moved there would be found again.")
     wanted = [item for item in found if not item.is_kept and item.reason not in _STAYS]
-    moves = [(images / item.path, folder / item.path) for item in wanted if (images / item.path).is_file()]
+    _check_place(images, folder, wanted)
+    present = [item for item in wanted if (images / item.path).is_file()]
+    is_unchanged = [_is_as_judged(images / item.path, item) for item in present]
+    if not all(is_unchanged):
+        log.warning(
+            "%d rejected files have changed since they were judged, such as %s: they stay. Build the records again.",
+            is_unchanged.count(False),
+            present[is_unchanged.index(False)].path,
+        )
+    moves = [(images / item.path, folder / item.path) for item, is_same in zip(present, is_unchanged) if is_same]
     for _, target in moves:
-        if target.exists():
+        if os.path.lexists(target):
             raise DataError(f"{target} exists already. Nothing was moved; give another folder: --move-rejects DIR")
     if not moves:
         return 0
@@ -44,10 +56,36 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
     return len(moves)
 
 
+def _check_place(images: Path, folder: Path, wanted: Sequence[Finding]) -> None:
+    above = (folder.resolve(), *folder.resolve().parents)
+    class_folders = [images / name for name in sorted({item.class_name for item in wanted})]
+    if any(place.resolve() in above for place in (images, *class_folders)):
+        raise DataError(f"{folder} lies in the images folder {images}: rejects moved there would be found again.")
+    paths = (PurePosixPath(item.path) for item in wanted)
+    outside = next((str(path) for path in paths if path.is_absolute() or ".." in path.parts), None)
+    if outside is not None:
+        raise DataError(
+            f"the records name the rejected file {outside!r}, which does not lie in {images}. Nothing was moved; build "
+            "the records again, with --overwrite."
+        )
+
+
+def _is_as_judged(path: Path, finding: Finding) -> bool:
+    """Whether a file still holds the bytes that were rejected: it may have been complete only after that."""
+    if finding.reason == Reason.SYSTEM_FILE:  # rejected by its name, whatever is in it
+        return True
+    try:
+        if finding.reason == Reason.TOO_LARGE and path.stat().st_size == finding.num_bytes:
+            return True
+        return files.digest_file(path) == finding.sha256
+    except OSError:
+        return False
+
+
 def _write_undo(path: Path, moves: Sequence[tuple[Path, Path]]) -> None:
     """Adds to the undo list; each line is safe to run twice, and whatever stands in the way is left alone."""
-    lines = path.read_text(encoding="utf-8") if path.exists() else "#!/bin/sh\n# moves rejected pictures back\n"
+    lines = os.fsdecode(path.read_bytes()) if path.exists() else _UNDO_BEGINS
     for source, target in moves:
-        moved, original = (shlex.quote(str(name.resolve())) for name in (target, source))
-        lines += f"[ -e {original} ] || mv -- {moved} {original}\n"
-    files.write_text(path, lines)
+        moved, original = (shlex.quote(str(name.parent.resolve() / name.name)) for name in (target, source))
+        lines += f"[ -e {original} ] || [ -L {original} ] || mv -- {moved} {original} || failed=1\n"
+    files.write_bytes(path, os.fsencode(lines))
