@@ -65,7 +65,7 @@ def make_sample(folder: Path, images: Path | None, num: int) -> int:
     import tensorflow as tf
 
     from harness.dataset.records import manifest
-    from harness.input import decoding
+    from harness.input import decoding, loaded_split
 
     images = images or build_records.make_photographs(folder / "photographs", num)
     command = [sys.executable, "-m", "harness.build_records", "--images", images, "--records", folder / "records"]
@@ -78,10 +78,9 @@ def make_sample(folder: Path, images: Path | None, num: int) -> int:
     )
     data = manifest.load(folder / "records")
     tf.config.set_visible_devices([], "GPU")
-    paths = data.shard_paths(folder / "records", "train")
-    shards = [(str(path), info.num_examples) for path, info in zip(paths, data.splits["train"].shards)]
-    num_train = data.splits["train"].num_examples
-    found = decoding.read_jpegs(shards, data.encoding, data.image_size, range(num_train))
+    split = loaded_split.open_split(data, folder / "records", "train", cache="none")
+    num_train = split.num_examples
+    found = decoding.read_jpegs(split.shards, split.expected, range(num_train))
     for index, (name, content) in found.items():
         path = folder / "files" / name.split("/")[0] / f"{index:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

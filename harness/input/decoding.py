@@ -18,11 +18,13 @@ from harness.base.errors import DataError
 from harness.dataset.records import tfrecord
 from harness.dataset.records.encoding import decode_pixels, decode_pixels_into, encode_jpeg
 from harness.input import record_reader
+from harness.input.expected import Expected
+from harness.input.record_reader import Reading, Shards
+from harness.input.sampler import Streams
 
 _PREFETCHED = 2  # batches ready beside those that are being made
 _MOST_THREADS = 16
 _ALIGNMENT = 64  # bytes; tensors begin at whole cache lines
-Shards = Sequence[tuple[str, int]]  # files with the number of examples in each
 _ERROR = re.compile(rf"\b{DataError.__name__}: (.*)")
 
 
@@ -73,27 +75,44 @@ class PixelMemory:
         return np.frombuffer(loan, np.uint8).reshape(pixels.shape)
 
 
-def decode_batch(encoded: Sequence[bytes], encoding: str, *, out: np.ndarray) -> np.ndarray:
-    """Writes the pixels of encoded pictures to `out`, uint8 [n, size, size, 3]. Threads may do so side by side."""
-    for content, pixels in zip(encoded, out):
-        decode_pixels_into(content, encoding, pixels)
+def decode_examples(reading: Reading, indices: np.ndarray, *, out: np.ndarray) -> np.ndarray:
+    """Writes the pixels of examples to `out`, uint8 [n, size, size, 3]; returns their labels, int32 [n].
+
+    Threads may do so side by side.
+
+    Raises:
+      DataError: a record is damaged or not what is expected, or its shard cannot be read.
+    """
+    encoded, labels = zip(*reading.take(indices))
+    for index, content, pixels in zip(indices.tolist(), encoded, out):
+        try:
+            decode_pixels_into(content, reading.expected.encoding, pixels)
+        except ValueError as error:
+            raise _explain(reading.name(index), error) from None
+    return np.array(labels, np.int32)
+
+
+def _explain(name: str, error: ValueError) -> DataError:
+    return DataError(f"{name} cannot be decoded: {error}. Build the records again.")
+
+
+def read_pictures(shards: Shards, expected: Expected, num: int) -> np.ndarray:
+    """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
+    indices = np.arange(min(num, sum(count for _, count in shards)))
+    out = new_pixels(len(indices), expected.image_size)
+    decode_examples(Reading(Streams(tuple(shards), (0, len(indices))), indices, expected), indices, out=out)
     return out
 
 
-def read_pictures(shards: Shards, encoding: str, size: int, num: int) -> np.ndarray:
-    """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
-    num = min(num, sum(count for _, count in shards))
-    encoded = [content for _, (content, _) in record_reader.read_examples(shards, np.arange(num))]
-    return decode_batch(encoded, encoding, out=new_pixels(num, size))
-
-
-def read_jpegs(shards: Shards, encoding: str, size: int, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
+def read_jpegs(shards: Shards, expected: Expected, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:
     """Returns the file name and a JPEG of the examples at these positions in the order of the records."""
     keys, found = (tfrecord.FILENAME, tfrecord.IMAGE), {}
-    for position, (name, content) in record_reader.read_examples(shards, np.unique(positions), keys):
-        is_jpeg = encoding == "jpeg"
-        jpeg = content if is_jpeg else encode_jpeg(decode_pixels(content, encoding, size), 95)
-        found[position] = name.decode(), jpeg
+    for position, (name, content) in record_reader.read_examples(shards, np.unique(positions), expected, keys):
+        try:
+            pixels = decode_pixels(content, expected.encoding, expected.image_size)
+        except ValueError as error:
+            raise _explain(record_reader.name_record(shards, position), error) from None
+        found[position] = name, content if expected.encoding == "jpeg" else encode_jpeg(pixels, 95)
     return found
 
 

@@ -12,10 +12,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from harness.base.storage import Folder
-from harness.dataset.records.encoding import decode_pixels_into
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.devices import Devices
-from harness.input import decoding, placement, sampler
+from harness.input import decoding, expected, placement, sampler
+from harness.input.expected import Expected
 from harness.input.record_reader import Reading
 from harness.input.sampler import Streams
 
@@ -28,12 +28,16 @@ class Split:
     """One split: streamed from its shards, in memory, or on every device."""
 
     num_examples: int
-    image_size: int
-    encoding: str
     shards: tuple[tuple[str, int], ...]  # path, examples
+    expected: Expected
     images: np.ndarray | None = None  # uint8 [n, size, size, 3]
     labels: np.ndarray | None = None  # int32 [n]
     resident: Mapping[str, tf.Tensor] = field(default_factory=dict)  # what lies on every device
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of a picture in pixels."""
+        return self.expected.image_size
 
     def num_batches(self, batch_size: int) -> int:
         """Batches an epoch has, the filled-up one included."""
@@ -46,12 +50,12 @@ def open_split(
     """Opens a split, and decodes it if it is to be kept in memory or on the devices, which are then needed.
 
     Raises:
-      DataError: there is no such split.
+      DataError: there is no such split, or its records are damaged or not those of the manifest any more.
     """
     info = data.splits[name]
     paths = [str(path) for path in data.shard_paths(folder, name)]
     shards = tuple((path, shard.num_examples) for path, shard in zip(paths, info.shards))
-    split = Split(info.num_examples, data.image_size, data.encoding, shards)
+    split = Split(info.num_examples, shards, expected.expect(data, folder, name))
     if cache == "none":
         return split
     split = _load(split, name)
@@ -71,12 +75,11 @@ def _load(split: Split, name: str) -> Split:
     """Decodes all pictures of a split into one array."""
     images = decoding.new_pixels(split.num_examples, split.image_size)
     labels = np.empty(split.num_examples, np.int32)
-    reading = Reading(Streams(split.shards, (0, split.num_examples)), np.arange(split.num_examples))
+    reading = Reading(Streams(split.shards, (0, split.num_examples)), np.arange(split.num_examples), split.expected)
 
     def decode(indices: np.ndarray) -> np.int64:
-        for index, (content, label) in zip(indices, reading.take(indices)):
-            decode_pixels_into(content, split.encoding, images[index])
-            labels[index] = label
+        here = slice(indices[0], indices[-1] + 1)
+        labels[here] = decoding.decode_examples(reading, indices, out=images[here])
         return np.int64(len(indices))
 
     @tf.autograph.experimental.do_not_convert

@@ -137,7 +137,7 @@ def _share_rows(split: Split, share: Share, tables: Mapping[str, np.ndarray]) ->
 
 def _deal(split: Split, draw: Callable[[int], Epoch], *, epoch: int, engine: str) -> tf.data.Dataset:
     """The batches of all epochs without end, the first of them `epoch`."""
-    readings = Readings()
+    readings = Readings(split.expected)
 
     def draw_rows() -> Iterator[Mapping[str, np.ndarray]]:
         for drawn in map(draw, itertools.count(epoch)):
@@ -157,7 +157,7 @@ def _deal(split: Split, draw: Callable[[int], Epoch], *, epoch: int, engine: str
     applied = tuple(name for name in _APPLIED_ON_HOST if name in signature and engine == "host")
     memory = PixelMemory(rows.element_spec["index"].shape[0], split.image_size)
     copy = functools.partial(_copy_batch, split, memory=memory, applied=applied)
-    read = functools.partial(_read_batch, split, readings=readings, memory=memory, applied=applied)
+    read = functools.partial(_read_batch, readings=readings, memory=memory, applied=applied)
     make = functools.partial(_make_pictures, split, applied, copy if split.labels is not None else read)
     return decoding.map_in_threads(rows, make)
 
@@ -179,7 +179,6 @@ def _make_pictures(split: Split, applied: tuple[str, ...], make: Callable, row: 
 
 
 def _read_batch(
-    split: Split,
     index: np.ndarray,
     ticket: np.ndarray,
     *values: np.ndarray,
@@ -188,12 +187,12 @@ def _read_batch(
     applied: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pixels and labels of a row, from the records."""
-    encoded, labels = zip(*readings.take(int(ticket), index))
-    pixels = decoding.decode_batch(encoded, split.encoding, out=memory.lend())
+    pixels = memory.lend()
+    labels = decoding.decode_examples(readings.find(int(ticket)), index, out=pixels)
     if applied:
         drawn = dict(zip(applied, values))
         pixels = augment_host.augment_batch(pixels, range(len(pixels)), drawn, out=memory.lend())
-    return pixels, np.array(labels, np.int32)
+    return pixels, labels
 
 
 def _copy_batch(

@@ -85,7 +85,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
 
 
 def _export(run: Finished) -> float:
-    probe = decoding.read_pictures(run.split.shards, run.split.encoding, run.split.image_size, _PROBE_PICTURES)
+    probe = decoding.read_pictures(run.split.shards, run.split.expected, _PROBE_PICTURES)
     difference = export.export_model(
         run.model,
         run.config,
@@ -104,7 +104,7 @@ def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> li
     predicted = chances.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-    stored = decoding.read_jpegs(run.split.shards, run.split.encoding, run.split.image_size, worst)
+    stored = decoding.read_jpegs(run.split.shards, run.split.expected, worst)
     names = run.data.class_names
     return [
         Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])

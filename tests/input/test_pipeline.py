@@ -18,6 +18,7 @@ from harness.config.schema import AugmentConfig, Config, DataConfig, TrainConfig
 from harness.dataset.records import manifest, tfrecord
 from harness.input import augment_host, decoding, loaded_split, pipeline, placement
 from harness.input.augmentation import draw_transforms
+from harness.input.expected import Expected
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
 from harness.input.sampler import Share
@@ -26,6 +27,8 @@ from harness.input.sampler import Share
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+TINY = Expected(2, "raw", ("even", "odd"))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +204,7 @@ def test_the_hosts_engine_gives_what_opencv_makes_of_the_drawn_transforms(face_r
 @given(st.integers(1, 23), st.integers(1, 9), st.integers(0, 3))
 def test_any_size_of_set_and_batch_counts_every_example_once(num_examples, batch_size, epoch):
     images = np.arange(num_examples, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    split = Split(num_examples, 2, "jpeg", (), images, np.zeros(num_examples, np.int32))
+    split = Split(num_examples, (), TINY, images, np.zeros(num_examples, np.int32))
     batches = train_batches(split, config(batch_size), epoch=epoch)
     counted = np.concatenate([batch["image"][batch["weight"] > 0][:, 0, 0, 0] for batch in batches])
     assert sorted(counted.tolist()) == list(range(num_examples))
@@ -212,7 +215,7 @@ def test_any_size_of_set_and_batch_counts_every_example_once(num_examples, batch
 def test_any_division_into_shards_counts_every_example_once(counts, batch_size, first_step):
     with tempfile.TemporaryDirectory() as folder:
         shards = write_raw_shards(Path(folder), counts)
-        split = Split(sum(counts), 2, "raw", shards)
+        split = Split(sum(counts), shards, TINY)
         batches = train_batches(split, config(batch_size), epoch=1)
         counted = np.concatenate([batch["image"][batch["weight"] > 0][:, 0, 0, 0] for batch in batches])
         assert sorted(counted.tolist()) == list(range(sum(counts)))
@@ -236,7 +239,7 @@ def write_raw_shards(folder, counts, damaged=()) -> tuple[tuple[str, int], ...]:
 
 def test_streaming_mixes_what_lies_together(tmp_path):
     """Pictures of one shard, in one order there, come far from each other and in another order in every epoch."""
-    split = Split(160, 2, "raw", write_raw_shards(tmp_path, [20] * 8))
+    split = Split(160, write_raw_shards(tmp_path, [20] * 8), TINY)
     first, second = (
         np.concatenate([batch["image"][:, 0, 0, 0] for batch in train_batches(split, config(16), epoch=epoch)])
         for epoch in (0, 1)
@@ -279,7 +282,7 @@ def test_pictures_that_do_not_fit_are_refused_with_the_numbers(numbered, logical
 
 def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
     counts = [10, 10]
-    split = Split(20, 2, "raw", write_raw_shards(tmp_path, counts))
+    split = Split(20, write_raw_shards(tmp_path, counts), TINY)
     whole = train_batches(split, config(4), epoch=2)
     left_out = {int(value) for batch in whole[:3] for value in batch["image"][:, 0, 0, 0]}
     write_raw_shards(tmp_path, counts, damaged=left_out)
@@ -289,7 +292,7 @@ def test_nothing_is_decoded_of_the_steps_that_are_left_out(tmp_path):
 
 
 def read_jpegs(split, positions):
-    return decoding.read_jpegs(split.shards, split.encoding, split.image_size, positions)
+    return decoding.read_jpegs(split.shards, split.expected, positions)
 
 
 def test_pictures_reach_the_batch_as_they_were_drawn(face_records):

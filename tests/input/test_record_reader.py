@@ -8,8 +8,11 @@ from harness.base.errors import DataError
 from harness.config.schema import AugmentConfig, Config, TrainConfig
 from harness.dataset.records import tfrecord
 from harness.input import decoding, pipeline, record_reader
+from harness.input.expected import Expected
 from harness.input.loaded_split import Split
 from harness.input.sampler import Streams
+
+EXPECTED = Expected(2, "raw", tuple(f"class {number}" for number in range(301)))
 
 
 def write_shards(folder, counts):
@@ -35,13 +38,13 @@ def spoil(path, old: bytes, new: bytes) -> None:
 
 
 def read(shards, wanted, *keys):
-    return list(record_reader.read_examples(shards, np.array(wanted), *([keys] if keys else [])))
+    return list(record_reader.read_examples(shards, np.array(wanted), EXPECTED, *([keys] if keys else [])))
 
 
 def test_wanted_examples_come_with_their_numbers(tmp_path):
     shards = write_shards(tmp_path, [3, 2, 4])
     assert read(shards, [1, 2, 5, 8]) == list(zip([1, 2, 5, 8], fields_of([1, 2, 5, 8])))
-    assert read(shards, [4], tfrecord.FILENAME, tfrecord.LABEL) == [(4, (b"name", 4))]
+    assert read(shards, [4], tfrecord.FILENAME, tfrecord.LABEL) == [(4, ("name", 4))]
     assert read(shards, []) == []
 
 
@@ -56,17 +59,17 @@ def test_what_is_not_wanted_is_not_looked_at(tmp_path):
 def test_examples_are_taken_in_any_order_and_more_than_once(tmp_path):
     ways = Streams(write_shards(tmp_path, [5, 4, 3]), (0, 6, 12))
     rows = np.array([[5, 0, 11, 6], [1, 2, 7, 8], [0, 5, 11, 6]])
-    reading = record_reader.Reading(ways, rows)
+    reading = record_reader.Reading(ways, rows, EXPECTED)
     for row in (1, 0, 2):
         assert reading.take(rows[row]) == fields_of(rows[row])
 
 
 def test_two_readings_do_not_disturb_each_other(tmp_path):
     ways, rows = Streams(write_shards(tmp_path, [4]), (0, 4)), np.array([[0, 3], [2, 1]])
-    readings = record_reader.Readings()
+    readings = record_reader.Readings(EXPECTED)
     first, second = (readings.begin(ways, rows) for _ in range(2))
     for row in rows:
-        assert readings.take(first, row) == readings.take(second, row) == fields_of(row)
+        assert readings.find(first).take(row) == readings.find(second).take(row) == fields_of(row)
 
 
 def test_examples_of_other_writers_are_read_whatever_their_order_and_further_fields(tmp_path):
@@ -114,7 +117,7 @@ def test_a_record_without_a_picture_is_named(tmp_path):
 def test_everyone_who_comes_after_damage_is_told_of_it(tmp_path):
     ways = Streams(write_shards(tmp_path, [4]), (0, 4))
     spoil(tmp_path / "0", bytes([2]) * 12, b"spoilt......")
-    reading = record_reader.Reading(ways, np.arange(4)[:, None])
+    reading = record_reader.Reading(ways, np.arange(4)[:, None], EXPECTED)
     assert reading.take(np.array([1])) == fields_of([1])
     for number in (3, 2):
         with pytest.raises(DataError, match="record 2"):
@@ -126,7 +129,7 @@ def test_damage_is_named_through_the_batches_of_a_training(tmp_path):
     shards = write_shards(tmp_path, [8, 8])
     spoil(tmp_path / "1", bytes([12]) * 12, b"spoilt......")
     config = Config(train=TrainConfig(batch_size=4), augment=AugmentConfig(enabled=False))
-    batches = pipeline.train_batches(Split(16, 2, "raw", shards), config, engine="host", epoch=0)
+    batches = pipeline.train_batches(Split(16, shards, EXPECTED), config, engine="host", epoch=0)
     expected = rf"^{tmp_path}/1 is damaged in record 4 at .*--overwrite$"
     with pytest.raises(DataError, match=expected), decoding.damage_named():
         list(batches.take(4))

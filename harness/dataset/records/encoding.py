@@ -1,5 +1,6 @@
 """The encoded picture in a record: a JPEG or PNG file, or the bytes of its rows. It reads and writes no file."""
 
+import struct
 from typing import cast
 
 import cv2
@@ -8,6 +9,9 @@ import simplejpeg
 
 from harness.base.arrays import Array
 from harness.config.schema import RecordsConfig
+
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_SIZE = slice(16, 24)  # width and height, in the chunk that comes first
 
 
 def encode_pixels(pixels: Array, config: RecordsConfig) -> bytes:
@@ -32,18 +36,45 @@ def _encode(ending: str, pixels: Array, options: list[int]) -> bytes:
 
 
 def decode_pixels(encoded: bytes, encoding: str, size: int) -> Array:
-    """Returns the pixels `uint8 [size, size, 3]` of an encoded picture that this project wrote and that is whole."""
+    """Returns the pixels `uint8 [size, size, 3]` of an encoded picture.
+
+    Raises:
+      ValueError: it is no picture of this encoding and size.
+    """
     pixels = np.empty((size, size, 3), np.uint8)
     decode_pixels_into(encoded, encoding, pixels)
     return pixels
 
 
 def decode_pixels_into(encoded: bytes, encoding: str, out: Array) -> None:
-    """Writes the pixels of an encoded picture to `out`, `uint8 [S, S, 3]`; new memory for each costs a third more."""
+    """Writes the pixels of an encoded picture to `out`, `uint8 [S, S, 3]`; new memory for each costs a third more.
+
+    Raises:
+      ValueError: it is no picture of this encoding and size. What is in `out` then is of no use.
+    """
     if encoding == "raw":
+        if len(encoded) != out.nbytes:
+            raise ValueError(f"{len(encoded)} bytes of pixels where {out.shape[1]}x{out.shape[0]} has {out.nbytes}")
         out[:] = np.frombuffer(encoded, np.uint8).reshape(out.shape)
     elif encoding == "jpeg":
-        simplejpeg.decode_jpeg(encoded, "RGB", buffer=out)
+        # A smaller picture fills the beginning of the buffer only, and the rest is what the memory held before.
+        _check_shape(simplejpeg.decode_jpeg(encoded, "RGB", buffer=out).shape, out)
     else:
-        pixels = cast(Array, cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
-        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=out)
+        _decode_png(encoded, out)
+
+
+def _decode_png(encoded: bytes, out: Array) -> None:
+    # OpenCV decodes whatever format it knows, of whatever size, so the header is looked at first.
+    if not encoded.startswith(_PNG_START) or not encoded.endswith(_PNG_END) or len(encoded) < _PNG_SIZE.stop:
+        raise ValueError("no whole PNG file")
+    width, height = struct.unpack(">II", encoded[_PNG_SIZE])
+    _check_shape((height, width, 3), out)
+    pixels = cast("Array | None", cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
+    if pixels is None:
+        raise ValueError("a damaged PNG file")
+    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=out)
+
+
+def _check_shape(found: tuple[int, ...], out: Array) -> None:
+    if found != out.shape:
+        raise ValueError(f"a picture of {found[1]}x{found[0]} where {out.shape[1]}x{out.shape[0]} was promised")

@@ -1,40 +1,48 @@
 """The manifest of a records folder: what is in it, and whether that is still there. Readers trust nothing else."""
 
 import dataclasses
-import json
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from harness.base import files, storage
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from harness.base import files, json_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.dataset.records import tfrecord
 
 FILE_NAME = "manifest.json"
-FORMAT = 2
+FORMAT: Literal[2] = 2
+_STRICT = ConfigDict(extra="forbid")  # what `load` compares the file with
+_Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+_Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+_FileName = Annotated[str, Field(pattern=r"^\w+-\d{5}-of-\d{5}\.tfrecord$")]  # as tfrecord.shard_name gives
 
 
 @dataclass(frozen=True)
 class ShardInfo:
     """One shard: its file name, what must be in it, and a digest of all that its bytes follow from."""
 
-    file: str
-    num_examples: int
-    num_bytes: int
-    sha256: str
-    inputs_sha256: str = ""
+    __pydantic_config__ = _STRICT
+    file: _FileName
+    num_examples: _Count
+    num_bytes: _Count
+    sha256: _Sha256
+    inputs_sha256: _Sha256 = ""
 
 
 @dataclass(frozen=True)
 class SplitInfo:
     """One split: counts, and its shards in order."""
 
-    num_examples: int
-    num_groups: int
-    class_counts: Mapping[str, int]
+    __pydantic_config__ = _STRICT
+    num_examples: _Count
+    num_groups: _Count
+    class_counts: Mapping[str, _Count]
     shards: tuple[ShardInfo, ...]
 
 
@@ -42,17 +50,18 @@ class SplitInfo:
 class Manifest:
     """What a records folder holds. `class_names[i]` is the class of label i."""
 
-    class_names: tuple[str, ...]
-    image_size: int
-    encoding: str
+    __pydantic_config__ = _STRICT
+    class_names: Annotated[tuple[str, ...], Field(min_length=2)]
+    image_size: Annotated[int, Field(ge=16, le=2048)]  # as of records.image_size
+    encoding: Literal["jpeg", "png", "raw"]
     splits: Mapping[str, SplitInfo]
-    rejected: Mapping[str, int]
+    rejected: Mapping[str, _Count]
     images: str
-    sources_sha256: str
-    config_sha256: str
-    rules_sha256: str
+    sources_sha256: _Sha256
+    config_sha256: _Sha256
+    rules_sha256: _Sha256
     config: Mapping[str, object]
-    format: int = FORMAT
+    format: Literal[2] = FORMAT
 
     @property
     def num_examples(self) -> int:
@@ -99,30 +108,67 @@ def load(folder: Folder, images: Folder | str = "FOLDER") -> Manifest:
             f"there are no records in {folder} (no {FILE_NAME}). Build them first: python -m harness.build_records "
             f"--images {images} --records {folder}{storage.advice(folder)}"
         )
-    try:
-        manifest = _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} cannot be read as a manifest of format {FORMAT} ({error!r}). {_rebuild(folder)}"
-        ) from None
+    manifest = _read(folder)
     for split in manifest.splits.values():
         for shard in split.shards:
             _check_size(folder, shard)
     return manifest
 
 
-def _from_json(value: Mapping[str, Any]) -> Manifest:
-    if value["format"] != FORMAT:
-        raise ValueError(f"its format is {value['format']}")
-    splits = {
-        name: SplitInfo(**{**split, "shards": tuple(ShardInfo(**shard) for shard in split["shards"])})
-        for name, split in value["splits"].items()
-    }
-    for split in splits.values():
-        for shard in split.shards:
-            if Path(shard.file).name != shard.file:
-                raise ValueError(f"the shard {shard.file!r} lies outside the folder")
-    return Manifest(**{**value, "class_names": tuple(value["class_names"]), "splits": splits})
+def _read(folder: Folder) -> Manifest:
+    path = folder / FILE_NAME
+    try:
+        manifest = json_files.read(path, _FORM)
+        _check_sums(manifest)
+    except json_files.WrongForm as error:
+        raise DataError(
+            f"{path} cannot be read as a manifest of format {FORMAT}: {error}. {_rebuild(folder)}"
+        ) from None
+    return manifest
+
+
+_FORM = TypeAdapter(Manifest)
+
+
+def _check_sums(manifest: Manifest) -> None:
+    """Looks whether the parts of a manifest agree.
+
+    Raises:
+      WrongForm: two of them do not.
+    """
+    names = manifest.class_names
+    if "" in names or len(set(names)) < len(names):
+        raise json_files.WrongForm(f"class_names is {json_files.show(names)}: every class needs a name of its own")
+    for name, split in manifest.splits.items():
+        where, total = f"splits.{json_files.cut(name)}", split.num_examples
+        in_classes = sum(split.class_counts.values())
+        in_shards = sum(shard.num_examples for shard in split.shards)
+        for key, found in (("class_counts", in_classes), ("shards", in_shards)):
+            if found != total:
+                raise json_files.WrongForm(f"{where}.num_examples is {total}, but its {key} sum up to {found}")
+        if set(split.class_counts) != set(names) or split.num_groups > total:
+            raise json_files.WrongForm(f"{where} does not count the classes or groups there are")
+    listed = Counter(shard.file for split in manifest.splits.values() for shard in split.shards)
+    if listed and max(listed.values()) > 1:
+        raise json_files.WrongForm(f"it lists {listed.most_common(1)[0][0]} more than once")
+
+
+def check_unchanged(manifest: Manifest, folder: Folder) -> None:
+    """Looks whether a folder still holds the records of a manifest that was read earlier.
+
+    Raises:
+      DataError: it holds others, or none that can be read.
+    """
+    if _read(folder).digest != manifest.digest:
+        raise DataError(explain_change(folder))
+
+
+def explain_change(path: Folder) -> str:
+    """Returns what a user can do about records that were replaced while they were in use."""
+    return (
+        f"{path} is not what it was when it was first read: the records were built again, or changed, in the meantime. "
+        "Give the records as they were to go on, or start anew with these, in another run folder."
+    )
 
 
 def _check_size(folder: Folder, shard: ShardInfo) -> None:
@@ -162,7 +208,7 @@ def verify_shard(shard: ShardInfo, folder: Folder) -> int:
     path, num_records = folder / shard.file, 0
     try:
         with path.open("rb") as file:
-            for _ in tfrecord.read_shard(file):
+            for _ in tfrecord.read_shard(file, shard.num_bytes):
                 num_records += 1
     except tfrecord.DamagedRecord as damage:
         raise explain(path, damage) from None

@@ -115,11 +115,12 @@ class DamagedRecord(ValueError):
         self.index = index
 
 
-def read_shard(file: BinaryIO, positions: Iterable[int] | None = None) -> Iterator[bytes]:
+def read_shard(file: BinaryIO, num_bytes: int, positions: Iterable[int] | None = None) -> Iterator[bytes]:
     """Yields serialized examples of an open shard after comparing their checksums.
 
     Args:
       file: the shard, at its beginning.
+      num_bytes: its size; no record that claims to be longer than the rest is believed, nor memory taken for it.
       positions: which examples, in increasing order; all if None. Of those between them nothing is compared but the
         length.
 
@@ -128,32 +129,34 @@ def read_shard(file: BinaryIO, positions: Iterable[int] | None = None) -> Iterat
     """
     index, start = 0, 0
     for position in itertools.count() if positions is None else positions:
-        while (num_bytes := _read_length(file, index, start)) is not None and index < position:
-            file.read(num_bytes + _FOOTER_BYTES)
-            index, start = index + 1, start + _HEADER_BYTES + num_bytes + _FOOTER_BYTES
-        if num_bytes is not None:
-            yield _read_content(file, num_bytes, index, start)
-            index, start = index + 1, start + _HEADER_BYTES + num_bytes + _FOOTER_BYTES
+        while (length := _read_length(file, num_bytes, index, start)) is not None and index < position:
+            file.read(length + _FOOTER_BYTES)
+            index, start = index + 1, start + _HEADER_BYTES + length + _FOOTER_BYTES
+        if length is not None:
+            yield _read_content(file, length, index, start)
+            index, start = index + 1, start + _HEADER_BYTES + length + _FOOTER_BYTES
         elif positions is None:
             return
         else:
             raise DamagedRecord(index, start, "the file ends before it")
 
 
-def _read_length(file: BinaryIO, index: int, start: int) -> int | None:
+def _read_length(file: BinaryIO, num_bytes: int, index: int, start: int) -> int | None:
     """The bytes of the next example; None at the end."""
     header = file.read(_HEADER_BYTES)
     if not header:
         return None
-    length = header[:8]
-    if len(header) < _HEADER_BYTES or _masked_crc(length) != header[8:]:
+    if len(header) < _HEADER_BYTES or _masked_crc(header[:8]) != header[8:]:
         raise DamagedRecord(index, start, "its length is damaged")
-    return int.from_bytes(length, "little")
+    length = int.from_bytes(header[:8], "little")
+    if length > num_bytes - start - _HEADER_BYTES - _FOOTER_BYTES:
+        raise DamagedRecord(index, start, "the file ends within it")
+    return length
 
 
-def _read_content(file: BinaryIO, num_bytes: int, index: int, start: int) -> bytes:
-    example, checksum = file.read(num_bytes), file.read(_FOOTER_BYTES)
-    if len(example) + len(checksum) < num_bytes + _FOOTER_BYTES:
+def _read_content(file: BinaryIO, length: int, index: int, start: int) -> bytes:
+    example, checksum = file.read(length), file.read(_FOOTER_BYTES)
+    if len(example) + len(checksum) < length + _FOOTER_BYTES:
         raise DamagedRecord(index, start, "the file ends within it")
     if _masked_crc(example) != checksum:
         raise DamagedRecord(index, start, "its checksum is wrong")

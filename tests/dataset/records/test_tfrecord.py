@@ -35,7 +35,7 @@ def test_a_shard_reads_back_with_its_checksums(tmp_path):
     assert path.name == "train-00003-of-00016.tfrecord"
     assert [item.numpy() for item in tf.data.TFRecordDataset(str(path))] == examples
     with path.open("rb") as file:
-        assert list(tfrecord.read_shard(file)) == examples
+        assert list(tfrecord.read_shard(file, path.stat().st_size)) == examples
     content = path.read_bytes()
     assert len(content) == written.num_bytes == sum(16 + len(example) for example in examples)
     assert hashlib.sha256(content).hexdigest() == written.sha256
@@ -57,5 +57,5 @@ def test_the_first_damaged_record_is_named(tmp_path, damage, message):
     tfrecord.write_shard(path, [b"", b"one", b"three"])
     path.write_bytes(damage(path.read_bytes()))
     with path.open("rb") as file, pytest.raises(tfrecord.DamagedRecord) as damaged:
-        list(tfrecord.read_shard(file))
+        list(tfrecord.read_shard(file, path.stat().st_size))
     assert str(damaged.value) == message
