@@ -36,6 +36,8 @@ def _check_local(value: object) -> object:
 def _check_text(value: object) -> None:
     if isinstance(value, str) and (not value or "\0" in value):  # of "" a Path makes the current folder
         raise ValueError("it should be a path")
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("it should be a path whose name is UTF-8")
 
 
 def _parse_folder(value: object) -> storage.Folder:

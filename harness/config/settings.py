@@ -17,15 +17,40 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from harness.base import json_files
 from harness.base.errors import ConfigError
 from harness.base.storage import RemotePath
+from harness.base.text import visible
 from harness.config.schema import Config
 
 DEFAULT = "default"
+_MOST_CHARACTERS = 1 << 18
+_DEEPEST = 16
+# What PyYAML raises for text that looks like a number, a date or a key and is none, beside its own errors.
+_NO_VALUE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader without two rules of YAML 1.1: `1e-3` is a number, and `10:20` is text, not one of base 60."""
+    """YAML's safe loader without two rules of YAML 1.1: `1e-3` is a number, and `10:20` is text, not one of base 60.
+
+    It refuses aliases, of which a few lines can make more values than any memory holds, and deep nesting.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise self._refuse("aliases (*name) are not taken; write the value out")
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._refuse(f"it is nested more than {_DEEPEST} deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _refuse(self, reason: str) -> yaml.MarkedYAMLError:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        return yaml.composer.ComposerError(None, None, reason, event.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
@@ -34,6 +59,11 @@ _Loader.add_implicit_resolver(
 )
 for _digit in "0123456789":  # the first that matches decides
     _Loader.yaml_implicit_resolvers[_digit].insert(0, ("tag:yaml.org,2002:str", re.compile(r"^\d+(:\d+)+$")))
+
+
+_READ_INTO_WORDS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "merge", "value")
+}
 
 
 @dataclass(frozen=True)
@@ -63,22 +93,33 @@ def read_file(path: Path) -> dict[str, Setting]:
     Raises:
       ConfigError: the file is missing, is no YAML, or names a setting that does not exist.
     """
+    text = _read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml."
-        ) from None
-    loader = _Loader(text)
-    try:
-        root = loader.get_single_node()
-        return _flatten(loader, root, path) if root else {}
+        loader = _Loader(text)  # which looks for characters that YAML does not have
+        try:
+            root = loader.get_single_node()
+            return _flatten(loader, root, path) if root else {}
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: this is not valid YAML: {error.problem}.") from None
-    finally:
-        loader.dispose()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{path}:{line}: this is not valid YAML: {error.reason}.") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MOST_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    else:
+        if len(text) <= _MOST_CHARACTERS:
+            return text
+        reason = f"it has more than {_MOST_CHARACTERS} characters"
+    raise ConfigError(f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml.")
 
 
 def _flatten(loader: _Loader, root: yaml.Node, path: Path) -> dict[str, Setting]:
@@ -86,27 +127,39 @@ def _flatten(loader: _Loader, root: yaml.Node, path: Path) -> dict[str, Setting]
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}:1: expected sections such as 'train:', found a single value.")
     for section_key, section in root.value:
-        line = section_key.start_mark.line + 1
-        if section_key.value not in Config.model_fields:
-            raise ConfigError(f"{path}:{line}: {unknown_name(section_key.value, Config.model_fields, 'section')}")
+        section_name, line = _name_of(section_key, path), section_key.start_mark.line + 1
+        if section_name not in Config.model_fields:
+            raise ConfigError(f"{path}:{line}: {unknown_name(section_name, Config.model_fields, 'section')}")
         if isinstance(section, yaml.ScalarNode) and section.tag.endswith(":null"):
             continue
         if not isinstance(section, yaml.MappingNode):
-            raise ConfigError(f"{path}:{line}: expected settings under '{section_key.value}:', found a single value.")
+            raise ConfigError(f"{path}:{line}: expected settings under '{section_name}:', found a single value.")
         for key, value in section.value:
-            name, line = f"{section_key.value}.{key.value}", key.start_mark.line + 1
+            name, line = f"{section_name}.{_name_of(key, path)}", key.start_mark.line + 1
             if name not in setting_names():
                 raise ConfigError(f"{path}:{line}: {unknown_name(name, setting_names(), 'setting')}")
             if name in settings:
                 raise ConfigError(f"{path}:{line}: {name} is stated twice, first at {settings[name].source}. Keep one.")
-            settings[name] = Setting(_construct(loader, name, value), f"{path}:{line}")
+            settings[name] = Setting(_construct(loader, name, value, f"{path}:{line}"), f"{path}:{line}")
     return settings
 
 
-def _construct(loader: _Loader, name: str, node: yaml.Node) -> object:
-    """A folder called 2024-11-25 is text, whatever else YAML reads in it."""
-    is_text = isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":null") and _takes_text(name)
-    return node.value if is_text else loader.construct_object(node, deep=True)
+def _name_of(key: yaml.Node, path: Path) -> str:
+    if isinstance(key, yaml.ScalarNode):
+        return str(key.value)
+    raise ConfigError(f"{path}:{key.start_mark.line + 1}: expected the name of a section or setting, found a list.")
+
+
+def _construct(loader: _Loader, name: str, node: yaml.Node, source: str) -> object:
+    if isinstance(node, yaml.ScalarNode) and node.tag in _READ_INTO_WORDS and _takes_text(name):
+        return node.value  # a folder called 2024-11-25 is text, whatever else YAML reads in it
+    try:
+        return loader.construct_object(node, deep=True)
+    except _NO_VALUE as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ConfigError(
+            f"{source}: {name} has a value that cannot be read: {type(error).__name__}: {reason}."
+        ) from None
 
 
 def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
@@ -114,6 +167,7 @@ def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
     nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0.5) or [
         candidate for candidate in valid if candidate.split(".")[-1] == name.rsplit(".", maxsplit=1)[-1]
     ]
+    name = json_files.cut(name)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else " --help lists them all."
     return f"there is no {noun} '{name}'.{hint}"
 
@@ -126,7 +180,7 @@ def parse_flag(name: str, text: str) -> Setting:
     value: object = text
     is_null = text == "null" and type(None) in get_args(_declared(name))
     if is_null or not _takes_text(name):
-        with contextlib.suppress(yaml.YAMLError, ValueError):  # the second: a date of the 13th month
+        with contextlib.suppress(yaml.YAMLError, *_NO_VALUE):
             value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     return Setting(value, f"flag --{name}")
 
@@ -174,14 +228,14 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
         if first["type"] == "string_pattern_mismatch":
             expected = f"it should be {setting_names()[name]}"
         where = settings[name].source
-        what = f"{name} is {settings[name].value!r}" + (f" (at {below})" if below else "")
+        what = f"{name} is {json_files.show(settings[name].value)}" + (f" (at {below})" if below else "")
         raise ConfigError(f"{where}: {what}: {expected}.") from None
 
 
 def as_yaml(config: Config, *sections: str, header: str = "") -> str:
     """Returns the config, or some of its sections, as YAML that `read_file` takes, below a comment."""
     values = config.model_dump(mode="json", exclude_none=True, include=set(sections) or None)
-    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    comment = "".join(f"# {visible(line)}\n" for line in header.splitlines())
     return comment + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
 
 
