@@ -40,6 +40,16 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def open_plain(folder: Path) -> Iterator[str]:
+    """Yields another path of a folder, made of plain characters: TensorFlow takes [ ] * ? in a path for a pattern."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path`, complete or not at all."""
     with open_new(path) as file:

@@ -259,18 +259,19 @@ def compare(first: Workdir, second: Workdir) -> str:
 
 
 def _compare_checkpoints(first: Path, second: Path) -> str:
-    import tensorflow as tf
+    from harness.runs.checkpoint import open_latest
 
-    readers = [tf.train.load_checkpoint(str(folder)) for folder in (first, second)]
-    names = [sorted(reader.get_variable_to_shape_map()) for reader in readers]
-    if names[0] != names[1]:
-        return f"the checkpoints hold other tensors: {sorted({*names[0]} ^ {*names[1]})[0]}"
-    for name in names[0]:
-        one, other = (reader.get_tensor(name) for reader in readers)
-        if "progress" in name or "save_counter" in name or "OBJECT_GRAPH" in name:
-            continue  # timings, and the number of saves
-        if np.asarray(one).tobytes() != np.asarray(other).tobytes():
-            return f"{name.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}, {_describe_difference(one, other)}"
+    with open_latest(first) as one_reader, open_latest(second) as other_reader:
+        readers = (one_reader, other_reader)
+        names = [sorted(reader.get_variable_to_shape_map()) for reader in readers]
+        if names[0] != names[1]:
+            return f"the checkpoints hold other tensors: {sorted({*names[0]} ^ {*names[1]})[0]}"
+        for name in names[0]:
+            one, other = (reader.get_tensor(name) for reader in readers)
+            if "progress" in name or "save_counter" in name or "OBJECT_GRAPH" in name:
+                continue  # timings, and the number of saves
+            if np.asarray(one).tobytes() != np.asarray(other).tobytes():
+                return f"{name.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}, {_describe_difference(one, other)}"
     return ""
 
 

@@ -3,36 +3,50 @@
 import dataclasses
 import json
 import logging
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import tensorflow as tf
+from pydantic import ConfigDict, Field, TypeAdapter
 
+from harness.base import files, json_files
 from harness.base.errors import CheckpointError
 from harness.models.network import seed_states
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 _NUM_KEPT = 2  # the latest, and the one before should the latest be damaged
+_PREFIX = "ckpt"
+_NAME = re.compile(rf"{_PREFIX}-\d{{1,18}}", re.ASCII)
+
+
+_Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass
 class Progress:
     """Where a run stands: everything that is neither a weight nor an optimizer's variable."""
 
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    epoch: _Count = 0
+    step_in_epoch: _Count = 0
+    step: _Count = 0
     sums: tuple[float, float, float] = (0.0, 0.0, 0.0)  # loss, correct and examples of the epoch so far
     best_loss: float | None = None
-    best_epoch: int = 0
+    best_epoch: _Count = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    num_back_offs: int = 0  # each made the learning rate smaller
+    num_back_offs: _Count = 0  # each made the learning rate smaller
+
+
+_FORM = TypeAdapter(Progress)
 
 
 class Checkpoints:
@@ -62,38 +76,38 @@ class Checkpoints:
             **({"gradient_sums": _by_index(gradient_sums)} if gradient_sums else {}),
             **({"average": kept_model} if kept_model is not model else {}),
         )
-        self._latest = tf.train.CheckpointManager(self._everything, str(workdir.checkpoints), max_to_keep=_NUM_KEPT)
-        self._start = tf.train.CheckpointManager(self._everything, str(workdir.epoch_start), max_to_keep=1)
         self._weights = tf.train.Checkpoint(model=kept_model)
-        self._best = tf.train.CheckpointManager(self._weights, str(workdir.best), max_to_keep=1)
+        self._latest, self._start, self._best = workdir.checkpoints, workdir.epoch_start, workdir.best
         self._saved_at = time.monotonic()
         self._is_chief = is_chief
         self._model, self._kept_model = model, kept_model
 
     def save(self, progress: Progress) -> None:
-        """Saves everything as the latest checkpoint."""
-        self._save_everything(self._latest, progress)
+        """Saves everything as the latest checkpoint; those that are later, of a run that went back, are removed."""
+        self._save_everything(self._latest, progress, num_kept=_NUM_KEPT)
         self._saved_at = time.monotonic()
 
     def save_start(self, progress: Progress) -> None:
         """Saves everything as what `go_back` returns to."""
-        self._save_everything(self._start, progress)
+        self._save_everything(self._start, progress, num_kept=1)
 
-    def _save_everything(self, manager: tf.train.CheckpointManager, progress: Progress) -> None:
+    def _save_everything(self, folder: Path, progress: Progress, *, num_kept: int) -> None:
         self._progress.assign(json.dumps(dataclasses.asdict(progress)))
-        self._save(manager, progress.step)
+        self._save(self._everything, folder, progress.step, num_kept=num_kept)
 
     def seconds_since_save(self) -> float:
         """Returns the time since the last save, or since the run was started."""
         return time.monotonic() - self._saved_at
 
-    def _save(self, manager: tf.train.CheckpointManager, number: int) -> None:
+    def _save(self, contents: tf.train.Checkpoint, folder: Path, number: int, *, num_kept: int) -> None:
         if self._is_chief:
-            manager.save(checkpoint_number=number)
+            folder.mkdir(parents=True, exist_ok=True)
+            contents.write(str(folder / f"{_PREFIX}-{number}"))
+            _keep(folder, number, num_kept)
             return
         # A save may read variables from all workers, so all save; what the others write is the same once more.
-        with tempfile.TemporaryDirectory() as folder:
-            manager.checkpoint.write(f"{folder}/checkpoint")
+        with tempfile.TemporaryDirectory() as elsewhere:
+            contents.write(f"{elsewhere}/{_PREFIX}")
 
     def restore(self) -> Progress | None:
         """Restores the latest checkpoint that is whole; None if there is none. Removes what a killed save has left.
@@ -104,25 +118,26 @@ class Checkpoints:
           CheckpointError: none of them fits the model, or all are damaged.
         """
         if self._is_chief:
-            for manager in (self._latest, self._start, self._best):
-                for unfinished in Path(manager.directory).glob("ckpt-*_temp"):
-                    shutil.rmtree(unfinished, ignore_errors=True)
-        paths = list_checkpoints(Path(self._latest.directory))
+            for folder in (self._latest, self._start, self._best):
+                _remove_unfinished(folder)
+        paths = list_checkpoints(self._latest)
         for path, before in zip(paths, [*paths[1:], None]):
             try:
                 progress = self._restore_everything(path)
-            except (CheckpointError, ValueError, TypeError, KeyError) as error:
+            except CheckpointError as error:
                 if before is None:
                     raise
-                log.warning("%s Going on from the one before, %s.", _without_advice(error, path), before)
+                log.warning("%s Going on from the one before, %s.", str(error).split(" Start again")[0], before)
                 continue
             return progress
         return None
 
     def _restore_everything(self, path: str) -> Progress:
         _restore(self._everything, path)
-        values = json.loads(self._progress.numpy().decode())
-        return Progress(**{**values, "sums": tuple(values["sums"])})
+        try:
+            return json_files.parse(self._progress.numpy(), _FORM)
+        except json_files.WrongForm as error:
+            raise _explain(path, f"its progress: {error}") from None
 
     def go_back(self, step: int, *, num_back_offs: int) -> Progress:
         """Restores what `save_start` saved after `step` steps, and makes that the latest checkpoint with this count.
@@ -130,24 +145,20 @@ class Checkpoints:
         Raises:
           CheckpointError: it is missing or damaged.
         """
-        path = next((path for path in list_checkpoints(Path(self._start.directory)) if _number(path) == step), None)
+        path = next((path for path in list_checkpoints(self._start) if _number(path) == step), None)
         if path is None:
             raise CheckpointError(
-                f"{self._start.directory} holds no checkpoint of step {step} to go back to. Start again in another "
+                f"{self._start} holds no checkpoint of step {step} to go back to. Start again in another "
                 "folder: --run runs/NEW"
             )
         progress = self._restore_everything(path)
         progress.num_back_offs = num_back_offs
         self.save(progress)
-        if self._is_chief:
-            for later in list_checkpoints(Path(self._latest.directory)):
-                if _number(later) > step:  # it would come before what has just been saved
-                    _remove(later)
         return progress
 
     def find_latest(self) -> str | None:
         """Returns the path of the latest checkpoint, without what its files end with; None if there is none."""
-        return next(iter(list_checkpoints(Path(self._latest.directory))), None)
+        return next(iter(list_checkpoints(self._latest)), None)
 
     def start_from(self, other: Workdir) -> None:
         """Takes the weights of another run's latest checkpoint; optimizer and progress begin anew.
@@ -163,7 +174,7 @@ class Checkpoints:
 
     def save_best(self, progress: Progress) -> None:
         """Saves the weights as the best so far."""
-        self._save(self._best, progress.step)
+        self._save(self._weights, self._best, progress.step, num_kept=1)
 
     def restore_best(self) -> None:
         """Restores the best weights.
@@ -171,25 +182,55 @@ class Checkpoints:
         Raises:
           CheckpointError: there are none, or they are damaged.
         """
-        path = tf.train.latest_checkpoint(self._best.directory)  # the manager knows of its own saves only
-        if path is None:
-            raise CheckpointError(
-                f"{self._best.directory} holds no checkpoint. Train again in another folder: --run runs/NEW"
-            )
-        _restore(self._weights, path)
+        paths = list_checkpoints(self._best)
+        if not paths:
+            raise CheckpointError(f"{self._best} holds no checkpoint. Train again in another folder: --run runs/NEW")
+        _restore(self._weights, paths[0])
 
 
 def list_checkpoints(folder: Path) -> list[str]:
     """Returns the checkpoints in a folder, the latest first, whatever TensorFlow's own list says: it may be cut."""
-    found = {}
-    for path in folder.glob("*.index"):
-        if path.stem.rpartition("-")[2].isdecimal():
-            found[_number(path.stem)] = str(path.with_suffix(""))
+    found = {
+        _number(path.stem): str(path.with_suffix("")) for path in folder.glob("*.index") if _NAME.fullmatch(path.stem)
+    }
     return [found[number] for number in sorted(found, reverse=True)]
+
+
+@contextmanager
+def open_latest(folder: Path) -> Iterator:
+    """Opens the latest checkpoint in a folder, to look at its tensors.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
+    """
+    paths = list_checkpoints(folder)
+    if not paths:
+        raise CheckpointError(f"{folder} holds no checkpoint.")
+    with files.open_plain(folder) as plain:
+        try:
+            yield tf.train.load_checkpoint(f"{plain}/{Path(paths[0]).name}")
+        except tf.errors.OpError as error:
+            raise CheckpointError(f"the checkpoint {paths[0]} cannot be read: {str(error)[:200]}") from None
 
 
 def _number(path: str) -> int:
     return int(path.rpartition("-")[2])
+
+
+def _keep(folder: Path, number: int, num_kept: int) -> None:
+    """Removes all checkpoints but the one just saved and the newest before it, and writes TensorFlow's own list.
+
+    That list is for other readers. It is never read here, since it may be cut, and says nothing of what a killed
+    process had saved.
+    """
+    paths = list_checkpoints(folder)
+    kept = [path for path in paths if _number(path) <= number][:num_kept]
+    names = [Path(path).name for path in kept]
+    lines = [f'model_checkpoint_path: "{names[0]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names[::-1])]
+    files.write_text(folder / "checkpoint", "".join(f"{line}\n" for line in lines))
+    for path in paths:
+        if path not in kept:
+            _remove(path)
 
 
 def _remove(path: str) -> None:
@@ -199,8 +240,14 @@ def _remove(path: str) -> None:
         part.unlink()
 
 
-def _without_advice(error: Exception, path: str) -> str:
-    return str(error).split(" Start again")[0] if isinstance(error, CheckpointError) else f"{path} is damaged: {error}."
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes have left: halves of checkpoints and of TensorFlow's list."""
+    whole = {Path(path).name for path in list_checkpoints(folder)}
+    for path in folder.glob(f"{_PREFIX}-*_temp"):
+        shutil.rmtree(path, ignore_errors=True)
+    data = [path for path in folder.glob(f"{_PREFIX}-*.data-*") if path.name.partition(".")[0] not in whole]
+    for path in (*data, *folder.glob("checkpoint.tmp*"), *folder.glob(".checkpoint.*.tmp")):
+        path.unlink(missing_ok=True)
 
 
 def _by_index(values: Sequence) -> dict[str, object]:
@@ -209,10 +256,16 @@ def _by_index(values: Sequence) -> dict[str, object]:
 
 
 def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
-    try:
-        checkpoint.restore(path).assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError) as error:  # as damage is told
-        raise CheckpointError(
-            f"the checkpoint {path} cannot be restored: {str(error).splitlines()[0][:200]}. Start again in another "
-            "folder: --run runs/NEW"
-        ) from None
+    folder, name = Path(path).parent, Path(path).name
+    with files.open_plain(folder) as plain:
+        try:
+            checkpoint.read(f"{plain}/{name}").assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError) as error:  # as damage is told
+            reason = next(iter(str(error).splitlines()), type(error).__name__).replace(plain, str(folder))
+            raise _explain(path, reason[:200]) from None
+
+
+def _explain(path: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {path} cannot be restored: {reason}. Start again in another folder: --run runs/NEW"
+    )

@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import SMOKE, run_command
 
 from harness.base.errors import CheckpointError
-from harness.runs.checkpoint import Checkpoints, Progress
+from harness.runs.checkpoint import Checkpoints, Progress, open_latest
 from harness.runs.workdir import Workdir
 
 KERNEL = "optimizer/_trainable_variables/0/.ATTRIBUTES/VARIABLE_VALUE"  # of the first convolution
@@ -66,13 +66,17 @@ def test_tensorflows_own_list_of_checkpoints_may_be_lost(finished, face_records)
     assert json.loads((run / "metrics.json").read_text())["loss"] == figures["loss"]
 
 
-@pytest.fixture
-def weight_and_checkpoints(tmp_path):
+def make_checkpoints(folder):
     """A network of one weight, and its checkpoints."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
-    return model.weights[0], Checkpoints(Workdir(tmp_path), model, optimizer, kept_model=model)
+    return model.weights[0], Checkpoints(Workdir(folder), model, optimizer, kept_model=model)
+
+
+@pytest.fixture
+def weight_and_checkpoints(tmp_path):
+    return make_checkpoints(tmp_path)
 
 
 def test_going_back_leaves_nothing_that_came_later(weight_and_checkpoints, tmp_path):
@@ -130,3 +134,102 @@ def test_a_fork_of_no_run_is_refused(face_records, tmp_path):
     done = train(face_records, tmp_path / "nothing", "--fork", tmp_path / "forked")
     assert done.returncode == 2 and "which is no run folder" in done.stderr
     assert not (tmp_path / "forked").exists()
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_kills_have_left_goes_with_the_next_save(weight_and_checkpoints, tmp_path):
+    """A killed process has saved what the next one does not know of; only the newest two are needed."""
+    _, checkpoints = weight_and_checkpoints
+    latest = Workdir(tmp_path).checkpoints
+    for step in (3, 6, 9, 13):
+        checkpoints.save(Progress(step=step))
+        for part in latest.glob(f"ckpt-{step}.*"):
+            (tmp_path / part.name).write_bytes(part.read_bytes())
+    for part in tmp_path.glob("ckpt-*.*"):
+        part.rename(latest / part.name)
+    (latest / "checkpoint.tmp1bf8a").write_bytes(b"half")
+    (latest / ".checkpoint.77.tmp").write_bytes(b"half")
+    (latest / "ckpt-14.data-00000-of-00001").write_bytes(b"without an index")
+    assert checkpoints.restore().step == 13
+    checkpoints.save(Progress(step=16))
+    assert names_in(latest) == [
+        "checkpoint",
+        "ckpt-13.data-00000-of-00001",
+        "ckpt-13.index",
+        "ckpt-16.data-00000-of-00001",
+        "ckpt-16.index",
+    ]
+
+
+def test_other_readers_find_the_latest_checkpoint_by_tensorflows_list(weight_and_checkpoints, tmp_path):
+    _, checkpoints = weight_and_checkpoints
+    for step in (3, 6, 9):
+        checkpoints.save(Progress(step=step))
+    latest = Workdir(tmp_path).checkpoints
+    assert tf.train.latest_checkpoint(str(latest)) == str(latest / "ckpt-9")
+    listed = tf.train.get_checkpoint_state(str(latest)).all_model_checkpoint_paths
+    assert list(listed) == [str(latest / "ckpt-6"), str(latest / "ckpt-9")]
+
+
+def test_a_list_of_tensorflow_that_names_other_files_removes_none(weight_and_checkpoints, tmp_path):
+    _, checkpoints = weight_and_checkpoints
+    latest = Workdir(tmp_path).checkpoints
+    latest.mkdir(parents=True)
+    (tmp_path / "mine.index").write_bytes(b"precious")
+    (latest / "checkpoint").write_text(
+        'model_checkpoint_path: "ckpt-1"\n' + f'all_model_checkpoint_paths: "{tmp_path}/mine"\n' * 4
+    )
+    for step in (1, 2, 3):
+        checkpoints.save(Progress(step=step))
+    assert (tmp_path / "mine.index").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["a[1]", "[", "a*", "?", "back\\slash", "{a,b}", "two words", "ä\n", "$x"])
+def test_any_name_of_a_run_folder_can_be_gone_on_with(tmp_path, name):
+    weight, checkpoints = make_checkpoints(tmp_path / name)
+    for step in (4, 6, 7):
+        weight.assign([[float(step)]])
+        checkpoints.save(Progress(step=step))
+        checkpoints.save_best(Progress(step=step))
+        checkpoints.save_start(Progress(step=step))
+    for folder, kept in (("latest", {6, 7}), ("best", {7}), ("epoch_start", {7})):
+        found = (tmp_path / name / "checkpoints" / folder).iterdir()
+        assert {path.name for path in found if path.suffix == ".index"} == {f"ckpt-{step}.index" for step in kept}
+    weight, checkpoints = make_checkpoints(tmp_path / name)
+    assert checkpoints.restore() == Progress(step=7) and weight.numpy() == [[7.0]]
+    weight.assign([[0.0]])
+    checkpoints.restore_best()
+    assert weight.numpy() == [[7.0]]
+    weight.assign([[0.0]])
+    assert checkpoints.go_back(7, num_back_offs=1).step == 7 and weight.numpy() == [[7.0]]
+    with open_latest(tmp_path / name / "checkpoints" / "best") as reader:
+        assert [reader.get_tensor(key) for key in reader.get_variable_to_shape_map() if "kernel" in key] == [[[7.0]]]
+    other, of_another_run = make_checkpoints(tmp_path / "other")
+    of_another_run.start_from(Workdir(tmp_path / name))
+    assert other.numpy() == [[7.0]]
+
+
+def test_a_damaged_checkpoint_is_named_by_its_own_path(tmp_path):
+    _, checkpoints = make_checkpoints(tmp_path / "a[1]")
+    checkpoints.save_best(Progress(step=4))
+    path = tmp_path / "a[1]" / "checkpoints" / "best" / "ckpt-4"
+    path.with_suffix(".index").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError) as refused:
+        checkpoints.restore_best()
+    assert str(refused.value).startswith(f"the checkpoint {path} cannot be restored: ")
+    assert "/proc/" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"epoch": "3"}', '{"epoch": -1}', '{"sums": [1, 2]}', '{"new": 1}', "[" * 100_000, "\udcff"],
+)
+def test_progress_of_another_form_is_refused(weight_and_checkpoints, text):
+    _, checkpoints = weight_and_checkpoints
+    checkpoints._progress.assign(text.encode("utf-8", "surrogateescape"))
+    checkpoints._save(checkpoints._everything, checkpoints._latest, 5, num_kept=2)
+    with pytest.raises(CheckpointError, match=r"ckpt-5 cannot be restored: its progress: .*--run runs/NEW"):
+        checkpoints.restore()
