@@ -1,6 +1,7 @@
 """What the tests share: drawn pictures, commands as subprocesses, and one small run for all who only look."""
 
 import csv
+import functools
 import json
 import os
 import socket
@@ -162,16 +163,19 @@ def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def logical_cpus():
     """A function of a number of replicas, one or two, to devices, for modules that split the CPU when they begin."""
     import tensorflow as tf
 
     from harness.distribute.devices import Devices
 
+    @functools.cache  # two strategies on the same devices would number their collective operations alike
+    def make_strategy(names: tuple[str, ...]) -> tf.distribute.Strategy:
+        return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+
     def make(num_replicas: int) -> Devices:
         names = tuple(f"/cpu:{index}" for index in range(num_replicas))
-        strategy = tf.distribute.MirroredStrategy(names) if num_replicas > 1 else tf.distribute.get_strategy()
-        return Devices(strategy, names, "float32")
+        return Devices(make_strategy(names), names, "float32")
 
     return make

@@ -56,14 +56,14 @@ def logits_of(model: keras.Model) -> keras.Model:
 
 def seed_states(model: keras.Model) -> list:
     """Returns the variables that dropout draws its masks from; Keras saves them in no checkpoint."""
-    dropouts = [layer for layer in _walk_layers(model) if isinstance(layer, keras.layers.Dropout)]
-    return [layer.seed_generator.state.value for layer in dropouts if layer.rate > 0]  # without a rate it has none
+    return [layer.seed_generator.state.value for layer in walk_layers(model) if hasattr(layer, "seed_generator")]
 
 
-def _walk_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def walk_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields the layers of a model, and those of the models inside it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _walk_layers(layer)
+            yield from walk_layers(layer)
         else:
             yield layer
 

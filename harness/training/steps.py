@@ -12,7 +12,7 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.devices import Devices
 from harness.input import augment_device
-from harness.models import cpu_forward
+from harness.models import cpu_forward, replicas
 from harness.models.applications import load_backbone
 from harness.models.network import build_model, logits_of
 from harness.training import gradients
@@ -106,6 +106,7 @@ def _build_models(config: Config, devices: Devices, data: Manifest) -> tuple[ker
         )
 
     model = build()
+    replicas.share_training(model, devices.num_replicas)
     if config.model.weights is not None:
         load_backbone(model, config.model.weights)
     if not config.optim.ema:

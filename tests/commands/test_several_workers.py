@@ -98,6 +98,19 @@ def test_two_workers_learn_what_one_does(face_records, tmp_path, cache):
     assert len(list((tmp_path / "two").rglob("*tfevents*"))) == 3
 
 
+def test_two_workers_normalise_by_the_global_batch_and_keep_what_they_measured(face_records, tmp_path):
+    averaged = ("--optim.ema", "0.9", "--optim.accumulate_steps", "2", "--optim.name", "sgd")
+    flags = (*FLAGS, "--model.name", "residual_cnn", "--model.widths", "[4,8]", *averaged)
+    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "one", *flags)
+    assert done.returncode == 0, done.stderr
+    codes, _, logs = train_two(face_records, tmp_path / "two", *flags)
+    assert codes == [0, 0], logs
+    for row, other in zip(read_history(tmp_path / "one"), read_history(tmp_path / "two"), strict=True):
+        assert other == pytest.approx(row, rel=1e-5)
+    kept = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    assert read_history(tmp_path / "two")[kept["best_epoch"] - 1]["val_loss"] == kept["loss"]
+
+
 def test_the_tasks_of_a_slurm_step_train_together(face_records, tmp_path):
     flags = (*FLAGS, "--train.precision", "auto")  # each tries its own CPU, and both take the same
     codes, _, logs = train_two(face_records, tmp_path / "run", *flags, tasks=name_slurm_tasks())

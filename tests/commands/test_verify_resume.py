@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import zipfile
 
 import pytest
-from conftest import SMOKE, run_command, run_command_anew
+from conftest import SMOKE, read_history, run_command, run_command_anew
 
 from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
@@ -31,6 +32,24 @@ def test_a_training_killed_again_and_again_ends_identical(face_records, tmp_path
     assert steps == sorted(steps) and len(set(steps)) >= 4 and steps[-1] <= 60
     environment = json.loads((tmp_path / "kept" / "killed" / "environment.json").read_text())
     assert environment["in_force"]["cache"] == cache and len(environment["in_force"]["devices"]) == num_devices
+
+
+@pytest.mark.slow
+def test_with_batch_normalisation_on_two_devices_it_ends_identical_and_keeps_what_it_measured(face_records, tmp_path):
+    network = ("--model.name", "residual_cnn", "--model.widths", "[4,8]", "--runtime.logical_cpus", 2)
+    flags = ("--config", SMOKE, "--records", face_records, "--batch-size", 4, "--train.epochs", 4, "--kills", 4)
+    done = run_command_anew("verify_resume", *flags, *network, "--keep", tmp_path / "kept", timeout_s=400)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.startswith("IDENTICAL: 4 epochs, killed at step ")
+    run = tmp_path / "kept" / "whole"
+    kept = json.loads((run / "metrics.json").read_text())
+    measured = {row["epoch"]: row["val_loss"] for row in read_history(run)}
+    assert measured[kept["best_epoch"]] == kept["loss"]
+    with zipfile.ZipFile(run / "export" / "model.keras") as file:
+        layers = json.loads(file.read("config.json"))["config"]["layers"]
+    normalising = [layer for layer in layers if layer["class_name"] == "BatchNormalization"]
+    assert len(normalising) == 6 and not any(layer["config"]["synchronized"] for layer in normalising)
+    assert [layer["module"] for layer in layers if layer["class_name"] == "Dropout"] == ["keras.layers"]
 
 
 @pytest.mark.slow

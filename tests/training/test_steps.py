@@ -1,5 +1,7 @@
-"""The training step: what it does to pictures and loss that a batch asks for."""
+"""The training step: what it does to pictures and loss that a batch asks for, and the same on all replicas."""
 
+import dataclasses
+import gc
 from functools import partial
 
 import numpy as np
@@ -123,3 +125,70 @@ def test_several_steps_in_one_call_are_those_taken_one_by_one(face_records, logi
     np.testing.assert_allclose(sums, other_sums, rtol=1e-5)
     for one, other in zip(weights, other_weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+STILL = {"widths": (4, 8), "dense_dropout": 0.0}
+EVERYTHING = {"accumulate_steps": 3, "ema": 0.9, "clip_norm": 1.0, "weight_decay": 1e-3}
+
+
+def train(records, devices, *, num_epochs, model, optim, batch_size=6):
+    """Trains on devices; returns what was trained and the totals of the last epoch, whose last batch is padded."""
+    data, config = manifest.load(records), Config(model=model, train=TrainConfig(batch_size=batch_size), optim=optim)
+    split = loaded_split.open_split(data, records, "train", cache="memory", devices=devices)
+    trainee = steps.make_trainee(config, devices, data)
+    batches = pipeline.open_training(split, config, devices.strategy, engine="host", epoch=0)
+    for _ in range(num_epochs):
+        totals = tf.zeros(NUM_SUMS, tf.float64)
+        totals = trainee.train_steps(batches.iterator, batches.resident, 0, split.num_batches(batch_size), totals)
+    return trainee, totals.numpy()[:5]
+
+
+def find_copied_variables():
+    """All variables alive of which each replica has a copy, whoever made them."""
+    found = [one for one in gc.get_objects() if issubclass(type(one), tf.distribute.DistributedValues)]
+    return [one for one in found if issubclass(type(one), tf.Variable)]
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "optim"),
+    [
+        ("emotion_cnn", "float32", EVERYTHING),
+        ("residual_cnn", "float32", EVERYTHING),
+        pytest.param("residual_cnn", "mixed_float16", EVERYTHING, marks=pytest.mark.slow),
+        pytest.param("MobileNetV3Small", "float32", {}, marks=pytest.mark.slow),
+    ],
+    ids=["dropout", "normalised", "float16", "of keras"],
+)
+def test_all_copies_of_every_variable_stay_equal(face_records, logical_cpus, name, precision, optim):
+    devices = dataclasses.replace(logical_cpus(2), precision=precision)
+    earlier = {id(one): one for one in find_copied_variables()}  # of other tests
+    model = ModelConfig(name=name, widths=(4, 8), dense_units=16)
+    trainee, _ = train(face_records, devices, num_epochs=2, model=model, optim=OptimConfig(name="adamw", **optim))
+    variables = [one for one in find_copied_variables() if id(one) not in earlier]
+    known = [*trainee.model.variables, *trainee.kept_model.variables, *trainee.optimizer.variables]
+    assert {id(one.value) for one in known} <= {id(one) for one in variables}
+    differing = [one.name for one in variables if not np.array_equal(*(copy.numpy() for copy in one.values))]
+    assert differing == []
+
+
+@pytest.mark.parametrize(
+    ("name", "learning_rate", "optim"),
+    [
+        ("residual_cnn", 1e-2, {}),
+        ("residual_cnn", 1e-2, EVERYTHING),
+        pytest.param("MobileNetV3Small", 1e-4, {}, marks=pytest.mark.slow),  # larger steps go anywhere on 20 pictures
+    ],
+    ids=["plain", "everything", "of keras"],
+)
+def test_two_devices_learn_what_one_does_with_batch_normalisation(
+    face_records, logical_cpus, name, learning_rate, optim
+):
+    model = ModelConfig(name=name, **STILL)
+    optim = OptimConfig(name="sgd", learning_rate=learning_rate, **optim)
+    (one, totals), (two, other_totals) = (
+        train(face_records, logical_cpus(num), num_epochs=2, model=model, optim=optim) for num in (1, 2)
+    )
+    np.testing.assert_allclose(other_totals, totals, rtol=1e-5)
+    for weights, others in ((one.model, two.model), (one.kept_model, two.kept_model)):
+        for weight, other in zip(weights.get_weights(), others.get_weights(), strict=True):
+            np.testing.assert_allclose(other, weight, rtol=1e-6, atol=1e-6)
