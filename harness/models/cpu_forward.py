@@ -65,14 +65,11 @@ def _waits(layer: keras.layers.Layer, following: keras.layers.Layer | None) -> b
 
 
 def _drop(x: tf.Tensor, layer: keras.layers.Dropout) -> tf.Tensor:
-    """Drops as the layer does, by its own seed, which is in the checkpoint; each replica by one derived from it."""
+    """Drops as the layer does, by its own seed, which is in the checkpoint."""
     num_bits, num_dropped = find_lots(layer.rate)
     if not num_dropped:
         return x
     seed = layer.seed_generator.next()
-    replicas = tf.distribute.get_replica_context()
-    if replicas.num_replicas_in_sync > 1:
-        seed = tf.random.experimental.stateless_fold_in(seed, replicas.replica_id_in_sync_group)
     num, num_each = tf.size(x), _BITS_OF_SEED // num_bits
     drawn = tf.random.stateless_uniform([-(-num // num_each)], seed, minval=None, maxval=None, dtype=tf.int32)
     lots = tf.reshape(tf.bitcast(drawn, {8: tf.uint8, 16: tf.uint16}[num_bits]), [-1])[:num]

@@ -1,12 +1,9 @@
 """The forward pass in training: the function of the Keras model, its gradients, and the same dropout for less work."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run_python
 
 from harness.config.schema import ModelConfig
 from harness.models import cpu_forward
@@ -121,28 +118,3 @@ def test_a_network_that_is_no_plain_chain_is_called_as_it_is():
     model = build_logits(name="residual_cnn", **STILL)
     logits = cpu_forward.make_forward(model)(pixels())
     assert np.array_equal(logits, build_logits(name="residual_cnn", **STILL)(pixels(), training=True))
-
-
-REPLICAS = """
-import json
-import keras, tensorflow as tf
-from harness.models import cpu_forward
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-for _ in range(2):
-    with strategy.scope():
-        inputs = keras.Input((64,))
-        call = cpu_forward.make_forward(keras.Model(inputs, keras.layers.Dropout(0.5, seed=5)(inputs)))
-    masks = tf.function(lambda: strategy.run(call, args=(tf.ones([1, 64]),)))().values
-    print(json.dumps([(mask.numpy()[0] > 0).tolist() for mask in masks]))
-"""
-
-
-@pytest.mark.slow
-def test_replicas_draw_masks_of_their_own_and_the_same_again():
-    done = run_python(REPLICAS)
-    assert done.returncode == 0, done.stderr
-    first, again = map(json.loads, done.stdout.splitlines())
-    assert first == again and first[0] != first[1]
