@@ -54,7 +54,6 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
             "together. Use --runtime.logical_cpus 0."
         )
     config = with_whole_batch(config, num_workers * len(names))
-    _check_batch(config, num_workers * len(names))
     if config.runtime.xla and num_workers * len(names) > 1:
         raise ConfigError(
             f"runtime.xla is true, but {num_workers * len(names)} devices train under a tf.distribute strategy, which "
@@ -73,22 +72,25 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
 
 
 def with_whole_batch(config: Config, num_replicas: int) -> Config:
-    """Returns the config with the batch of all replicas together, as everything that follows counts it."""
-    whole = {"batch_size": config.train.count_batch(num_replicas), "batch_per": "step"}
+    """Returns the config with the batch of all replicas together, as everything that follows counts it.
+
+    Raises:
+      ConfigError: the replicas cannot share the batch evenly, or not in pairs where mixup asks for them.
+    """
+    batch_size = config.train.count_batch(num_replicas)
+    if batch_size % num_replicas:
+        raise ConfigError(
+            f"train.batch_size is {batch_size}, which {num_replicas} devices cannot share evenly. "
+            f"Use a multiple of {num_replicas}."
+        )
+    if config.augment.enabled and config.augment.mixup and batch_size % (2 * num_replicas):
+        multiple = 2 if config.train.batch_per == "replica" else 2 * num_replicas
+        raise ConfigError(
+            f"train.batch_size is {config.train.batch_size}, but augment.mixup mixes pairs on each of {num_replicas} "
+            f"devices. Use a multiple of {multiple}, or augment.mixup 0."
+        )
+    whole = {"batch_size": batch_size, "batch_per": "step"}
     return config.model_copy(update={"train": config.train.model_copy(update=whole)})
-
-
-def _check_batch(config: Config, num_devices: int) -> None:
-    if config.train.batch_size % num_devices:
-        raise ConfigError(
-            f"train.batch_size is {config.train.batch_size}, which {num_devices} devices cannot share evenly. "
-            f"Use a multiple of {num_devices}."
-        )
-    if config.augment.enabled and config.augment.mixup and config.train.batch_size % (2 * num_devices):
-        raise ConfigError(
-            f"train.batch_size is {config.train.batch_size}, but augment.mixup mixes pairs on each of {num_devices} "
-            f"devices. Use a multiple of {2 * num_devices}, or augment.mixup 0."
-        )
 
 
 def _join(cluster: Cluster) -> tf.distribute.Strategy:

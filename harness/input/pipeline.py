@@ -45,9 +45,12 @@ class Batches:
 
     def __init__(self, split: Split, strategy: tf.distribute.Strategy, make: Callable[..., tf.data.Dataset]) -> None:
         def make_own(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            total = context.num_replicas_in_sync
-            each = total // context.num_input_pipelines
-            return make(share=Share(context.input_pipeline_id * each, each, total))
+            share = Share.of_process(
+                context.input_pipeline_id,
+                num_processes=context.num_input_pipelines,
+                num_replicas=context.num_replicas_in_sync,
+            )
+            return make(share=share)
 
         self.iterator = iter(strategy.distribute_datasets_from_function(make_own))
         self.resident = split.resident

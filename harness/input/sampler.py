@@ -15,21 +15,53 @@ _SHUFFLE_WINDOW = 256  # examples of a stream; half of them are held in memory, 
 
 @dataclass(frozen=True)
 class Share:
-    """The replicas of a global batch that one process feeds: `count` of `total`, from replica `first` on."""
+    """The replicas of a global batch that one process feeds: `count` of `total`, from replica `first` on.
+
+    All parts are equal: whatever does not divide is a ValueError, never a picture that nobody gets.
+    """
 
     first: int = 0
     count: int = 1
     total: int = 1
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.first < self.first + self.count <= self.total):
+            raise ValueError(f"replicas from {self.first} on, {self.count} of them, are no share of {self.total}")
+
+    @classmethod
+    def of_process(cls, index: int, *, num_processes: int, num_replicas: int) -> "Share":
+        """Returns the share of one of several processes, each of which has as many replicas.
+
+        Raises:
+          ValueError: they cannot have as many.
+        """
+        count = _divide(num_replicas, num_processes, "replicas", "processes")
+        return cls(index * count, count, num_replicas)
+
     def bounds(self, batch_size: int) -> tuple[int, int]:
-        """Returns the first position of the share in a global batch, and the one after its last."""
-        each = batch_size // self.total
+        """Returns the first position of the share in a global batch, and the one after its last.
+
+        Raises:
+          ValueError: the replicas cannot have equal parts of the batch.
+        """
+        each = _divide(batch_size, self.total, "pictures of a batch", "replicas")
         return self.first * each, (self.first + self.count) * each
 
     def take(self, table: np.ndarray) -> np.ndarray:
-        """Returns the share of a table [steps, batch_size, …], a row for each replica: [steps * count, each, …]."""
+        """Returns the share of a table [steps, batch_size, …], a row for each replica: [steps * count, each, …].
+
+        Raises:
+          ValueError: the replicas cannot have equal parts of the batch.
+        """
         start, stop = self.bounds(table.shape[1])
         return table[:, start:stop].reshape(-1, table.shape[1] // self.total, *table.shape[2:])
+
+
+def _divide(number: int, by: int, what: str, among: str) -> int:
+    each, left = divmod(number, by)
+    if left or not each:
+        raise ValueError(f"{number} {what} cannot be shared evenly by {by} {among}")
+    return each
 
 
 def count_steps(num_examples: int, batch_size: int) -> int:
@@ -43,7 +75,10 @@ def draw_permutation(num_examples: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def lay_out(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Deals an order into batches; the last one is filled up with the first examples again, which weigh nothing.
+    """Deals an order into batches; the last one is filled up with the first examples again.
+
+    Those weigh nothing in loss, gradient and figures. They pass through the network like all others, so the statistics
+    of batch normalisation count them.
 
     Returns:
       indices: int64 [steps, batch_size], the examples.
@@ -93,7 +128,7 @@ def draw_streams(
     Returns:
       streams: stream s gives each batch its positions from s * batch_size / num_streams on.
       indices: int64 [steps, batch_size], the numbers of the examples. The last batch is filled up with the last ones
-        again, which weigh nothing: the first ones would have to be read a second time.
+        again, which weigh as little as in `lay_out`: the first ones would have to be read a second time.
       weights: float32 [steps, batch_size], as of `lay_out`.
     """
     random = np.random.default_rng([seed, epoch])

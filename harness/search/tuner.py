@@ -19,7 +19,7 @@ from harness.config.settings import Setting
 from harness.dataset.records.manifest import Manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
-from harness.search.space import make_trial_config
+from harness.search.space import check_batches, make_trial_config
 from harness.training import trainer
 from harness.training.setup import Setup, set_up
 
@@ -39,9 +39,11 @@ def search(
 
     Raises:
       InterruptedRun: it was asked to stop; the same call goes on from there.
+      ConfigError: the devices cannot share a batch that may be proposed.
       DataError: no trial finished with a finite loss.
     """
     setup = set_up(config, data, earlier=_read_effective(config))
+    check_batches(config, setup.devices.num_replicas)
     for reason in setup.devices.reasons.values():
         log.info("%s", reason)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints where it reloads from
