@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.base.text import cap_rows, format_table, shorten
 from harness.base import csv_files, files
+from harness.base.text import cap_rows, format_table, shorten
 from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES
 from harness.dataset.curation.splits import SPLITS
 from harness.dataset.images.rejection import Reason
