@@ -1,12 +1,14 @@
 """python -m harness.train: records -> a trained, measured, exported model in a run folder."""
 
-import json
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.base import app, tf_import
+from pydantic import BaseModel, TypeAdapter
+
+from harness.base import app, json_files, tf_import
 from harness.base.errors import CheckpointError, ExitCode, HarnessError
 from harness.base.text import list_names
 from harness.config import flags
@@ -76,6 +78,20 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
         if is_chief:
             _report(workdir)
         return ExitCode.DONE
+    with identity.own(workdir, config, data) if is_chief else contextlib.nullcontext():
+        _train_in(workdir, config, data, tasks, should_stop)
+    if is_chief:
+        _report(workdir)
+    return ExitCode.DONE
+
+
+def _train_in(
+    workdir: Workdir,
+    config: Config,
+    data: manifest.Manifest,
+    tasks: Cluster | None,
+    should_stop: Callable[[], str | None],
+) -> None:
     tf_import.import_tensorflow()
     from harness.training import trainer
     from harness.training.setup import set_up
@@ -84,13 +100,10 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
         setup = set_up(config, data, cluster=tasks, earlier=identity.read_effective(workdir))
         identity.check_batch(workdir, setup.config.train.batch_size)
-    if is_chief:
+    if tasks is None or tasks.is_chief:
         identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
         _announce(config, data, setup.rows)
     trainer.train_and_evaluate(setup, workdir, should_stop=should_stop)
-    if is_chief:
-        _report(workdir)
-    return ExitCode.DONE
 
 
 def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> None:
@@ -105,16 +118,29 @@ def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> N
     )
 
 
+class _Figures(BaseModel):
+    """What is printed of metrics.json."""
+
+    num_examples: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    loss: float
+    best_epoch: int
+    epochs: int
+
+
 def _report(workdir: Workdir) -> None:
     try:
-        found = json.loads(workdir.metrics.read_text(encoding="utf-8"))
-        low, high = found["accuracy_ci95"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{workdir.metrics} cannot be read: {error}.") from None
-    interval = f"95 % interval {low:.3f} to {high:.3f}, {found['num_examples']} pictures"
+        found = json_files.read(workdir.metrics, TypeAdapter(_Figures))
+    except json_files.WrongForm as error:
+        raise CheckpointError(
+            f"{workdir.metrics} cannot be read: {error}. Remove it, and the same command writes the results again."
+        ) from None
+    low, high = found.accuracy_ci95
+    interval = f"95 % interval {low:.3f} to {high:.3f}, {found.num_examples} pictures"
     app.show(
-        f"validation accuracy {found['accuracy']:.3f} ({interval}), loss {found['loss']:.4f}, "
-        f"epoch {found['best_epoch']} of {found['epochs']}\n"
+        f"validation accuracy {found.accuracy:.3f} ({interval}), loss {found.loss:.4f}, "
+        f"epoch {found.best_epoch} of {found.epochs}\n"
         f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
     )
 

@@ -1,14 +1,16 @@
 """python -m harness.tune: searches for better settings with KerasTuner; a trial is one run of the training loop."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.base import app, files, tf_import
 from harness.base.errors import CheckpointError, ExitCode
 from harness.base.text import format_table, format_value
 from harness.config import flags, settings
 from harness.config.schema import Config
+from harness.config.settings import Setting
 from harness.dataset.records import manifest
+from harness.runs import lock
 from harness.search.space import SEARCHED, check_space, make_trial_config
 
 log = logging.getLogger("harness")
@@ -30,7 +32,12 @@ def main(argv: Sequence[str]) -> int:
     app.start_logging(quiet=arguments.quiet)
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
-    _claim_folder(config)
+    with lock.hold(config.tune.folder):
+        _claim_folder(config)
+        return _search(config, given, data)
+
+
+def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifest) -> int:
     should_stop = app.catch_stop_signals()
     tf_import.import_tensorflow()
     from harness.search import tuner

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import logging
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from harness.input.loaded_split import Split
 from harness.results import charts, export, metrics, report
 from harness.results.metrics import Metrics
 from harness.results.report import Mistake
-from harness.runs import tensorboard
+from harness.runs import identity, tensorboard
 from harness.runs.checkpoint import Progress
 from harness.runs.tensorboard import Tracker
 from harness.runs.workdir import Workdir
@@ -72,7 +71,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         confusion=confusion,
         mistakes=mistakes,
         config=run.config,
-        environment=json.loads(workdir.environment.read_text(encoding="utf-8")),
+        environment=identity.read_environment(workdir).model_dump(mode="json", exclude_unset=True),
     )
     files.write_bytes(workdir.curves, curves)
     files.write_bytes(workdir.confusion, confusion)

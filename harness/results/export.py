@@ -4,15 +4,18 @@ Exports are in float32 whatever the training precision was, and take raw pixels:
 [0, 255], RGB.
 """
 
-import json
 import logging
 import os
+import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import numpy as np
+from pydantic import Field, TypeAdapter
 
-from harness.base import files
+from harness.base import files, json_files
 from harness.base.errors import CheckpointError
 from harness.config.schema import Config
 from harness.models.network import build_model
@@ -20,6 +23,20 @@ from harness.runs.workdir import Workdir
 
 # The same weights in another precision give other probabilities; in the same precision only other sums' orders.
 _TOLERANCE = {"float32": 1e-4, "mixed_bfloat16": 0.1, "mixed_float16": 0.02}
+# Keras stores weights as they are, and the rest of an archive describes the layers.
+_MOST_DESCRIPTION_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What an exported model takes and gives, as signature.json says it."""
+
+    class_names: Annotated[tuple[str, ...], Field(min_length=2)]
+    image_size: Annotated[int, Field(ge=1, le=1 << 16)]
+    pixels: str = "RGB, 0 to 255"
+
+
+_FORM = TypeAdapter(Signature)
 
 
 def export_model(
@@ -64,9 +81,7 @@ def export_model(
                 f"{path} gives probabilities that differ by {difference:.2g} from the trained model's; expected at "
                 f"most {_TOLERANCE[precision]}. The checkpoints in {workdir.best} are unharmed."
             )
-    files.write_json(
-        workdir.signature, {"class_names": class_names, "image_size": image_size, "pixels": "RGB, 0 to 255"}
-    )
+    files.write_json(workdir.signature, asdict(Signature(class_names, image_size)))
     return difference
 
 
@@ -74,8 +89,11 @@ def _save(model: keras.Model, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # Keras chooses the format by the suffix
     logging.getLogger("absl").setLevel(logging.ERROR)  # Keras advises against HDF5, which some readers still need
-    model.save(temporary)
-    temporary.replace(path)
+    try:
+        model.save(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> keras.Model:
@@ -86,7 +104,7 @@ def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
     """Returns the exported model, its class names and its picture size in pixels.
 
     Raises:
-      CheckpointError: the run has no exported model, or its files cannot be read.
+      CheckpointError: the run has no exported model, or its files cannot be read or do not belong together.
     """
     for path in (workdir.keras_model, workdir.signature):
         if not path.is_file():
@@ -95,10 +113,47 @@ def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
                 f"python -m harness.train --run {workdir.root}"
             )
     try:
-        signature = json.loads(workdir.signature.read_text(encoding="utf-8"))
-        return _load(workdir.keras_model), tuple(signature["class_names"]), int(signature["image_size"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the exported model in {workdir.export} cannot be read: {str(error)[:200]}") from None
+        signature = json_files.read(workdir.signature, _FORM)
+    except json_files.WrongForm as error:
+        raise _refuse(workdir.signature, f"cannot be read: {error}") from None
+    _check_archive(workdir.keras_model)
+    try:
+        model = _load(workdir.keras_model)
+    except Exception as error:  # Keras builds whatever the file describes, which fails in every way
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise _refuse(workdir.keras_model, f"cannot be read: {reason}") from None
+    _check_fit(model, signature, workdir)
+    return model, signature.class_names, signature.image_size
+
+
+def _check_archive(path: Path) -> None:
+    """Refuses an archive that unpacks to far more than it has, before any of it is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            num_bytes = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        raise _refuse(path, f"cannot be read: {error}") from None
+    most = path.stat().st_size + _MOST_DESCRIPTION_BYTES
+    if num_bytes > most:
+        raise _refuse(path, f"unpacks to {num_bytes:,} bytes, expected at most {most:,}")
+
+
+def _check_fit(model: keras.Model, signature: Signature, workdir: Workdir) -> None:
+    num_classes, size = len(signature.class_names), signature.image_size
+    outputs = [(None, num_classes), *([(None, 1)] if num_classes == 2 else [])]
+    found = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if found[0] != (None, size, size, 3) or found[1] not in outputs:
+        raise _refuse(
+            workdir.signature,
+            f"says {num_classes} classes and pictures of {size}x{size}, but {workdir.keras_model.name} takes "
+            f"{found[0]} and gives {found[1]}",
+        )
+
+
+def _refuse(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} {reason}. To have it written again, remove metrics.json of the run and repeat its training command."
+    )
 
 
 def predict(model: keras.Model, pictures: np.ndarray) -> np.ndarray:

@@ -1,22 +1,71 @@
 """Opens a run folder: refuses one that belongs to another run, and writes what a new one is started with."""
 
-import json
 import platform
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harness import __version__
-from harness.base import files
+from harness.base import files, json_files
 from harness.base.errors import CheckpointError, ConfigError
 from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
+from harness.runs import lock
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir
 
 # The sections a run must keep to go on; the others say where things are and what the machine lends.
 _KEPT = ("augment", "model", "optim", "train")
+
+
+class InForce(BaseModel):
+    """What a run was started with, as far as it goes on with it. What else stands there is kept as it is."""
+
+    model_config = ConfigDict(extra="allow")
+    devices: tuple[str, ...] = ()
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    cache: Literal["device", "memory", "none"] = "none"
+    engine: Literal["device", "host"] = "host"
+    batch: Annotated[int, Field(ge=1)] = 1
+
+
+class Environment(BaseModel):
+    """What environment.json holds: versions and devices for people, and what a run that goes on is compared with."""
+
+    model_config = ConfigDict(extra="allow")
+    records_sha256: str
+    in_force: InForce
+    settings: tuple[Row, ...] = ()
+
+
+_FORM = TypeAdapter(Environment)
+
+
+@contextmanager
+def own(workdir: Workdir, config: Config, data: Manifest) -> Iterator[None]:
+    """Makes this process the only one that writes to the folder of a run, if `check` lets it.
+
+    What others have begun there that were killed is removed.
+
+    Raises:
+      CheckpointError: another process owns the folder, or as of `check`.
+      ConfigError: as of `check`.
+    """
+    check(workdir, config, data)
+    with lock.hold(workdir.root):
+        check(workdir, config, data)  # another may have taken the folder in the meantime
+        for unfinished in (*workdir.root.glob(".*.tmp"), *workdir.export.glob(".tmp-*")):
+            if unfinished.is_dir():
+                shutil.rmtree(unfinished, ignore_errors=True)
+            else:
+                unfinished.unlink(missing_ok=True)
+        yield
 
 
 def check(workdir: Workdir, config: Config, data: Manifest) -> None:
@@ -41,13 +90,7 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
             f"{workdir.root} was started with other settings: {'; '.join(differing)}. Give the same settings to go on, "
             "another folder, --run runs/NEW, or start a new run from these weights: --fork runs/NEW"
         )
-    try:
-        records_before = json.loads(workdir.environment.read_text(encoding="utf-8"))["records_sha256"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{workdir.environment} cannot be read: {error!r}. Give another folder: --run runs/NEW"
-        ) from None
-    if records_before != data.digest:
+    if read_environment(workdir).records_sha256 != data.digest:
         raise CheckpointError(
             f"{workdir.root} was started with other records than {config.data.records_folder} holds now. Give those "
             "records to go on, or another folder: --run runs/NEW"
@@ -71,8 +114,8 @@ def check_batch(workdir: Workdir, batch_size: int) -> None:
 
 def _foreign_files(workdir: Workdir) -> list[str]:
     """What is in the folder besides what a start leaves that was killed before it wrote config.yaml."""
-    ours = workdir.environment.name
-    return [path.name for path in workdir.root.iterdir() if path.name != ours and not path.name.endswith(".tmp")]
+    ours = (workdir.environment.name, lock.FILE_NAME)
+    return [path.name for path in workdir.root.iterdir() if path.name not in ours and not path.name.endswith(".tmp")]
 
 
 def claim(
@@ -115,11 +158,26 @@ def claim(
 
 
 def read_effective(workdir: Workdir) -> dict[str, object]:
-    """Returns what `claim` was told is in force when the run was started; nothing if it was not."""
+    """Returns what `claim` was told is in force when the run was started; nothing if it was not.
+
+    Raises:
+      CheckpointError: that cannot be read.
+    """
+    return read_environment(workdir).in_force.model_dump(exclude_unset=True) if workdir.environment.is_file() else {}
+
+
+def read_environment(workdir: Workdir) -> Environment:
+    """Returns what environment.json holds.
+
+    Raises:
+      CheckpointError: it is missing, damaged, or of another form.
+    """
     try:
-        return dict(json.loads(workdir.environment.read_text(encoding="utf-8"))["in_force"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return json_files.read(workdir.environment, _FORM)
+    except json_files.WrongForm as error:
+        raise CheckpointError(
+            f"{workdir.environment} cannot be read: {error}. Give another folder: --run runs/NEW"
+        ) from None
 
 
 def load_config(workdir: Workdir) -> Config:

@@ -5,14 +5,19 @@ import io
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
 
 import keras
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial
+from pydantic import BaseModel, Field, TypeAdapter
 
-from harness.base.errors import DataError, HarnessError
+from harness.base import files, json_files
+from harness.base.errors import CheckpointError, DataError, HarnessError
+from harness.base.json_files import Form
 from harness.base.text import format_value
 from harness.config.schema import Config, Range
 from harness.config.settings import Setting
@@ -24,6 +29,7 @@ from harness.training import trainer
 from harness.training.setup import Setup, set_up
 
 log = logging.getLogger("harness")
+_PROJECT = "search"  # KerasTuner's folder in that of the search
 
 
 def search(
@@ -46,26 +52,89 @@ def search(
     check_batches(config, setup.devices.num_replicas)
     for reason in setup.devices.reasons.values():
         log.info("%s", reason)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints where it reloads from
-        tuner = _Tuner(_make_oracle(config), setup, given, should_stop)
-    try:
-        tuner.search(verbose=0)
-    except keras_tuner.errors.FatalError as error:
-        raise error.__cause__ or error from None
+    with files.open_plain(config.tune.folder) as folder:  # it looks for its trials by a pattern
+        tuner = _open_tuner(folder, setup, given, should_stop)
+        try:
+            tuner.search(verbose=0)
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ or error from None
     finished = tuner.oracle.get_best_trials(len(tuner.oracle.trials))
     if not finished:
         raise DataError(f"not one trial of the search in {config.tune.folder} finished with a finite loss.")
     return finished
 
 
+class _Proposed(BaseModel):
+    values: dict[str, str | int | float | bool]
+
+
+class _Trial(BaseModel):
+    """What is relied on of trial.json, KerasTuner's file of a trial."""
+
+    trial_id: Annotated[str, Field(pattern=r"^\w{1,40}$")]  # the name of its folder
+    hyperparameters: _Proposed
+    score: float | None
+    status: Literal["RUNNING", "IDLE", "INVALID", "STOPPED", "COMPLETED", "FAILED"]
+
+
+_TRIAL_FORM, _OBJECT_FORM = TypeAdapter(_Trial), TypeAdapter(dict[str, object])
+
+
+def _open_tuner(
+    folder: str, setup: Setup, given: Mapping[str, Setting], should_stop: Callable[[], str | None]
+) -> "_Tuner":
+    """Returns the tuner with all trials there are.
+
+    Raises:
+      CheckpointError: its files are damaged, or are not of this search.
+    """
+    config = setup.asked
+    project = config.tune.folder / _PROJECT
+    _check_files(project, config)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints where it reloads from
+            return _Tuner(_make_oracle(config), setup, given, should_stop, folder)
+    except Exception as error:  # KerasTuner believes its own files, so what is wrong in them shows anywhere
+        raise _refuse(project, f"{type(error).__name__}: {str(error)[:200]}") from None
+
+
+def _check_files(project: Path, config: Config) -> None:
+    """Compares the files of KerasTuner, as far as this project relies on them, with their form and the search."""
+    for path in sorted(project.glob("*.json")):
+        _read(path, _OBJECT_FORM)
+    for path in sorted(project.glob("trial_*/trial.json")):
+        trial = _read(path, _TRIAL_FORM)
+        if trial.status == "COMPLETED" and trial.score is None:
+            raise _refuse(path, "it is completed and has no score")
+        proposed = {name for name in trial.hyperparameters.values if not name.startswith("tuner/")}
+        if differing := sorted(proposed ^ set(config.tune.space)):
+            raise _refuse(path, f"{json_files.cut(differing[0])} is in the trial or in tune.space, but not in both")
+
+
+def _read(path: Path, form: TypeAdapter[Form]) -> Form:
+    try:
+        return json_files.read(path, form)
+    except json_files.WrongForm as error:
+        raise _refuse(path, str(error)) from None
+
+
+def _refuse(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be read: {reason}. Search anew in another folder: --tune.folder runs/NEW")
+
+
 class _Tuner(BaseTuner):
     """KerasTuner proposes and remembers; the training loop does the work, and keeps its own checkpoints."""
 
     def __init__(
-        self, oracle: Oracle, setup: Setup, given: Mapping[str, Setting], should_stop: Callable[[], str | None]
+        self,
+        oracle: Oracle,
+        setup: Setup,
+        given: Mapping[str, Setting],
+        should_stop: Callable[[], str | None],
+        folder: str,
     ) -> None:
         self._setup, self._given, self._should_stop = setup, given, should_stop
-        super().__init__(oracle, directory=str(setup.asked.tune.folder), project_name="search")
+        super().__init__(oracle, directory=folder, project_name=_PROJECT)
 
     def on_trial_begin(self, trial: Trial) -> None:
         """Saves the search too: KerasTuner does so after a trial, so one stopped in its first would not be found."""
@@ -85,12 +154,12 @@ class _Tuner(BaseTuner):
         config = make_trial_config(self._given, values, f"trial {trial.trial_id}")
         workdir = Workdir(self._setup.asked.tune.folder / "trials" / trial.trial_id)
         log.info("trial %s: %s", trial.trial_id, _describe(values))
-        identity.check(workdir, config, data)
-        setup = set_up(config, data, devices=self._setup.devices, earlier=identity.read_effective(workdir))
-        identity.check_batch(workdir, setup.config.train.batch_size)
-        identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
-        keras.backend.clear_session()
-        found = trainer.train_and_evaluate(setup, workdir, should_stop=self._should_stop)
+        with identity.own(workdir, config, data):
+            setup = set_up(config, data, devices=self._setup.devices, earlier=identity.read_effective(workdir))
+            identity.check_batch(workdir, setup.config.train.batch_size)
+            identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
+            keras.backend.clear_session()
+            found = trainer.train_and_evaluate(setup, workdir, should_stop=self._should_stop)
         if not math.isfinite(found.loss):
             raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")
         return {"val_loss": found.loss, "val_accuracy": found.accuracy}
