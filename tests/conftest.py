@@ -1,5 +1,6 @@
 """What the tests share: drawn pictures, commands as subprocesses, and one small run for all who only look."""
 
+import contextlib
 import csv
 import functools
 import json
@@ -115,6 +116,23 @@ def read_findings(records: Path) -> dict[str, dict[str, str]]:
         return {row["path"]: row for row in csv.DictReader(file)}
 
 
+def list_recorded(records: Path) -> set[str]:
+    """The names of the pictures in all shards."""
+    from tensorflow.train import Example
+
+    from harness.dataset.records import tfrecord
+
+    examples = (Example.FromString(text) for shard in records.glob("*.tfrecord") for text in _read_shard(shard))
+    return {example.features.feature[tfrecord.FILENAME].bytes_list.value[0].decode() for example in examples}
+
+
+def _read_shard(shard: Path) -> list[bytes]:
+    from harness.dataset.records import tfrecord
+
+    with shard.open("rb") as file:
+        return list(tfrecord.read_shard(file))
+
+
 def read_history(run):
     with (run / "metrics.csv").open(newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
@@ -135,6 +153,16 @@ def name_tasks() -> list[dict[str, str]]:
 
 
 SMOKE = ROOT / "configs" / "smoke.yaml"
+
+
+@pytest.fixture(scope="module")
+def warm_workers():
+    """Worker processes that stay for all builds of a module within the test's own process: starting takes longest."""
+    from harness.dataset.build import process_pool
+
+    with process_pool.open_pool(2) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process_pool, "open_pool", lambda num_workers: contextlib.nullcontext(pool))
+        yield
 
 
 @pytest.fixture(scope="session")

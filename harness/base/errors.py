@@ -121,12 +121,15 @@ def _is_tensorflow(error: Exception) -> bool:
 
 def _describe_storage(code: int, file: str) -> str:
     where = f"writing or reading {file}" if file else "writing"
-    if code not in _NO_ROOM:
-        return f"{where} failed: {os.strerror(code)}. Once that is mended, the same command goes on."
-    free = f", {_free_bytes(Path(file)) / 1e6:,.1f} MB are free there" if file else ""
-    return f"{where} failed: {os.strerror(code)}{free}. Make room, and the same command goes on."
+    free = describe_free(OSError(code, "", file))
+    advice = "Make room, and" if code in _NO_ROOM else "Once that is mended,"
+    return f"{where} failed: {os.strerror(code)}{free}. {advice} the same command goes on."
 
 
-def _free_bytes(file: Path) -> int:
-    folders = (folder for folder in (file, *file.absolute().parents) if folder.exists())
-    return shutil.disk_usage(next(folders)).free
+def describe_free(error: OSError) -> str:
+    """Returns how much is free where a file found no room; "" if that is not what the error says."""
+    if error.errno not in _NO_ROOM or not error.filename:
+        return ""
+    file = Path(os.fsdecode(error.filename))
+    folder = next(folder for folder in (file, *file.absolute().parents) if folder.exists())
+    return f", {shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"

@@ -1,21 +1,26 @@
 """The folder in which a build works: who may use it, and how it takes the records' name or is sent to s3://.
 
+Beside it lies a file that is locked while builds use the folder. Whoever leaves last removes both, the folder only if
+nothing in it is of use to the next build.
+
 It does not look into the files that it moves or sends.
 """
 
 import errno
 import fcntl
 import logging
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from harness.base import files
-from harness.base.errors import DataError
+from harness.base.errors import DataError, StorageError, describe_free
 from harness.base.storage import Folder, RemotePath
 from harness.dataset.records import manifest
 
@@ -25,6 +30,7 @@ _REMOTE_ROOT = Path("tfrecords") / ".s3"
 _SHARD_NAME = re.compile(r"\w+-\d{5}-of-\d{5}\.tfrecord")  # as tfrecord.shard_name gives
 _PROBE_NAME = ".writable"
 _NUM_SENT = 4  # files at a time; the storage's library divides large ones itself
+_MOST_TRIES = 100  # to lock a file that others remove
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -65,9 +71,37 @@ class BuildFolder:
         """The pairs of near duplicates that were confirmed."""
         return self.root / "near_copies.json"
 
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while builds use the folder."""
+        return self.place.parent / f".{self.place.name}.lock"
+
+    @property
+    def _replaced(self) -> Path:
+        """Where the records that are replaced lie until the new ones have their name."""
+        return self.place.parent / f".{self.place.name}.replaced"
+
+    @property
+    def _rules(self) -> Path:
+        """By which rules the folder was made; it is missing once nobody needs the folder any more."""
+        return self.root / "rules"
+
+    def recover(self) -> None:
+        """Ends what a build began that was killed while it gave its folder the records' name."""
+        if isinstance(self.target, RemotePath) or not self._replaced.exists():
+            return
+        if not self.target.exists():
+            is_complete = (self.root / manifest.FILE_NAME).is_file()
+            try:
+                (self.root if is_complete else self._replaced).rename(self.target)
+            except OSError:
+                if not self.target.exists():  # else a task beside this one was faster
+                    raise
+        shutil.rmtree(self._replaced, ignore_errors=True)
+
     def prepare(self, *, is_shared: bool) -> None:
         """Makes the folder, and empties it of what was made by other rules."""
-        rules = self.root / "rules"
+        rules = self._rules
         found = rules.read_text(encoding="ascii") if rules.is_file() else None
         # In a shared build, a folder without rules may just be in the making by another process.
         if self.root.exists() and found != self.rules_sha256 and not (is_shared and found is None):
@@ -94,12 +128,10 @@ class BuildFolder:
                 shutil.rmtree(path)
             elif path.name not in names:
                 path.unlink()
-        replaced = self.target.parent / f".{self.target.name}.replaced"
-        shutil.rmtree(replaced, ignore_errors=True)
         if self.target.exists():
-            self.target.rename(replaced)
+            self.target.rename(self._replaced)
         self.root.rename(self.target)
-        shutil.rmtree(replaced, ignore_errors=True)
+        shutil.rmtree(self._replaced, ignore_errors=True)
 
     def _send(self, target: RemotePath, names: Collection[str]) -> None:
         """Sends the files. The old manifest goes first and the new one comes last: without one there are no records."""
@@ -122,6 +154,16 @@ class BuildFolder:
     def discard(self) -> None:
         """Removes the folder with all that is in it."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Says that nobody needs the folder any more, so that the build that leaves last removes it."""
+        self._rules.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Removes the folder if nothing in it is of use to the next build."""
+        is_needed = self._rules.is_file() and any(any(folder.glob("*")) for folder in (self.cache, self.done))
+        if not is_needed:
+            self.discard()
 
 
 def _shards_first(names: Collection[str]) -> list[str]:
@@ -154,37 +196,73 @@ def open_folder(target: Folder, rules_sha256: str, *, is_shared: bool) -> Iterat
     What fails while it is open leaves it as it is, so that the next build goes on from there.
 
     Raises:
-      DataError: the folder cannot be written, or another build uses it.
+      DataError: another build uses it.
+      StorageError: the folder cannot be written.
     """
     work = BuildFolder(target, rules_sha256)
     try:
-        place = work.place
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = (place.parent / f".{place.name}.lock").open("w")
+        file, is_locked = _open_lock(work, is_shared=is_shared)
     except OSError as error:
-        raise DataError(
+        raise StorageError(
             f"cannot write to {work.place.parent}: {error.strerror}. Give another folder: --records FOLDER"
         ) from None
-    with lock:
-        _lock(lock.fileno(), target, is_shared=is_shared)
+    with file:
         try:
-            work.prepare(is_shared=is_shared)
+            work.recover()
             yield work
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
-            raise DataError(
-                f"writing {target} failed: {error.strerror or error}{where}. Nothing was published; what is finished "
-                "is kept, and the same command goes on with it."
+            raise StorageError(
+                f"writing {target} failed: {error.strerror or error}{where}{describe_free(error)}. Nothing was "
+                "published; what is finished is kept, and the same command goes on with it."
             ) from error
+        finally:
+            if is_locked:
+                _leave(work, file)
 
 
-def _lock(descriptor: int, target: Folder, *, is_shared: bool) -> None:
+def _open_lock(work: BuildFolder, *, is_shared: bool) -> tuple[TextIO, bool]:
+    """Returns the file of the lock, and whether it is locked, which some file systems cannot do."""
+    for _ in range(_MOST_TRIES):
+        work.lock.parent.mkdir(parents=True, exist_ok=True)
+        file = work.lock.open("w")
+        try:
+            is_locked = _lock(file.fileno(), work.target, is_shared=is_shared)
+        except BaseException:
+            file.close()
+            raise
+        if _lies_at(file, work.lock):
+            return file, is_locked
+        file.close()  # a build that ended in between has removed it: a lock on it keeps nobody out
+    raise _busy(work.target)
+
+
+def _lock(descriptor: int, target: Folder, *, is_shared: bool) -> bool:
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:
             log.warning("%s cannot be locked: start no second build of it", target)
-            return
-        raise DataError(
-            f"another build is writing {target} just now. Wait for it, or give another --records."
-        ) from None
+            return False
+        raise _busy(target) from None
+    return True
+
+
+def _busy(target: Folder) -> DataError:
+    return DataError(f"another build is writing {target} just now. Wait for it, or give another --records.")
+
+
+def _lies_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _leave(work: BuildFolder, file: TextIO) -> None:
+    """Removes the lock, and a folder that is of no use, if no other build holds them."""
+    with suppress(OSError):  # another build holds the lock, or nothing can be removed here
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _lies_at(file, work.lock):  # a shared lock is let go before it becomes an exclusive one
+            work.tidy()
+            work.lock.unlink()

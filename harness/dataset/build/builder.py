@@ -25,7 +25,7 @@ from harness.dataset.curation import build_cache, cleaner, findings, near_duplic
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images import sources
+from harness.dataset.images import class_folders, sources
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
@@ -62,34 +62,39 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     _check_fractions(config.split)
     target = config.data.records_folder
     classes = sources.list_classes(config.data.images)
+    class_folders.check_apart(config.data.images, classes)
     paths, misnamed = cleaner.list_pictures(config.data.images)
     log.info("%d files in %s", len(paths) + len(misnamed), config.data.images)
-    existing = _load_existing(target, config, overwrite=overwrite)
-    if existing is None or overwrite:
-        build_folder.check_writable(target)
     with (
         build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
         process_pool.open_pool(config.runtime.workers) as pool,
     ):
+        existing = _load_existing(target, config, overwrite=overwrite)
+        if existing is None or overwrite:
+            build_folder.check_writable(target)
+        work.prepare(is_shared=task is not None)
         step = _Step(config, work, pool, task)
         known = _read_known(existing, work, overwrite=overwrite) if task is None else {}
         examined = _examine(step, paths, known)
         if task is not None and len(examined) < len(paths):
             return _describe_share(task, f"{len(examined)} of {len(paths)} files are examined, other shares are not")
-        sources_sha256 = _digest_sources([*examined.values(), *misnamed], config)
+        lists = _digest_lists(config)
+        sources_sha256 = _digest_sources([*examined.values(), *misnamed], lists)
         if existing is not None and not overwrite:
             if existing.sources_sha256 != sources_sha256:
                 raise _other(target, existing, "pictures")
-            if task is None:
-                work.discard()
+            work.abandon()
             return f"{target} is up to date: {summary.count(existing)}"
         whole = _find_whole_shards(step, existing) if existing is not None and known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_encoded_picture(item, whole)]
         examined |= _examine(replace(step, task=None), stale, {})
+        sources_sha256 = _digest_sources([*examined.values(), *misnamed], lists)  # stale ones may have changed since
         found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
         del examined, known
         made = plan.make_plan(found, classes, config, partial(_find_near_duplicates, step))
         del found
+        if _digest_lists(config) != lists:
+            raise DataError("a list of groups, or the split that is kept, changed during the build: start it again.")
         layout = shards.plan_shards(made, config.records, work.rules_sha256)
         written = _obtain_shards(step, layout, made.class_names, whole)
         if task is not None:
@@ -237,17 +242,22 @@ def _lacks_encoded_picture(item: Finding, whole: Mapping[str, ShardInfo]) -> boo
     return not item.file or (build_cache.is_shard(item) and item.file not in whole)
 
 
-def _digest_sources(found: Sequence[Finding], config: Config) -> str:
+def _digest_sources(found: Sequence[Finding], lists: Sequence[str]) -> str:
     """A digest of every file that the records follow from: the pictures, the groups, the split that is kept."""
     pictures = sorted((item.path, item.sha256 or f"{item.num_bytes} bytes") for item in found)
-    others = [group_file(config.data.images, config.split.group_by)]
+    return files.digest_json([pictures, lists])
+
+
+def _digest_lists(config: Config) -> list[str]:
+    """The digests of the files beside the pictures that the records follow from."""
+    listed = [group_file(config.data.images, config.split.group_by)]
     # A folder that keeps its own split follows from the pictures alone.
     if config.split.previous and config.split.previous.resolve() != config.data.records_folder.resolve():
-        others.append(plan.file_of_previous(config.split.previous))
+        listed.append(plan.file_of_previous(config.split.previous))
     try:
-        return files.digest_json([pictures, [files.digest_file(path) for path in others if path and path.is_file()]])
+        return [files.digest_file(path) for path in listed if path and path.is_file()]
     except OSError as error:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}. Make it readable, or remove it.") from None
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}. Make it readable.") from None
 
 
 def _find_near_duplicates(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:

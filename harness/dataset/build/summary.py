@@ -40,7 +40,7 @@ def make_manifest(
         encoding=config.records.encoding,
         splits=splits,
         rejected=dict(sorted(rejected.items())),
-        images=config.data.images.as_posix(),
+        images=config.data.images.as_posix().encode("utf-8", "backslashreplace").decode(),
         sources_sha256=sources_sha256,
         config_sha256=digest_config(config),
         rules_sha256=cleaner.digest_rules(config),
@@ -63,7 +63,7 @@ def locate_findings(made: Plan, layout: Layout, written: Mapping[str, Shard]) ->
     }
 
     def located(item: Finding) -> Finding:
-        file, offset = places.get(item.path, ("", 0))
+        file, offset = places[item.path] if item.is_kept else ("", 0)
         return item._replace(file=file, offset=offset, length=item.length if file else 0)
 
     return map(located, made.findings)

@@ -16,7 +16,7 @@ from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import join_groups
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images import quality
+from harness.dataset.images import class_folders, quality
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import Manifest
 from harness.dataset.report import facts, shortcuts
@@ -143,6 +143,7 @@ def list_warnings(made: Plan, result: Manifest, found_shortcuts: Sequence[Shortc
             "1 pair of pictures shows" if len(made.conflicts) == 1 else f"{len(made.conflicts)} pairs of pictures show"
         )
         warnings.append(f"{pairs} one thing under two classes, such as {first.first} and {first.second}.")
+    warnings += class_folders.describe_alike(made.class_names)
     counts = Counter(item.class_name for item in made.findings if item.is_kept)
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]
     if num_most > _IMBALANCE * num_least:

@@ -4,23 +4,22 @@ import csv
 import io
 import shutil
 from collections import defaultdict
-from contextlib import nullcontext
 from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import read_findings
+from conftest import list_recorded, read_findings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from harness.base.errors import DataError
 from harness.config.schema import Config
-from harness.dataset.build import builder, process_pool
-from harness.dataset.records import manifest, tfrecord
+from harness.dataset.build import builder
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
 CLASSES = ("angry", "happy", "sad")
 POLICIES = ("drop", "fail", "keep")
 
@@ -65,20 +64,8 @@ PICTURE = st.tuples(
 
 
 @pytest.fixture(scope="module")
-def pool():
-    with process_pool.open_pool(2) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("mixture")
-
-
-@pytest.fixture(autouse=True)
-def workers_that_stay(pool, monkeypatch):
-    """Starting workers would take most of the time."""
-    monkeypatch.setattr(process_pool, "open_pool", lambda _: nullcontext(pool))
 
 
 def write_pictures(folder: Path, pictures) -> dict[str, tuple[str, int, str, str]]:
@@ -135,7 +122,7 @@ def check(place: Path, shown, policy: str) -> None:
     assert sorted(paths) == sorted([*shown, *anchors]), "every file has one row"
     found = {row["path"]: row for row in rows}
     kept = {path for path, row in found.items() if row["verdict"] == "kept"}
-    assert kept == names_in(place / "records")
+    assert kept == list_recorded(place / "records")
     assert set(anchors) <= kept
     for path, row in found.items():
         if path in shown and shown[path][2] in REJECTED:
@@ -216,18 +203,6 @@ def read_rows(records: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def names_in(records: Path) -> set[str]:
-    import tensorflow as tf
-
-    names = set()
-    for info in manifest.load(records).splits.values():
-        for shard in info.shards:
-            for serialized in tfrecord.read_shard((records / shard.file).open("rb")):
-                feature = tf.train.Example.FromString(serialized).features.feature
-                names.add(feature["image/filename"].bytes_list.value[0].decode())
-    return names
-
-
 def build_files(place: Path, files: dict[str, tuple[int, str]], policy: str = "drop", groups: str = "", seed: int = 0):
     """Builds records of anchors and of `files`: path -> scene and form."""
     write_pictures(place / "images", [])
@@ -282,7 +257,7 @@ def test_a_build_that_is_to_fail_on_conflicts_passes_without_any(place):
 def test_a_duplicate_brings_its_group_to_the_picture_it_equals(place):
     """Else a person's picture would be trained on, and another of the same person be measured on."""
     files = {"happy/a.png": (0, "png"), "happy/z.png": (0, "bmp"), "happy/other.png": (1, "png")}
-    for seed in range(8):
+    for seed in range(4):
         build_files(place, files, groups="path,group\nhappy/z.png,ann\nhappy/other.png,ann\n", seed=seed)
         found = read_findings(place / "records")
         assert found["happy/z.png"]["reason"] == "duplicate"
