@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError
 from harness.config.schema import Config
-from harness.models.network import build_model
+from harness.models.network import LOGITS, build_model
 from harness.runs.workdir import Workdir
 
 # The same weights in another precision give other probabilities; in the same precision only other sums' orders.
@@ -101,7 +101,7 @@ def _load(path: Path) -> keras.Model:
 
 
 def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
-    """Returns the exported model, its class names and its picture size in pixels.
+    """Returns the exported model, with an output for every class, its class names and its picture size in pixels.
 
     Raises:
       CheckpointError: the run has no exported model, or its files cannot be read or do not belong together.
@@ -123,7 +123,7 @@ def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _refuse(workdir.keras_model, f"cannot be read: {reason}") from None
     _check_fit(model, signature, workdir)
-    return model, signature.class_names, signature.image_size
+    return _answer_all_classes(model, workdir.keras_model), signature.class_names, signature.image_size
 
 
 def _check_archive(path: Path) -> None:
@@ -156,10 +156,26 @@ def _refuse(path: Path, reason: str) -> CheckpointError:
     )
 
 
+def _answer_all_classes(model: keras.Model, path: Path) -> keras.Model:
+    """Gives a model of one output both probabilities, each from the logit: 1 less the other would be inexact."""
+    if model.output_shape[1] > 1:
+        return model
+    try:
+        logits = model.get_layer(LOGITS).output
+    except ValueError:
+        raise _refuse(path, f"has no layer {LOGITS!r}") from None
+    chances = keras.layers.Activation("sigmoid")(keras.layers.Concatenate()([keras.ops.negative(logits), logits]))
+    return keras.Model(model.input, chances)
+
+
 def predict(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
-    """Returns class probabilities, float32 [n, num_classes], for pictures uint8 [n, size, size, 3]."""
-    outputs = np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
-    return np.concatenate([1.0 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+    """Returns class probabilities, float32 [n, num_classes], for pictures uint8 [n, size, size, 3].
+
+    Args:
+      model: as `load_model` returns it.
+      pictures: uint8 [n, size, size, 3].
+    """
+    return np.asarray(model.predict_on_batch(pictures.astype(np.float32)))
 
 
 def fits_hdf5(name: str) -> bool:

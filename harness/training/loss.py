@@ -38,6 +38,5 @@ def balance_classes(counts: Sequence[int]) -> tuple[float, ...]:
 def probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Returns class probabilities `float32 [batch, num_classes]`; one logit stands for the second of two classes."""
     if logits.shape[1] == 1:
-        positive = tf.sigmoid(logits)
-        return tf.concat([1.0 - positive, positive], axis=1)
+        return tf.sigmoid(tf.concat([-logits, logits], axis=1))  # 1 - sigmoid(16) has no right digit in float32
     return tf.nn.softmax(logits)

@@ -1,12 +1,16 @@
 """An exported model is believed only as far as its files are of their form and belong together."""
 
 import json
+import math
 import zipfile
 
 import keras
+import numpy as np
 import pytest
 
 from harness.base.errors import CheckpointError
+from harness.config.schema import Config, ModelConfig
+from harness.models.network import LOGITS, build_model
 from harness.results import export
 from harness.runs.workdir import Workdir
 
@@ -14,7 +18,7 @@ from harness.runs.workdir import Workdir
 def write_model(folder, *, units=2, size=16, channels=3, **signature) -> Workdir:
     workdir = Workdir(folder)
     workdir.export.mkdir(parents=True)
-    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(units)]
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(units, name=LOGITS)]
     keras.Sequential([keras.Input((size, size, channels)), *layers]).save(workdir.keras_model)
     value = {"class_names": ["a", "b"], "image_size": 16, "pixels": "RGB, 0 to 255", **signature}
     workdir.signature.write_text(json.dumps(value))
@@ -24,7 +28,7 @@ def write_model(folder, *, units=2, size=16, channels=3, **signature) -> Workdir
 @pytest.mark.parametrize(("units", "names"), [(1, ["a", "b"]), (2, ["a", "b"]), (3, ["a", "b", "c"])])
 def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
     model, class_names, size = export.load_model(write_model(tmp_path, units=units, class_names=names))
-    assert model.output_shape == (None, units) and class_names == tuple(names) and size == 16
+    assert model.output_shape == (None, max(units, 2)) and class_names == tuple(names) and size == 16
 
 
 @pytest.mark.parametrize(
@@ -93,3 +97,26 @@ def test_a_model_that_is_no_archive_is_refused(tmp_path, content):
     workdir.keras_model.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: "):
         export.load_model(workdir)
+
+
+SMALL = ModelConfig(widths=(2,), dense_units=4)
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("logit", [-16.0, 14.0, 16.0])
+def test_a_model_that_is_sure_is_as_exact_about_either_class(tmp_path, head, logit):
+    config = Config(model=SMALL.model_copy(update={"head": head}))
+    model = build_model(config.model, num_classes=2, image_size=16, seed=0)
+    layer = model.get_layer(LOGITS)
+    biases = np.array([logit] if head == "sigmoid" else [0.0, logit], np.float32)
+    layer.set_weights([np.zeros_like(layer.get_weights()[0]), biases])
+    pictures, workdir = np.zeros((3, 16, 16, 3), np.uint8), Workdir(tmp_path)
+    options = {"class_names": ("happy", "sad"), "image_size": 16, "precision": "float32", "probe": pictures}
+    assert export.export_model(model, config, workdir, **options) == 0.0
+    reread, class_names, image_size = export.load_model(workdir)
+    assert (class_names, image_size) == (("happy", "sad"), 16)
+    found = export.predict(reread, pictures)
+    assert found.dtype == np.float32 and found.shape == (3, 2)
+    expected = [1 / (1 + math.exp(logit)), 1 / (1 + math.exp(-logit))]
+    for row in found:
+        assert row == pytest.approx(expected, rel=1e-5, abs=0)

@@ -32,6 +32,14 @@ def test_balanced_classes_weigh_the_same():
     assert found == pytest.approx([0.5 * math.log(2), 2 * math.log(2)])
 
 
+@pytest.mark.parametrize("num_outputs", [1, 2])
+@pytest.mark.parametrize("logit", [-80.0, -16.0, -1.0, 0.0, 14.0, 16.0, 80.0])
+def test_a_network_that_is_sure_is_as_exact_about_either_class(logit, num_outputs):
+    logits = tf.constant([[logit]]) if num_outputs == 1 else tf.constant([[0.0, logit]])
+    expected = [1 / (1 + math.exp(logit)), 1 / (1 + math.exp(-logit))]
+    assert probabilities(logits).numpy()[0] == pytest.approx(expected, rel=1e-5, abs=0)
+
+
 def test_probabilities_of_one_logit_are_those_of_two_classes():
     assert probabilities(tf.constant([[0.0]])).numpy().tolist() == [[0.5, 0.5]]
     assert probabilities(tf.constant([[math.log(3)]])).numpy()[0] == pytest.approx([0.25, 0.75])
