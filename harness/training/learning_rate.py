@@ -22,7 +22,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, config: OptimConfig, *, batch_size: int, steps_per_epoch: int, epochs: int) -> None:
         self.peak = scale_learning_rate(config, batch_size)
-        self.config, self.steps_per_epoch, self.total_steps = config, steps_per_epoch, steps_per_epoch * epochs
+        self.config, self.total_steps = config, steps_per_epoch * epochs
         self.warmup_steps = round(config.warmup_epochs * steps_per_epoch)
         self._scale = tf.Variable(1.0, trainable=False)
 
@@ -37,9 +37,9 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         done = tf.clip_by_value((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps), 0.0, 1.0)
         return self.peak * rise * self._scale * 0.5 * (1.0 + tf.cos(3.14159265 * done))
 
-    def last_of(self, epoch: int) -> float:
-        """Returns the rate of the last step of an epoch, counted from 1."""
-        return float(self(tf.constant(epoch * self.steps_per_epoch - 1)))
+    def of_step(self, step: int) -> float:
+        """Returns the rate of a step, counted from 0."""
+        return float(self(tf.constant(step)))
 
     def follow(self, losses: Sequence[float], *, num_back_offs: int = 0) -> bool:
         """Sets the rate by the validation losses of all epochs and the divergences so far; returns whether it changed.

@@ -99,7 +99,7 @@ class Loop:
         split = self.splits["train"]
         losses = [row["val_loss"] for row in progress.history]
         if self.trainee.learning_rate.follow(losses, num_back_offs=progress.num_back_offs):
-            log.info("learning rate %.3g", self.trainee.learning_rate.last_of(progress.epoch + 1))
+            log.info("learning rate %.3g", self.trainee.learning_rate.of_step(self.trainee.num_updates))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
         started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
         self.step_metrics.begin_epoch(progress.sums)
@@ -182,7 +182,7 @@ class Loop:
         self.guard.check(progress, progress.sums[0] + float(chances.sum()))
         found = metrics.measure(labels, chances, self.setup.data.class_names)
         progress.epoch += 1
-        learning_rate = self.trainee.learning_rate.last_of(progress.epoch)
+        learning_rate = self.trainee.learning_rate.of_step(max(0, self.trainee.num_updates - 1))
         row = history.make_row(
             progress.epoch, progress.sums, found, learning_rate=learning_rate, images_per_s=images_per_s
         )

@@ -65,16 +65,24 @@ class FusedAdamW(_Fused, keras.optimizers.AdamW):
 
 
 def average_weights(
-    average: keras.Model, model: keras.Model, strategy: tf.distribute.Strategy, *, decay: float, num_steps: tf.Tensor
+    average: keras.Model,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    *,
+    decay: float,
+    num_steps: tf.Tensor,
+    is_taken: tf.Tensor,
 ) -> None:
     """Moves the weights of `average` towards those of `model`, which has taken so many steps, on all replicas.
+
+    Nothing moves unless the last step `is_taken`: one whose gradient overflows float16 is left out.
 
     The first steps count more, so that a short run does not keep its initial weights (as in TensorFlow's
     ExponentialMovingAverage). The statistics of batch normalisation are averaged too: those of other weights would not
     fit. Keras' `use_ema` does neither, and lends the average by overwriting the weights that are in training.
     """
     num_steps = tf.cast(num_steps, tf.float32)
-    rate = 1.0 - tf.minimum(decay, (1.0 + num_steps) / (10.0 + num_steps))
+    rate = tf.where(is_taken, 1.0 - tf.minimum(decay, (1.0 + num_steps) / (10.0 + num_steps)), 0.0)
 
     def move(variable: tf.Variable, target: tf.Variable) -> None:
         variable.assign_add(rate * (target - variable))

@@ -48,6 +48,11 @@ class Trainee:
     predict_step: PredictStep
     count_traces: Callable[[], int]  # of the two compiled trainings together
 
+    @property
+    def num_updates(self) -> int:
+        """Steps the optimizer has taken, which waits for them; fewer than were tried where float16 left some out."""
+        return int(self.optimizer.iterations.numpy())  # Keras' own int() knows no mirrored variable
+
 
 def make_trainee(config: Config, devices: Devices, data: Manifest) -> Trainee:
     """Builds model, optimizer and steps under the strategy."""
@@ -192,9 +197,13 @@ def _averaging(
     """Returns what also moves the averaged weights after each step of the optimizer."""
 
     def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        num_before = tf.identity(optimizer.iterations)
         figures = take_turn(batch, share, is_last)
         if is_last:
-            average_weights(average, model, devices.strategy, decay=decay, num_steps=optimizer.iterations)
+            is_taken = optimizer.iterations > num_before
+            average_weights(
+                average, model, devices.strategy, decay=decay, num_steps=optimizer.iterations, is_taken=is_taken
+            )
         return figures
 
     return take_turn_and_average

@@ -20,7 +20,7 @@ def test_a_constant_rate_is_constant():
 def test_the_rate_is_for_16_pictures_and_grows_with_the_batch(rule, expected):
     config = OptimConfig(learning_rate=0.1, scale_with_batch=rule)
     rate = LearningRate(config, batch_size=64, steps_per_epoch=10, epochs=10)
-    assert rate.last_of(1) == pytest.approx(expected)
+    assert rate.of_step(9) == pytest.approx(expected)
     assert scale_learning_rate(config, 16) == 0.1
 
 

@@ -1,5 +1,7 @@
 """Optimizers against values worked out by hand and against those of Keras."""
 
+from functools import partial
+
 import keras
 import pytest
 import tensorflow as tf
@@ -22,7 +24,7 @@ def test_the_optimizer_takes_the_lowered_rate():
     assert rate.follow([5.0, 4.0, 4.0])
     optimizer.apply([tf.constant(1.0)], [variable])
     assert variable.numpy() == -0.5 - 0.5  # half of the warm-up, then half of the whole rate
-    assert rate.last_of(3) == 0.5
+    assert rate.of_step(29) == 0.5
 
 
 def test_float16_alone_scales_the_loss():
@@ -88,6 +90,10 @@ def test_an_average_follows_the_weights_faster_at_first():
 
     average, model = make(0.0), make(1.0)
     mean = average.layers[0].moving_mean
+    follow = partial(average_weights, average, model, tf.distribute.get_strategy(), decay=0.5)
     for num_steps, expected in ((1, 9 / 11), (1000, 9 / 11 + 0.5 * 2 / 11)):  # keeps 2/11, then a half
-        average_weights(average, model, tf.distribute.get_strategy(), decay=0.5, num_steps=tf.constant(num_steps))
+        follow(num_steps=tf.constant(num_steps), is_taken=tf.constant(True))
         assert mean.numpy() == pytest.approx([expected])
+        before = mean.numpy()
+        follow(num_steps=tf.constant(num_steps), is_taken=tf.constant(False))
+        assert mean.numpy() == before

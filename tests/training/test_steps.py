@@ -90,6 +90,21 @@ def test_a_gradient_that_overflows_spoils_the_weights_but_in_float16(face_record
     assert is_finite_now() == is_finite
 
 
+def test_a_step_that_float16_leaves_out_moves_no_average(face_records, batch):
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "mixed_float16", ())
+    config = Config(model=WITHOUT_DROPOUT, optim=OptimConfig(name="sgd", ema=0.9))
+    trainee = steps.make_trainee(config, devices, manifest.load(face_records))
+    for _ in range(3):
+        trainee.train_step(batch, 0)
+    weights, average = trainee.model.get_weights(), trainee.kept_model.get_weights()
+    assert int(trainee.optimizer.iterations) > 0 and not np.array_equal(weights[0], average[0])
+    trainee.train_step({**batch, "weight": batch["weight"] * np.inf}, 0)
+    assert all(np.array_equal(*pair) for pair in zip(trainee.model.get_weights(), weights, strict=True))
+    assert all(np.array_equal(*pair) for pair in zip(trainee.kept_model.get_weights(), average, strict=True))
+    trainee.train_step(batch, 0)
+    assert not np.array_equal(trainee.kept_model.get_weights()[0], average[0])
+
+
 @pytest.mark.parametrize("cache", ["memory", "none", "device"])
 def test_steps_are_traced_once_however_many_epochs(face_records, cache):
     data, devices = manifest.load(face_records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
@@ -119,6 +134,7 @@ def test_several_steps_in_one_call_are_those_taken_one_by_one(face_records, logi
         for num_steps in calls:
             totals = trainee.train_steps(batches.iterator, batches.resident, position, num_steps, totals)
             position += num_steps
+        assert trainee.num_updates == totals.numpy()[4]
         found.append((totals.numpy()[:5], [*trainee.model.get_weights(), *trainee.kept_model.get_weights()]))
     (sums, weights), (other_sums, other_weights) = found
     assert sums[2] == split.num_examples and sums[4] == -(-num_batches // optim.accumulate_steps)

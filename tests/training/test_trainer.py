@@ -1,6 +1,7 @@
 """The training loop called directly: what it learns, and that it goes on from any batch."""
 
 import dataclasses
+import math
 import shutil
 
 import keras
@@ -102,6 +103,17 @@ def test_the_average_is_what_is_measured_kept_and_exported(face_records, tmp_pat
     _, variables = train(face_records, tmp_path, **still)
     exported = keras.models.load_model(tmp_path / "export" / "model.keras").get_layer("conv1").kernel.numpy().tolist()
     assert [name.split("/")[0] for name, value in variables.items() if value == exported] == ["average"]
+
+
+def test_the_recorded_rate_is_that_of_the_last_step_taken(face_records, tmp_path, monkeypatch):
+    defaults = keras.optimizers.LossScaleOptimizer.__init__.__defaults__
+    monkeypatch.setattr(keras.optimizers.LossScaleOptimizer.__init__, "__defaults__", (2.0**30, *defaults[1:]))
+    still = {"train__batch_size": 1, "train__epochs": 2, "optim__schedule": "cosine", "optim__learning_rate": 0.01}
+    rows, variables = train(face_records, tmp_path, precision="mixed_float16", optim__ema=0.9, **still)
+    num_taken = variables["optimizer/inner_optimizer/_iterations/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert 0 < num_taken < 40  # of 40 steps
+    recorded = float(rows[-1].split(",")[rows[0].split(",").index("lr")])
+    assert recorded == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * (num_taken - 1) / 40)), rel=1e-4)
 
 
 def test_balanced_classes_change_the_training_loss_and_not_the_validation_loss(face_records, tmp_path):
