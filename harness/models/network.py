@@ -59,6 +59,17 @@ def seed_states(model: keras.Model) -> list:
     return [layer.seed_generator.state.value for layer in walk_layers(model) if hasattr(layer, "seed_generator")]
 
 
+def still_frozen_dropout(model: keras.Model) -> None:
+    """Turns off the dropout of layers that are frozen, before a model is traced for training; its seeds stay.
+
+    Calling a network inside with `training=False` does not: Keras lets the outer call's `training=True` win, and only
+    batch normalisation minds being frozen.
+    """
+    for layer in walk_layers(model):
+        if isinstance(layer, keras.layers.Dropout) and not layer.trainable:
+            layer.rate = 0.0
+
+
 def walk_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yields the layers of a model, and those of the models inside it."""
     for layer in model.layers:

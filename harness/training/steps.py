@@ -14,7 +14,7 @@ from harness.distribute.devices import Devices
 from harness.input import augment_device
 from harness.models import cpu_forward, replicas
 from harness.models.applications import load_backbone
-from harness.models.network import build_model, logits_of
+from harness.models.network import build_model, logits_of, still_frozen_dropout
 from harness.training import gradients
 from harness.training.gradients import Turn, Updater
 from harness.training.learning_rate import LearningRate
@@ -112,6 +112,7 @@ def _build_models(config: Config, devices: Devices, data: Manifest) -> tuple[ker
 
     model = build()
     replicas.share_training(model, devices.num_replicas)
+    still_frozen_dropout(model)
     if config.model.weights is not None:
         load_backbone(model, config.model.weights)
     if not config.optim.ema:

@@ -14,7 +14,7 @@ from harness.config.schema import ModelConfig
 from harness.models import cnn
 from harness.models.applications import load_backbone
 from harness.models.cnn import oriented_edges
-from harness.models.network import build_model, count_flops, seed_states
+from harness.models.network import build_model, count_flops, seed_states, still_frozen_dropout, walk_layers
 from harness.results import export
 
 
@@ -191,6 +191,21 @@ def test_a_seed_decides_all_weights_of_a_network_of_keras():
 def test_dropout_inside_a_network_of_keras_has_its_seeds_saved():
     model = build(name="EfficientNetB0", image_size=32)
     assert len(seed_states(model)) == 9 + 1  # its blocks with a shortcut, and the one before the output
+
+
+def test_a_frozen_network_answers_in_training_as_it_does_afterwards(tmp_path):
+    frozen = {"name": "EfficientNetB0", "weights": tmp_path / "made.weights.h5", "freeze_backbone": True}
+    model, pictures = build(image_size=32, **frozen), np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3))
+    before = [layer.rate for layer in walk_layers(model) if isinstance(layer, keras.layers.Dropout)]
+    inner = keras.Model(model.input, model.get_layer("mean").output)
+    expected = inner(pictures.astype(np.float32), training=False).numpy()
+    assert not np.allclose(inner(pictures.astype(np.float32), training=True), expected, rtol=1e-3)
+    still_frozen_dropout(model)
+    assert np.array_equal(inner(pictures.astype(np.float32), training=True), expected)
+    assert len(seed_states(model)) == len(before) == 10 and model.get_layer("dense_dropout").rate == 0.5
+    untouched = build(name="EfficientNetB0", image_size=32)
+    still_frozen_dropout(untouched)
+    assert [layer.rate for layer in walk_layers(untouched) if isinstance(layer, keras.layers.Dropout)] == before
 
 
 def test_mixed_precision_reaches_inside_a_network_of_keras():

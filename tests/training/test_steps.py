@@ -4,6 +4,7 @@ import dataclasses
 import gc
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +16,7 @@ from harness.distribute.devices import Devices
 from harness.input import augment_device, loaded_split, pipeline
 from harness.input.augmentation import draw_transforms
 from harness.input.pipeline import Batches
+from harness.models.network import walk_layers
 from harness.training import steps
 from harness.training.divergence import make_finite_check
 from harness.training.step_metrics import NUM_SUMS
@@ -103,6 +105,17 @@ def test_a_step_that_float16_leaves_out_moves_no_average(face_records, batch):
     assert all(np.array_equal(*pair) for pair in zip(trainee.kept_model.get_weights(), average, strict=True))
     trainee.train_step(batch, 0)
     assert not np.array_equal(trainee.kept_model.get_weights()[0], average[0])
+
+
+@pytest.mark.slow
+def test_what_is_frozen_drops_nothing_in_training(face_records, tmp_path):
+    network = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    network.save_weights(tmp_path / "made.weights.h5")
+    frozen = ModelConfig(name="EfficientNetB0", weights=tmp_path / "made.weights.h5", freeze_backbone=True)
+    devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
+    trainee = steps.make_trainee(Config(model=frozen), devices, manifest.load(face_records))
+    rates = [layer.rate for layer in walk_layers(trainee.model) if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.0] * 9 + [0.5]
 
 
 @pytest.mark.parametrize("cache", ["memory", "none", "device"])
