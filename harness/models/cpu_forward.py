@@ -27,9 +27,10 @@ _BITS_OF_SEED = 32
 def make_forward(logits_model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function of pixels, float32 [batch, H, W, 3] in [0, 255], to logits as dropout makes them in training.
 
-    The largest of four sums is found before the bias is added and what is negative cut off, which come to the same and
-    take a quarter of the work. Dropout draws 8 or 16 bits for a number where Keras draws 32; see `find_lots`. Networks
-    of other layers than a plain chain of convolutions has are called as they are.
+    The largest of four sums is found before the bias is added and what is negative cut off, which come to the same for
+    finite numbers and take a quarter of the work. TensorFlow's pooling on CPUs passes over NaN, so a sum that is none
+    shows in the validation after the epoch and not in the loss. Dropout draws 8 or 16 bits for a number where Keras
+    draws 32; see `find_lots`. Networks of other layers than a plain chain of convolutions has are called as they are.
     """
     layers = logits_model.layers
     if not {type(layer) for layer in layers} <= _KNOWN:
