@@ -165,7 +165,7 @@ def _answer_all_classes(model: keras.Model, path: Path) -> keras.Model:
     except ValueError:
         raise _refuse(path, f"has no layer {LOGITS!r}") from None
     chances = keras.layers.Activation("sigmoid")(keras.layers.Concatenate()([keras.ops.negative(logits), logits]))
-    return keras.Model(model.input, chances)
+    return keras.Model(model.inputs, chances)
 
 
 def predict(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
