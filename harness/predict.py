@@ -71,6 +71,8 @@ def _make_writer(
     if as_csv:
         add_row("path", "label", "probability", *(f"p_{name}" for name in class_names), "error")
 
+    width = max(len(visible(name)) for name in class_names)
+
     def write(path: Path, found: np.ndarray | Rejected) -> None:
         """Prints the line of one file: `found` is float32 [num_classes], or why there are no probabilities."""
         if isinstance(found, Rejected):
@@ -89,7 +91,7 @@ def _make_writer(
         elif as_csv:
             add_row(str(path), label, chance, *chances.values(), "")
         else:
-            app.show(f"{label:<{max(map(len, class_names))}}  {chance:.3f}  {path}")
+            print(f"{visible(label):<{width}}  {chance:.3f}  {visible(path)}")
 
     return write
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 _MOST_CHARS = 40  # of a name that stands among others; a table of longer ones wraps in a terminal
 _MOST_LISTED = 12
-_MOST_ROWS = 20
+MOST_ROWS = 20
 
 
 def visible(value: object) -> str:
@@ -53,8 +53,8 @@ def format_table(rows: Sequence[Sequence[object]], *, num_left: int = 1) -> str:
 
 def cap_rows(rows: Sequence[Sequence[object]]) -> tuple[Sequence[Sequence[object]], str]:
     """Returns the rows below a header that a terminal takes, and what to say of the others, "" if there are none."""
-    left_out = len(rows) - _MOST_ROWS
-    return (rows, "") if left_out <= 0 else (rows[:_MOST_ROWS], f"and {left_out:,} more")
+    left_out = len(rows) - MOST_ROWS
+    return (rows, "") if left_out <= 0 else (rows[:MOST_ROWS], f"and {left_out:,} more")
 
 
 def _width(shown: str) -> int:

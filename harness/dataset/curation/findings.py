@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.base import csv_files, files
-from harness.base.text import cap_rows, format_table, shorten
+from harness.base.text import MOST_ROWS, cap_rows, format_table, shorten
 from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES
 from harness.dataset.curation.splits import SPLITS
 from harness.dataset.images.rejection import Reason
@@ -135,19 +135,19 @@ def read(path: "Folder") -> list[Finding]:
 
 
 def summarise(findings: Sequence[Finding]) -> str:
-    """Returns a table of classes against kept and each reason of rejection, with totals."""
+    """Returns a table of classes against kept and each reason of rejection, with totals.
+
+    Of very many classes those are shown that lost most.
+    """
     seen = {finding.reason for finding in findings}
     reasons = [reason for reason in Reason if reason in seen]
     counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
-    header = ["class", "found", KEPT, *(reason.replace("_", " ") for reason in reasons)]
-    rows: list[Sequence[object]] = [header]
-    totals = [0] * (len(header) - 1)
-    for name in sorted({finding.class_name for finding in findings}):
-        columns = [counts[name, column] for column in (KEPT, *reasons)]
-        numbers = [sum(columns), *columns]
-        rows.append([shorten(name), *numbers])
-        totals = [total + number for total, number in zip(totals, numbers)]
-    shown, more = cap_rows(rows[1:])
-    return format_table(
-        [header, *shown, *([[f"{more} classes", *[""] * len(totals)]] if more else []), ["total", *totals]]
-    )
+    names = sorted({finding.class_name for finding in findings})
+    columns = {name: [counts[name, column] for column in (KEPT, *reasons)] for name in names}
+    totals = [sum(numbers) for numbers in zip(*([sum(column), *column] for column in columns.values()))]
+    if len(names) > MOST_ROWS:
+        names.sort(key=lambda name: -sum(columns[name][1:]))
+    shown, more = cap_rows([(shorten(name), sum(columns[name]), *columns[name]) for name in names])
+    rest = [(f"{more} classes", *[""] * len(totals))] if more else []
+    header = ("class", "found", KEPT, *(reason.replace("_", " ") for reason in reasons))
+    return format_table([header, *shown, *rest, ("total", *totals)])
