@@ -124,7 +124,10 @@ def test_a_run_that_backs_off_goes_on_from_any_batch(face_records, tmp_path, sch
     }
     whole = train_in_process(face_records, tmp_path / "whole", precision=precision, **given)
     rates = [float(row.split(",")[-1]) for row in whole[0][1:]]
-    assert rates[:2] == pytest.approx([10 / 3, 2 / 3])
+    if precision == "float32":
+        assert rates[:2] == pytest.approx([10 / 3, 2 / 3])
+    else:  # which leaves steps out, and they raise no rate
+        assert rates[0] < 10 / 3 and rates[0] / 10 < rates[1] < 2 / 3
     for stop_after in (23, 20 + 19 + 5):  # in the epoch that diverges, and when that is begun again
         run = tmp_path / f"stopped-{stop_after}"
         assert train_in_process(face_records, run, precision=precision, stop_after=stop_after, **given) == whole
