@@ -130,7 +130,7 @@ def _read_shard(shard: Path) -> list[bytes]:
     from harness.dataset.records import tfrecord
 
     with shard.open("rb") as file:
-        return list(tfrecord.read_shard(file))
+        return list(tfrecord.read_shard(file, shard.stat().st_size))
 
 
 def read_history(run):
