@@ -32,18 +32,24 @@ def write_pictures(folder: Path) -> Path:
 @pytest.fixture
 def at_step(monkeypatch):
     """A function that has something done just before a step begins its work."""
+    waiting = []
 
     def set_up(step: str, change) -> None:
-        run_all, waiting = process_pool.run_all, [change]
+        waiting.append(change)
 
-        def changed(*arguments, title: str, **options):
-            if title == step and waiting:
-                waiting.pop()()
-            return run_all(*arguments, title=title, **options)
+        def watch(run):
+            def changed(*arguments, title: str, **options):
+                if title == step and waiting:
+                    waiting.pop()()
+                return run(*arguments, title=title, **options)
 
-        monkeypatch.setattr(process_pool, "run_all", changed)
+            return changed
 
-    return set_up
+        for name in ("run_all", "try_all"):
+            monkeypatch.setattr(process_pool, name, watch(getattr(process_pool, name)))
+
+    yield set_up
+    assert not waiting, "there is no such step"
 
 
 def vanish(images: Path) -> None:
