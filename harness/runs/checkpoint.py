@@ -42,7 +42,7 @@ class Progress:
     sums: tuple[float, float, float] = (0.0, 0.0, 0.0)  # loss, correct and examples of the epoch so far
     best_loss: float | None = None
     best_epoch: _Count = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = field(default_factory=list)
     num_back_offs: _Count = 0  # each made the learning rate smaller
 
 

@@ -28,7 +28,7 @@ class InForce(BaseModel):
     """What a run was started with, as far as it goes on with it. What else stands there is kept as it is."""
 
     model_config = ConfigDict(extra="allow")
-    devices: tuple[str, ...] = ()
+    devices: list[str] = []
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     cache: Literal["device", "memory", "none"] = "none"
     engine: Literal["device", "host"] = "host"

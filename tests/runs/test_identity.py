@@ -27,7 +27,7 @@ def claimed(face_records, tmp_path):
 def test_what_was_claimed_is_read_back(claimed):
     workdir, config, data = claimed
     identity.check(workdir, config, data)
-    assert identity.read_effective(workdir) == {**IN_FORCE, "devices": ("/cpu:0",), "engine": "host", "batch": 16}
+    assert identity.read_effective(workdir) == {**IN_FORCE, "engine": "host", "batch": 16}
     assert sorted(path.name for path in workdir.root.iterdir()) == ["config.yaml", "environment.json"]
 
 
