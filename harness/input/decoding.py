@@ -116,6 +116,20 @@ def read_jpegs(shards: Shards, expected: Expected, positions: Sequence[int]) -> 
     return found
 
 
+def hold_weakly(function: Callable) -> Callable:
+    """Returns a function that does what another does for as long as that one is held elsewhere.
+
+    What is given to tf.numpy_function, with all pictures that hang on it, TensorFlow holds in a graph that outlives the
+    training; one process trains many times in a search.
+    """
+    reference = weakref.ref(function)
+
+    def call(*arguments: object) -> object:
+        return reference()(*arguments)
+
+    return call
+
+
 def map_in_threads(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """Returns the results of a function in order, some of them made beforehand by threads of their own.
 

@@ -82,9 +82,11 @@ def _load(split: Split, name: str) -> Split:
         labels[here] = decoding.decode_examples(reading, indices, out=images[here])
         return np.int64(len(indices))
 
+    called = decoding.hold_weakly(decode)
+
     @tf.autograph.experimental.do_not_convert
     def load(indices: tf.Tensor) -> tf.Tensor:
-        return tf.numpy_function(decode, [indices], tf.int64)
+        return tf.numpy_function(called, [indices], tf.int64)
 
     batches = decoding.map_in_threads(tf.data.Dataset.range(split.num_examples).batch(_LOADED_AT_ONCE), load)
     with tqdm(

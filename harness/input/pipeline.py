@@ -152,7 +152,8 @@ def _deal(split: Split, draw: Callable[[int], Epoch], *, epoch: int, engine: str
     signature = tf.nest.map_structure(describe, dict(draw(epoch).rows))
     if split.labels is None:
         signature["ticket"] = tf.TensorSpec([None], tf.int64)
-    epochs = tf.data.Dataset.from_generator(draw_rows, output_signature=signature)
+    epochs = tf.data.Dataset.from_generator(decoding.hold_weakly(draw_rows), output_signature=signature)
+    epochs.draw_rows = draw_rows  # which is held by the batches so, and not for ever
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     rows = epochs.flat_map(tf.data.Dataset.from_tensor_slices).apply(endless)
     if split.resident:
@@ -175,7 +176,9 @@ def _make_pictures(split: Split, applied: tuple[str, ...], make: Callable, row: 
     """Adds `image` and `label` to a row, with the transforms applied that are named."""
     row = dict(row)
     sources = [row.pop(name) for name in ("index", "label", "ticket") if name in row]
-    image, label = tf.numpy_function(make, [*sources, *(row[name] for name in applied)], [tf.uint8, tf.int32])
+    image, label = tf.numpy_function(
+        decoding.hold_weakly(make), [*sources, *(row[name] for name in applied)], [tf.uint8, tf.int32]
+    )
     image = tf.ensure_shape(image, [*row["weight"].shape, split.image_size, split.image_size, 3])
     kept = {name: value for name, value in row.items() if name not in applied or name == "mix"}  # for the loss
     return {"image": image, "label": tf.ensure_shape(label, row["weight"].shape), **kept}

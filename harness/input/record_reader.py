@@ -155,7 +155,10 @@ def _read_shard(path: Folder, positions: Sequence[int], expected: Expected, keys
             expected.check_shard(path, status)
             examples = tfrecord.read_shard(file, status.st_size, positions)
             for position, example in zip(positions, examples):
-                yield _parse(example, keys, expected, f"record {position} of {path}")
+                fields = _parse(example, keys, expected, f"record {position} of {path}")
+                if position == positions[-1]:
+                    file.close()  # whoever takes the last one does not come back
+                yield fields
     except tfrecord.DamagedRecord as damage:
         raise manifest.explain(path, damage) from None
     except OSError as error:

@@ -1,7 +1,11 @@
 """Batches: every example once, the same order every time, from any step on."""
 
+import gc
 import itertools
+import os
 import tempfile
+import time
+import weakref
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -320,3 +324,21 @@ def test_lossless_records_reach_the_batch_to_the_pixel(faces, tmp_path, encoding
         drawn = draw_face(1000 * (label == "sad") + number, happy=label == "happy")
         assert np.array_equal(batch["image"][0], drawn)
         assert jpeg[:3] == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_pictures_and_open_shards_do_not_outlive_their_batches(numbered, cache):
+    """TensorFlow's own graph does, and holds what it was given to call."""
+    split = open_split(numbered, "train", cache)
+    batches = iter(pipeline.train_batches(split, config(flip=0.5), engine="host", epoch=0))
+    for _ in range(7):
+        next(batches)
+    held = [weakref.ref(value) for value in (split, split.images) if value is not None]
+    del split, batches
+    for _ in range(100):
+        gc.collect()
+        opened = {os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()}
+        if not any(str(numbered) in path for path in opened) and all(reference() is None for reference in held):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{[reference() is None for reference in held]}, {opened}")
