@@ -163,7 +163,7 @@ def read_effective(workdir: Workdir) -> dict[str, object]:
     Raises:
       CheckpointError: that cannot be read.
     """
-    return read_environment(workdir).in_force.model_dump(exclude_unset=True) if workdir.environment.is_file() else {}
+    return read_environment(workdir).in_force.model_dump(exclude_unset=True) if workdir.config.is_file() else {}
 
 
 def read_environment(workdir: Workdir) -> Environment:

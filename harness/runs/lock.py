@@ -22,6 +22,7 @@ from harness.base.errors import CheckpointError
 
 log = logging.getLogger("harness")
 FILE_NAME = ".lock"
+_MOST_TRIES = 100  # to lock a file that others remove
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -46,10 +47,6 @@ def hold(folder: Path) -> Iterator[None]:
       OSError: it cannot be made or written.
     """
     path, is_new = folder / FILE_NAME, not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise CheckpointError(f"cannot write to {folder}: {error.strerror}. Give another folder.") from None
     descriptor = _acquire(path)
     try:
         yield
@@ -62,8 +59,14 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    for _ in range(_MOST_TRIES):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # its owner has removed the folder in between
+        except (FileExistsError, NotADirectoryError) as error:
+            raise CheckpointError(f"cannot write to {path.parent}: {error.strerror}. Give another folder.") from None
         try:
             _lock(descriptor, path)
             if _is_same(descriptor, path):
@@ -75,19 +78,22 @@ def _acquire(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its owner has removed it in the meantime: whoever makes it anew has another
+    raise _busy(path, "processes that come and go")
 
 
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CheckpointError(
-            f"{path.parent} is in use by {_describe_owner(path)}. Wait for its end, or give another folder."
-        ) from None
+        raise _busy(path, _describe_owner(path)) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
         log.warning("%s cannot be locked: start nothing else in it", path.parent)
+
+
+def _busy(path: Path, owner: str) -> CheckpointError:
+    return CheckpointError(f"{path.parent} is in use by {owner}. Wait for its end, or give another folder.")
 
 
 def _is_same(descriptor: int, path: Path) -> bool:
