@@ -207,3 +207,15 @@ def logical_cpus():
         return Devices(make_strategy(names), names, "float32")
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of two megabytes; its tests are skipped where none can be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a file system: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)

@@ -131,7 +131,7 @@ def claim(
       rows: the same for people, beside what was asked for, and why.
 
     Raises:
-      CheckpointError: the folder cannot be written.
+      OSError: the folder cannot be written.
     """
     environment = {
         "harness": __version__,
@@ -144,17 +144,10 @@ def claim(
         "records_sha256": data.digest,
     }
     command = f"python -m harness.train --config {workdir.config} --run runs/NEW"
-    try:
-        files.write_json(workdir.environment, environment)
-        if not workdir.config.is_file():
-            files.write_text(
-                workdir.config,
-                settings.as_yaml(config, header=f"The resolved settings of this run. To run it again:\n{command}"),
-            )
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write to {workdir.root}: {error.strerror}. Give another folder: --run FOLDER"
-        ) from None
+    files.write_json(workdir.environment, environment)
+    if not workdir.config.is_file():
+        header = f"The resolved settings of this run. To run it again:\n{command}"
+        files.write_text(workdir.config, settings.as_yaml(config, header=header))
 
 
 def read_effective(workdir: Workdir) -> dict[str, object]:

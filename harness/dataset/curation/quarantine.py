@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.base import files
-from harness.base.errors import DataError
+from harness.base.errors import DataError, StorageError
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images.rejection import Reason
 
@@ -26,7 +26,7 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
     since it was judged.
 
     Raises:
-      DataError: `folder` lies in the images folder, a file is in the way, or a file cannot be moved.
+      DataError: `folder` lies in the images folder, or a file is in the way.
     """
     wanted = [item for item in found if not item.is_kept and item.reason not in _STAYS]
     _check_place(images, folder, wanted)
@@ -50,7 +50,7 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(source, target)
     except OSError as error:
-        raise DataError(
+        raise StorageError(
             f"moving rejects to {folder} failed: {error}. What was moved comes back with: sh {folder / UNDO_NAME}"
         ) from None
     return len(moves)

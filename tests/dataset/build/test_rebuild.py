@@ -248,18 +248,6 @@ def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(many, uninterru
     assert bytes_of(records) == bytes_of(uninterrupted)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of two megabytes; its tests are skipped where none can be mounted."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a file system: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 def test_a_disk_that_is_full_and_one_that_is_read_only(many, uninterrupted, small_disk):
     done = build(many, small_disk / "many", "--records.encoding", "raw")
     assert done.returncode == 7 and "failed: No space left on device" in done.stderr, done.stderr

@@ -1,0 +1,40 @@
+"""A disk that is full or fails during a training: one sentence, code 7, nothing left behind, and the run goes on."""
+
+import subprocess
+
+import pytest
+from conftest import SMOKE, run_command
+
+
+def remount(disk, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
+
+
+def train(records, run):
+    return run_command("train", "--config", SMOKE, "--records", records, "--run", run, "--epochs", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [8, 60, 130, 200, 300, 420, 520])
+def test_a_training_on_a_full_disk_goes_on_once_there_is_room(face_records, small_disk, kilobytes):
+    remount(small_disk, f"size={kilobytes}k")
+    run = small_disk / "run"
+    done = train(face_records, run)
+    assert done.returncode == 7, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: writing") and "No space left on device" in last and "out of memory" not in last
+    assert "Make room, and the same command goes on." in last and "Traceback" not in done.stderr
+    assert not [path for path in run.rglob("*") if path.is_file() and "tmp" in path.name and "_temp" not in str(path)]
+    remount(small_disk, "size=20m")
+    done = train(face_records, run)
+    assert done.returncode == 0, done.stderr
+    assert (run / "metrics.json").is_file()
+    assert not [path for path in run.rglob("*") if "tmp" in path.name or "_temp" in path.name]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_read_only_is_no_fault_of_ours(face_records, small_disk):
+    remount(small_disk, "ro")
+    done = train(face_records, small_disk / "run")
+    assert done.returncode == 7 and "Read-only file system" in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
