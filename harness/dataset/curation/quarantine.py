@@ -27,6 +27,7 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
 
     Raises:
       DataError: `folder` lies in the images folder, or a file is in the way.
+      StorageError: a file cannot be moved.
     """
     wanted = [item for item in found if not item.is_kept and item.reason not in _STAYS]
     _check_place(images, folder, wanted)
