@@ -99,9 +99,8 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
 def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget: int) -> Picture:
     found = _check_file(content, limits)
     structure = formats.inspect(content, found)
-    _check_bounds(structure)
-    if structure.size:
-        _check_size(*structure.size, limits)
+    _check_bounds(structure, len(content))
+    _check_area(*structure.size, limits.max_pixels)
     if picture := _decode_plain(content, structure, limits, least_side, budget):
         return picture
     with warnings.catch_warnings():
@@ -138,8 +137,8 @@ def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
     """
     found = _check_file(content, limits)
     structure = formats.inspect(content, found)
-    _check_bounds(structure)
-    _check_area(*(structure.size or (0, 0)), most_pixels)
+    _check_bounds(structure, len(content))
+    _check_area(*structure.size, most_pixels)
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -236,10 +235,13 @@ def _check_structure(content: bytes, file_format: str, structure: Structure) -> 
         yield "trailing_bytes"
 
 
-def _check_bounds(structure: Structure) -> None:
+def _check_bounds(structure: Structure, num_bytes: int) -> None:
     """Refuses what costs more than the size in the header promises, before any library looks at it."""
     if structure.excess:
         raise Rejected(Reason.CORRUPT, *structure.excess)
+    if not structure.num_scans:
+        reason = Reason.CUT_OFF if structure.end is None else Reason.CORRUPT
+        raise Rejected(reason, f"{num_bytes} bytes without a scan", "the pixels of a JPEG")
     if structure.num_scans > _MAX_SCANS:
         raise Rejected(Reason.CORRUPT, f"{structure.num_scans} scans", f"at most {_MAX_SCANS}: more only cost time")
 
@@ -271,6 +273,9 @@ def _notes(image: Image.Image, turn: int) -> tuple[str, ...]:
 
 def _read_orientation(image: Image.Image) -> int:
     """The EXIF orientation from 1 to 8; 1 where there is none or the EXIF data are damaged, which hurts no pixel."""
+    exif = image.info.get("exif", image.info.get("Raw profile type exif", b""))
+    if len(exif) > formats.MOST_EXIF_BYTES:  # each byte of it may become fifty in memory
+        return 1
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except _DECODER_ERRORS:

@@ -39,16 +39,21 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
 # What a plain JPEG holds before its first scan: tables, one frame in Huffman codes, comments, and applications' data.
 # Those of 1 hold EXIF and XMP, those of 2 a colour profile or further pictures.
-_PLAIN_FRAMES, _APP_2 = (0xC0, 0xC1, 0xC2), 0xE2
+_PLAIN_FRAMES, _APP_1, _APP_2 = (0xC0, 0xC1, 0xC2), 0xE1, 0xE2
 _PLAIN_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)} - {0xE1})
 
 # Parts that a file may have around its pixels, since each takes time and memory whatever it holds: so many, or one for
 # so many bytes. Encoders write a JPEG of some ten markers, PNGs of chunks of 8 kB, GIFs of blocks of 255 bytes.
 _MOST_PARTS, _BYTES_A_CHUNK, _BYTES_A_BLOCK = 10_000, 1024, 64
 _MOST_COMMENT_BYTES = 1 << 20  # of a GIF
+_MOST_GAP_BYTES = 1 << 16  # between the markers before the first scan of a JPEG
+MOST_EXIF_BYTES = 4 << 20  # a JPEG's are divided into segments of 64 kB
 # What a TIFF says of its parts: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
 _WIDTH, _HEIGHT, _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _PLANES = 256, 257, 273, 277, 278, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS = 322, 323, 324
+_PARTS = (_STRIP_OFFSETS, 279, _TILE_OFFSETS, 325)  # where the parts lie, and how many bytes each has
+_SUBFOLDERS = (34665, 34853)  # tags of EXIF and of GPS
+_BYTE_TYPES, _MOST_VALUES = (1, 2, 6, 7), 1 << 18  # of other types each value becomes an object; a palette has 196,608
 _TIFF_NUMBERS = (_WIDTH, _HEIGHT, _SAMPLES, _STRIP_ROWS, _PLANES, _TILE_WIDTH, _TILE_HEIGHT)
 _TIFF_BITS = {1: 8, 3: 16, 4: 32}  # of the types that whole numbers have
 _MOST_SAMPLES = 6  # of a pixel of a TIFF; decoders refuse more
@@ -64,7 +69,8 @@ class Structure:
     `end` is the number of bytes up to the end marker and with it; None: there is none. `is_plain` is true of a JPEG of
     one frame whose header is in order and holds nothing that may say more of the pixels, such as that they are turned.
     `excess` is what there is too much of, and how much there may be; the rest of such a file is not looked at. `size`
-    is the width and height of a GIF, its first frame included: decoders take memory for that when they open it.
+    is the width and height of a GIF, its first frame included, or of a WebP: decoders take memory for that when they
+    open it.
     """
 
     end: int | None
@@ -73,7 +79,7 @@ class Structure:
     bad_part: str = ""
     is_plain: bool = False
     excess: tuple[str, str] | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 def inspect(content: bytes, file_format: str) -> Structure:
@@ -88,25 +94,35 @@ def _too_many(what: str, most: int) -> Structure:
 
 def _walk_jpeg(content: bytes) -> Structure:
     """https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B: segments with lengths, and scans up to the next marker."""
-    position, is_progressive, num_scans, num_frames, is_plain = 2, False, 0, 0, True
+    position, is_progressive, num_scans, num_frames, is_plain, gap, exif = 2, False, 0, 0, True, 0, 0
     for _ in range(_MOST_PARTS):
         found = _NEXT_MARKER.search(content, position)
         if not found:
             return Structure(None, is_progressive, num_scans)
-        is_adjacent, position = found.start() == position, found.end()
+        is_adjacent = found.start() == position
+        if not (is_adjacent or num_scans):
+            gap += found.start() - position
+            if gap > _MOST_GAP_BYTES:
+                return _too_many("bytes between markers", _MOST_GAP_BYTES)
+        position = found.end()
         marker = content[position - 1]
         if marker == _END_OF_IMAGE:
             return Structure(position, is_progressive, num_scans, is_plain=is_plain and num_frames == 1)
         if marker == 0x01 or position + 2 > len(content):
             is_plain = False
             continue
+        length = int.from_bytes(content[position : position + 2], "big")
+        if marker == _APP_1 and content.startswith(b"Exif\0\0", position + 2):
+            exif += length
+            if exif > MOST_EXIF_BYTES:
+                return _too_many("bytes of EXIF data", MOST_EXIF_BYTES)
         is_progressive |= marker in _PROGRESSIVE
         num_scans += marker == _START_OF_SCAN
         if not num_scans:
             num_frames += marker in _PLAIN_FRAMES
             is_known = marker in _PLAIN_FRAMES or marker in _PLAIN_SEGMENTS
             is_plain &= is_adjacent and is_known and (marker != _APP_2 or _is_profile(content, position))
-        position += int.from_bytes(content[position : position + 2], "big")
+        position += length
     return _too_many("markers", _MOST_PARTS)
 
 
@@ -134,25 +150,32 @@ def _walk_png(content: bytes) -> Structure:
 
 
 def _walk_gif(content: bytes) -> Structure:
-    """https://www.w3.org/Graphics/GIF/spec-gif89a.txt: blocks of sub-blocks up to the trailer 0x3B."""
+    """https://www.w3.org/Graphics/GIF/spec-gif89a.txt: blocks of sub-blocks up to the trailer 0x3B.
+
+    Bytes that begin no block are passed over, as Pillow does it: a frame that it finds must have been found here.
+    """
     if len(content) < 13:
         return Structure(None)
     position, size = 13 + _color_table(content[10]), struct.unpack_from("<HH", content, 6)
     most, num_blocks, comment_bytes, is_first = max(_MOST_PARTS, len(content) // _BYTES_A_BLOCK), 0, 0, True
+    is_whole = True
     while position < len(content):
-        kind, start = content[position], position
+        kind, start, num = content[position], position, 0
         if kind == 0x3B:
-            return Structure(position + 1, size=size)
+            return Structure(position + 1 if is_whole else None, size=size)
         if kind == 0x21:
+            is_comment = content[start + 1 : start + 2] == b"\xfe"
             position, num = _skip_sub_blocks(content, position + 2, most)
-            comment_bytes += (position - start) * (content[start + 1 : start + 2] == b"\xfe")
+            if not num and not is_comment:  # readers do not agree on where it ends
+                return Structure(None, excess=("an extension without data", "blocks that hold something"))
+            comment_bytes += (position - start) * is_comment
         elif kind == 0x2C and position + 9 < len(content):
             if is_first:
                 left, top, width, height = struct.unpack_from("<HHHH", content, position + 1)
                 size, is_first = (max(size[0], left + width), max(size[1], top + height)), False
             position, num = _skip_sub_blocks(content, position + 11 + _color_table(content[position + 9]), most)
         else:
-            break
+            position, is_whole = position + 1, False
         num_blocks += num + 1
         if num_blocks > most:
             return _too_many("blocks", most)
@@ -179,40 +202,62 @@ def _walk_webp(content: bytes) -> Structure:
     end = 8 + int.from_bytes(content[4:8], "little")
     position, most = 12, max(_MOST_PARTS, len(content) // _BYTES_A_CHUNK)
     for _ in range(most):
-        if position >= len(content):
-            return Structure(end if end <= len(content) else None)
+        if position >= min(end, len(content)):
+            return Structure(end if end <= len(content) else None, size=_webp_size(content))
         length = int.from_bytes(content[position + 4 : position + 8], "little")
         position += 8 + length + (length & 1)
     return _too_many("chunks", most)
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    """The size of the canvas that a WebP with several chunks states; others are as large as their one chunk."""
+    if content[12:16] != b"VP8X":
+        return 0, 0
+    return int.from_bytes(content[24:27], "little") + 1, int.from_bytes(content[27:30], "little") + 1
 
 
 def _walk_tiff(content: bytes) -> Structure:
     """Whether the parts of a TIFF's first picture fit its size. A TIFF does not say where it ends."""
     end, order = len(content), "<" if content[:2] == b"II" else ">"
     found: dict[int, int] = {}
-    for tag, kind, count, value in _tiff_entries(content, order):
-        if tag in (_STRIP_OFFSETS, _TILE_OFFSETS):
+    num_values = 0
+    start = struct.unpack_from(f"{order}I", content, 4)[0] if end >= 8 else end
+    for tag, kind, count, value in _tiff_entries(content, order, start):
+        if tag in _PARTS:
             number = count
-        elif tag not in _TIFF_NUMBERS:
-            continue
-        elif kind not in _TIFF_BITS or count != 1:
-            return Structure(end, excess=(f"{count} values of type {kind} for tag {tag}", "one whole number"))
-        else:
+        elif tag in _TIFF_NUMBERS:
+            if kind not in _TIFF_BITS or count != 1:
+                return Structure(end, excess=(f"{count} values of type {kind} for tag {tag}", "one whole number"))
             bits = _TIFF_BITS[kind]
             number = value >> 32 - bits if order == ">" else value & (1 << bits) - 1
+        else:
+            # What the file is too short for, readers leave out.
+            num_values += count * (kind not in _BYTE_TYPES and 2 * count <= end)
+            continue
         # Of a tag that is there twice some readers take the first and some the last.
         choose = min if tag in (_WIDTH, _HEIGHT) else max
         found[tag] = choose(number, found.get(tag, number))
+    if num_values > _MOST_VALUES:
+        return _too_many("values", _MOST_VALUES)
     return Structure(end, excess=_find_excess(found))
 
 
-def _tiff_entries(content: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yields tag, type, number of values and the value or its place."""
-    if len(content) >= 8:
-        start = struct.unpack_from(f"{order}I", content, 4)[0]
-        num = struct.unpack_from(f"{order}H", content, start)[0] if start + 2 <= len(content) else 0
-        table = content[start + 2 : start + 2 + 12 * num]
-        yield from struct.iter_unpack(f"{order}HHII", table[: len(table) // 12 * 12])
+def _tiff_entries(content: bytes, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields tag, type, number of values and the value or its place, of the list at `start`.
+
+    The entries of its lists of EXIF and GPS data come between, for their numbers of values; their tags are 0.
+    """
+    for tag, kind, count, value in _tiff_list(content, order, start):
+        yield tag, kind, count, value
+        if tag in _SUBFOLDERS:
+            for _, other_kind, other_count, other_value in _tiff_list(content, order, value):
+                yield 0, other_kind, other_count, other_value
+
+
+def _tiff_list(content: bytes, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
+    num = struct.unpack_from(f"{order}H", content, start)[0] if start + 2 <= len(content) else 0
+    table = content[start + 2 : start + 2 + 12 * num]
+    return struct.iter_unpack(f"{order}HHII", table[: len(table) // 12 * 12])
 
 
 def _find_excess(found: Mapping[int, int]) -> tuple[str, str] | None:
@@ -226,7 +271,8 @@ def _find_excess(found: Mapping[int, int]) -> tuple[str, str] | None:
     num_planes = min(_MOST_SAMPLES, found.get(_SAMPLES, 1)) if found.get(_PLANES) == 2 else 1
     most = num_planes * max(_COMMON_SUM, 4 * width * height)
     most_offsets = _MOST_OFFSETS + width * height // _PIXELS_AN_OFFSET
-    for tag, area in ((_STRIP_OFFSETS, width * rows), (_TILE_OFFSETS, tile_width * tile_height)):
+    areas = (width * rows, 0, tile_width * tile_height, 0)
+    for tag, area in zip(_PARTS, areas):
         count = found.get(tag, 0)
         if count > most_offsets:
             return f"{count} parts", f"at most {most_offsets}: more only cost time"

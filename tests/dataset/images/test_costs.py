@@ -34,23 +34,55 @@ def png_with(chunks: bytes) -> bytes:
     return content[:33] + chunks + content[33:]  # after IHDR
 
 
+def jpeg_with(segments: bytes) -> bytes:
+    content = encode("JPEG")
+    return content[:2] + segments + content[2:]
+
+
+EXIF_SEGMENT = b"\xff\xe1" + struct.pack(">H", 60_008) + b"Exif\0\0" + bytes(60_000)
+
+
+def webp_with(chunks: bytes) -> bytes:
+    content = encode("WEBP") + chunks
+    return content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+
+
 def gif_with(blocks: bytes) -> bytes:
     content = encode("GIF")
     start = 13 + 3 * 2 ** ((content[10] & 7) + 1)  # after the colours of all frames
     return content[:start] + blocks + content[start:]
 
 
-def tiff(width: int, height: int, tags: dict[int, tuple[int, int]], data: bytes = b"", order: str = "<") -> bytes:
-    """A grey TIFF whose further tags have a type and a number; `data` begin at byte 8."""
+def tiff(
+    width: int,
+    height: int,
+    tags: dict[int, tuple[int, int]],
+    data: bytes = b"",
+    order: str = "<",
+    many: tuple[int, ...] = (),
+) -> bytes:
+    """A grey TIFF whose further tags have a type and a number: of the tags `many` how many values they have.
+
+    `data` begin at byte 8.
+    """
     types = {"B": 1, "H": 3, "I": 4}
     given = {256: (4, width), 257: (4, height), 258: (3, 8), 259: (3, 8), 262: (3, 1), 277: (3, 1), **tags}
     start = 8 + len(data)
     content = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, start) + data
     content += struct.pack(f"{order}H", len(given))
     for tag, (kind, value) in sorted(given.items()):
+        if tag in many:
+            content += struct.pack(f"{order}HHII", tag, kind, value, 8)
+            continue
         form = next(form for form, number in types.items() if number == kind)
         content += struct.pack(f"{order}HHI", tag, kind, 1) + struct.pack(f"{order}{form}", value).ljust(4, b"\0")
     return content + bytes(4)
+
+
+def tiff_with_exif(num_values: int) -> bytes:
+    """A TIFF whose EXIF data are one list of fractions."""
+    exif = struct.pack("<HHHIII", 1, 0x829A, 5, num_values, 8, 0) + bytes(8 * num_values)
+    return tiff(64, 64, {273: (4, 8), 34665: (4, 8)}, exif)
 
 
 def tiled(width: int, height: int, tile: int, order: str = "<", kind: int = 4) -> bytes:
@@ -63,12 +95,20 @@ def tiled(width: int, height: int, tile: int, order: str = "<", kind: int = 4) -
     ("content", "words"),
     [
         (png_with(chunk(b"teSt") * 10_001), "more than 10000 chunks; expected at most 10000"),
-        (encode("JPEG")[:2] + b"\xff\x01" * 10_001 + encode("JPEG")[2:], "more than 10000 markers"),
-        (encode("JPEG")[:2] + b"\xff\xfe\0\2" * 10_001 + encode("JPEG")[2:], "more than 10000 markers"),
+        (jpeg_with(b"\xff\x01" * 10_001), "more than 10000 markers"),
+        (jpeg_with(b"\xff\xfe\0\2" * 10_001), "more than 10000 markers"),
         (gif_with(b"!\xfe" + b"\1x" * 20_000 + b"\0"), "more than 10000 blocks"),
-        (gif_with(b"!\xf0\0" * 20_000), "more than 10000 blocks"),
+        (gif_with(b"!\xf0\1x\0" * 20_000), "more than 10000 blocks"),
+        (gif_with(b"!\xf0\0"), "an extension without data"),
+        (gif_with(b"\1" * 20_000), "more than 10000 blocks"),
         (gif_with((b"!\xfe" + (b"\xff" + b"x" * 255) * 9 + b"\0") * 500), "more than 1048576 bytes of comments"),
-        (encode("WEBP") + b"teSt\0\0\0\0" * 10_001, "more than 10000 chunks"),
+        (webp_with(b"teSt\0\0\0\0" * 10_001), "more than 10000 chunks"),
+        (jpeg_with(b"\xff\xd0" * 33_000), "more than 65536 bytes between markers"),
+        (jpeg_with(b"\xff" * 66_000), "more than 65536 bytes between markers"),
+        (jpeg_with(b"\xff\xd9" + bytes(66_000)), "bytes without a scan; expected the pixels of a JPEG"),
+        (jpeg_with(EXIF_SEGMENT * 70), "more than 4194304 bytes of EXIF data"),
+        (tiff(64, 64, {273: (4, 8), 282: (5, 1 << 19)}, bytes(1 << 22), many=(282,)), "more than 262144 values"),
+        (tiff_with_exif(1 << 19), "more than 262144 values"),
         (tiled(64, 64, 46_000), "tiles of 46000x46000 in 64x64 pixels; expected at most 4194304 pixels in a tile"),
         (tiled(64, 64, 46_000, ">"), "tiles of 46000x46000 in 64x64 pixels"),
         (
@@ -77,19 +117,7 @@ def tiled(width: int, height: int, tile: int, order: str = "<", kind: int = 4) -
         ),
         (encode("TIFF").replace(b"\0\1\4\0\1\0\0\0", b"\0\1\5\0\1\0\0\0"), "1 values of type 5 for tag 256"),
     ],
-    ids=[
-        "png",
-        "jpeg",
-        "jpeg_comments",
-        "gif",
-        "gif_extensions",
-        "gif_comments",
-        "webp",
-        "tile",
-        "mm",
-        "strips",
-        "type",
-    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_a_surplus_around_the_pixels_is_refused_at_once(content, words):
     start = time.process_time()
@@ -112,6 +140,16 @@ def test_what_encoders_write_around_pixels_is_taken():
     comment = b"!\xfe" + (b"\xff" + b"x" * 255) * 1000 + b"\0"
     assert decoder.decode(gif_with(comment), LIMITS).format == "gif"
     assert decoder.decode(encode("JPEG", comment=b"x" * 60_000), LIMITS).format == "jpeg"
+    assert decoder.decode(jpeg_with(EXIF_SEGMENT * 3 + b"\xff" * 1000), LIMITS).format == "jpeg"
+    assert decoder.decode(encode("WEBP") + bytes(100_000), LIMITS).notes == ("trailing_bytes",)
+
+
+def test_exif_data_of_many_megabytes_are_not_unpacked():
+    turned = struct.pack("<2sHIHHHII", b"II", 42, 8, 1, 0x0112, 5, 1 << 20, 26) + bytes(4 + (8 << 20))
+    content = png_with(chunk(b"eXIf", turned))
+    start = time.process_time()
+    assert decoder.decode(content, LIMITS).notes == ("exif",)
+    assert time.process_time() - start < 0.3
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -129,18 +167,38 @@ def test_a_tiff_of_many_strips_is_taken(options):
     assert np.array_equal(decoder.decode(encode("TIFF", 300, **options), LIMITS).pixels, expected)
 
 
-def huge_gif() -> bytes:
+def huge_gif(before: bytes) -> bytes:
     """Of 64x64 pixels, and a first frame of 65535x65535 that is to be disposed of."""
     content = encode("GIF")
     start = content.index(b",\0\0\0\0")
-    control = b"!\xf9\4\x08\0\0\0\0"
+    control = before + b"!\xf9\4\x08\0\0\0\0"
     return content[:start] + control + content[start : start + 5] + b"\xff" * 4 + content[start + 9 :]
 
 
-def test_a_gif_is_as_large_as_its_first_frame():
+@pytest.mark.parametrize("before", [b"", b"\1", b"!\xfe\0", b"!\xf9\1x\0\2\3"])
+def test_a_gif_is_as_large_as_its_first_frame(before):
     with pytest.raises(Rejected, match="65535x65535 = 4294836225 pixels") as rejected:
-        decoder.decode(huge_gif(), LIMITS)
+        decoder.decode(huge_gif(before), LIMITS)
     assert rejected.value.reason == Reason.TOO_LARGE
+
+
+def test_a_webp_is_as_large_as_its_canvas_before_any_library_makes_one():
+    content = bytearray(encode("WEBP", xmp=b"<x/>"))
+    assert content[12:16] == b"VP8X"
+    content[24:30] = b"\xff\x3f\0\xff\x3f\0"
+    with pytest.raises(Rejected, match="16384x16384 = 268435456 pixels") as rejected:
+        decoder.decode(bytes(content), LIMITS)
+    assert rejected.value.reason == Reason.TOO_LARGE
+
+
+def test_a_gif_without_a_size_is_damaged_and_not_small():
+    content = bytearray(encode("GIF"))
+    content[6:10] = bytes(4)
+    start = content.index(b",\0\0\0\0")
+    content[start + 5 : start + 9] = bytes(4)
+    with pytest.raises(Rejected) as rejected:
+        decoder.decode(bytes(content), LIMITS)
+    assert rejected.value.reason in (Reason.CORRUPT, Reason.CUT_OFF)
 
 
 MODES = ["RGB", "L", "P", "RGBA", "LA", "1", "I;16"]
