@@ -11,6 +11,8 @@ import json
 import os
 import random
 import struct
+import time
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -24,10 +26,12 @@ from harness.base.errors import DataError
 from harness.config.schema import CleanConfig, Config
 from harness.dataset.curation import findings
 from harness.dataset.images import decoder
-from harness.dataset.images.rejection import Rejected
+from harness.dataset.images.rejection import Reason, Rejected
 
 Files = dict[str, bytes]
 LIMITS = CleanConfig(max_pixels=4_000_000)
+# Twice what a picture of that many pixels may cost by docs/data.md.
+_MOST_PICTURE_BYTES, _MOST_PICTURE_S = 200_000_000, 5.0
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,17 @@ def sample_pictures() -> dict[str, bytes]:
     wide = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a drawing"
+    lines = rgb.convert("1")
     several = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
     made: dict[str, tuple[Image.Image, str, dict[str, object]]] = {
         "baseline": (rgb, "JPEG", {"quality": 90}),
         "progressive": (rgb, "JPEG", {"progressive": True, "exif": exif}),
         "inks": (rgb.convert("CMYK"), "JPEG", {}),
         "gray": (gray, "JPEG", {"restart_marker_blocks": 2, "comment": b"a comment"}),
+        "several": (rgb, "MPO", {"save_all": True, "append_images": [rgb]}),
         "png": (rgb, "PNG", {}),
+        "gray alpha": (alpha.convert("LA"), "PNG", {}),
+        "bits": (lines, "PNG", {}),
         "palette": (rgb.convert("P"), "PNG", {"transparency": 3}),
         "alpha": (alpha, "PNG", {"icc_profile": b"\0" * 128}),
         "wide": (wide, "PNG", {}),
@@ -102,7 +110,11 @@ def sample_pictures() -> dict[str, bytes]:
         "gif frames": (rgb, "GIF", several),
         "bmp": (rgb, "BMP", {}),
         "bmp palette": (rgb.convert("P"), "BMP", {}),
+        "bmp alpha": (alpha, "BMP", {}),
         "tiff": (rgb, "TIFF", {}),
+        "tiff bits": (lines, "TIFF", {"compression": "group4"}),
+        "tiff palette": (rgb.convert("P"), "TIFF", {"compression": "packbits"}),
+        "tiff inks": (rgb.convert("CMYK"), "TIFF", {"compression": "zstd", "strip_size": 500}),
         "lzw": (rgb, "TIFF", {"compression": "tiff_lzw"}),
         "tiff jpeg": (rgb, "TIFF", {"compression": "jpeg"}),
         "tiff wide": (wide, "TIFF", {"compression": "tiff_adobe_deflate"}),
@@ -113,23 +125,94 @@ def sample_pictures() -> dict[str, bytes]:
         buffer = io.BytesIO()
         picture.save(buffer, file_format, **options)
         found[name] = buffer.getvalue()
+    indices = np.arange(96, dtype=np.uint8) // 3
+    runs = b"".join(b"\3%c" % index for index in indices[::3]) + b"\0\0"  # three pixels, and the end of the row
+    found["bmp runs"] = _make_bmp(96, 64, runs * 64 + b"\0\1")
+    tile = zlib.compress(indices[:32].tobytes() * 32)
+    found["tiff tiles"] = _make_tiled(96, 64, 32, [tile] * 6)
     return found
 
 
+def _make_bmp(width: int, height: int, runs: bytes) -> bytes:
+    """A palette and run lengths: https://learn.microsoft.com/en-us/windows/win32/gdi/bitmap-compression."""
+    palette = b"".join(bytes((index, 255 - index, 99, 0)) for index in range(256))
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    start = 14 + len(header) + len(palette)
+    return struct.pack("<2sIII", b"BM", start + len(runs), 0, start) + header + palette + runs
+
+
+def _make_tiled(width: int, height: int, side: int, tiles: list[bytes]) -> bytes:
+    """A grey TIFF of compressed tiles: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf, section 15."""
+    sizes = [len(tile) for tile in tiles]
+    places = [8 + sum(sizes[:index]) for index in range(len(tiles))]
+    lists = 8 + sum(sizes)
+    tags = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    entries += struct.pack("<HHII", 324, 4, len(tiles), lists)
+    entries += struct.pack("<HHII", 325, 4, len(tiles), lists + 4 * len(tiles))
+    table = lists + 8 * len(tiles)
+    numbers = struct.pack(f"<{2 * len(tiles)}I", *places, *sizes)
+    return (
+        struct.pack("<2sHI", b"II", 42, table) + b"".join(tiles) + numbers + struct.pack("<H", 10) + entries + bytes(4)
+    )
+
+
 def make_picture(seed: int) -> Files:
-    """Returns a spoilt picture file."""
+    """Returns a spoilt picture file; half of the PNGs have right checksums again, without which nobody reads on."""
     chance, samples = random.Random(seed), sample_pictures()
     name = chance.choice(sorted(samples))
-    return {f"{name}.bin": spoil(samples[name], chance, samples.values())}
+    content = spoil(samples[name], chance, samples.values())
+    if chance.random() < 0.1:  # a library that is not ours to call would take it for another format
+        content = chance.choice((b"%!PS-Adobe-3.0 EPSF-3.0\n", b"DDS |\0\0\0", b"8BPS\0\1", b"\0\0\1\0")) + content[8:]
+    elif chance.random() < 0.5:
+        content = _seal(content)
+    return {f"{name}.bin": content}
+
+
+def _seal(content: bytes) -> bytes:
+    """Returns a PNG with the checksum of each chunk as it should be, as far as chunks follow one another."""
+    sealed, position = bytearray(content), 8
+    while content.startswith(b"\x89PNG") and position + 12 <= len(sealed):
+        end = position + 8 + int.from_bytes(sealed[position : position + 4], "big")
+        if end + 4 > len(sealed):
+            break
+        sealed[end : end + 4] = struct.pack(">I", zlib.crc32(sealed[position + 4 : end]))
+        position = end + 4
+    return bytes(sealed)
 
 
 def try_picture(folder: Path) -> None:
-    """Decodes a file for the records, and as the report shows what was refused."""
+    """Decodes a file for the records, and as the report shows what was refused, at the price that is documented."""
     (path,) = folder.iterdir()
     content = path.read_bytes()
+    started, before = time.process_time(), _reset_peak()
+    _decode(content)
+    seconds, num_bytes = time.process_time() - started, _read_memory("VmHWM") - before
+    assert seconds < _MOST_PICTURE_S, f"{seconds:.1f} s of CPU time"
+    assert num_bytes < _MOST_PICTURE_BYTES, f"{num_bytes / 1e6:.0f} MB"
+
+
+def _reset_peak() -> int:
+    """Has Linux count the peak of this process' memory anew; returns what it has now, in bytes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _read_memory("VmRSS")
+
+
+def _read_memory(name: str) -> int:
+    """The memory of this process that Linux states under a name, in bytes; 0 elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _decode(content: bytes) -> None:
     try:
         picture = decoder.decode(content, LIMITS)
-    except Rejected:
+    except Rejected as refused:
+        assert refused.reason != Reason.UNREADABLE, refused
         # What is shown is an ornament, of which anything may be raised; but it must come to an end.
         with contextlib.suppress(Exception):
             decoder.peek(content, LIMITS, most_pixels=1_000_000)

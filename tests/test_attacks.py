@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT, command_environment
 
@@ -57,4 +58,17 @@ def test_a_wrong_picture_is_a_failure(tmp_path, monkeypatch):
         attacks.decoder, "decode", lambda *_: (_ for _ in ()).throw(KeyError("not refused as it should"))
     )
     with pytest.raises(KeyError):
+        attacks.try_picture(tmp_path)
+
+
+def test_a_picture_that_costs_too_much_is_a_failure(tmp_path, monkeypatch):
+    content = attacks.sample_pictures()["png"]
+    (tmp_path / "picture").write_bytes(content)
+    decode = attacks.decoder.decode
+
+    def decode_at_a_price(*arguments):
+        return decode(*arguments) if np.ones(250_000_000, np.uint8).all() else None
+
+    monkeypatch.setattr(attacks.decoder, "decode", decode_at_a_price)
+    with pytest.raises(AssertionError, match=r"25[0-9] MB"):
         attacks.try_picture(tmp_path)
