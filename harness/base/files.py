@@ -61,9 +61,9 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Writes `value` as indented JSON, complete or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Mapping[str, object], *, indent: int | None = 2) -> None:
+    """Writes `value` as JSON, complete or not at all; without an `indent` on one line, which is a third as long."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
 def digest_json(value: object) -> str:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 if TYPE_CHECKING:
     from harness.base.storage import Folder
 
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 256 << 20  # the confusion matrix of 9,000 classes
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
 Form = TypeVar("Form")
@@ -28,7 +28,7 @@ def read(path: "Folder", form: TypeAdapter[Form]) -> Form:
     Nesting is bounded by pydantic's parser, which works without recursion of Python's.
 
     Raises:
-      WrongForm: it cannot be read, is larger than 64 MiB, is no JSON, or has other types or values than its form.
+      WrongForm: it cannot be read, is larger than 256 MiB, is no JSON, or has other types or values than its form.
     """
     return parse(_read_bytes(path), form)
 

@@ -24,6 +24,7 @@ from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
 _NUM_MISTAKES = 12  # shown in the report
+_MOST_INDENTED = 100  # classes, whose confusion matrix is read by programs only beyond
 _PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
@@ -79,7 +80,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     _track(tracker, progress.best_epoch, confusion, mistakes)
     tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
     tensorboard.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
-    files.write_json(workdir.metrics, {**dataclasses.asdict(found), **summary})
+    indent = 2 if len(found.class_names) <= _MOST_INDENTED else None
+    files.write_json(workdir.metrics, {**dataclasses.asdict(found), **summary}, indent=indent)
     return found
 
 

@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_said(tmp_path):
 def test_a_giant_is_not_read(tmp_path):
     with (tmp_path / "file").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(json_files.WrongForm, match="it has more than 64 MiB"):
+    with pytest.raises(json_files.WrongForm, match="it has more than 256 MiB"):
         json_files.read(tmp_path / "file", FORM)
 
 

@@ -3,7 +3,6 @@
 How a step does its work stands in curation/, report/ and the files beside this one.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,9 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from harness.base import files
+from harness.base import files, json_files
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder, RemotePath
 from harness.config.schema import Config, SplitConfig
@@ -260,6 +260,17 @@ def _digest_lists(config: Config) -> list[str]:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}. Make it readable.") from None
 
 
+@dataclass(frozen=True)
+class _Confirmed:
+    """Pairs of near duplicates, and a digest of what they were found among."""
+
+    inputs: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+_CONFIRMED = TypeAdapter(_Confirmed)
+
+
 def _find_near_duplicates(step: _Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
     """The confirmed pairs of near duplicates; found once for the same pictures, however often the build is started."""
     if len(kept) < 2:
@@ -267,10 +278,10 @@ def _find_near_duplicates(step: _Step, kept: Sequence[Finding]) -> list[tuple[st
     work, config = step.work, step.config.records
     inputs = files.digest_json([[item.path, item.pixels_sha256] for item in kept])
     try:
-        cached = json.loads(work.near_duplicates.read_text(encoding="utf-8"))
-        if cached["inputs"] == inputs:
-            return [(first, second) for first, second in cached["pairs"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        cached = json_files.read(work.near_duplicates, _CONFIRMED)
+        if cached.inputs == inputs:
+            return list(cached.pairs)
+    except json_files.WrongForm:
         pass
     fingerprints = np.frombuffer(b"".join(item.fingerprint for item in kept), np.uint8).reshape(len(kept), -1)
 

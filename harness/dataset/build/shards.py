@@ -4,14 +4,15 @@ records/tfrecord.py lays out the bytes of a shard.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from harness.base import files
+from pydantic import TypeAdapter
+
+from harness.base import files, json_files
 from harness.config.schema import RecordsConfig
 from harness.dataset.build.build_folder import BuildFolder
 from harness.dataset.curation import build_cache, splits
@@ -41,6 +42,9 @@ class Shard:
 
     info: ShardInfo
     offsets: tuple[int, ...]
+
+
+_FORM = TypeAdapter(Shard)
 
 
 def plan_shards(made: Plan, config: RecordsConfig, rules_sha256: str) -> Layout:
@@ -112,11 +116,10 @@ def read_done(work: BuildFolder, shard: PlannedShard) -> Shard | None:
     """Returns the shard if an earlier start of this build has finished it."""
     note = _note_of(work, shard.file)
     try:
-        value = json.loads(note.read_text(encoding="utf-8"))
-        done = Shard(ShardInfo(**value["info"]), tuple(value["offsets"]))
-        is_same = done.info.inputs_sha256 == shard.inputs_sha256
+        done = json_files.read(note, _FORM)
+        is_same = done.info.file == shard.file and done.info.inputs_sha256 == shard.inputs_sha256
         return done if is_same and (work.root / shard.file).stat().st_size == done.info.num_bytes else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (json_files.WrongForm, OSError):
         return None
 
 
