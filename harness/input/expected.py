@@ -49,7 +49,7 @@ class Expected:
         if not 0 <= label < len(self.class_names):
             return f"has label {label}, but there are {len(self.class_names)} classes"
         if text is not None and text != self.class_names[label].encode():
-            return f"calls label {label} {text[:60]!r}, but the manifest {self.class_names[label]!r}"
+            return f"calls label {label} {text[:60]!r}, but the manifest {self.class_names[label][:60]!r}"
         return ""
 
 

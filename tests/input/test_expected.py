@@ -14,6 +14,7 @@ from harness.dataset.records import manifest, tfrecord
 from harness.dataset.records.encoding import encode_pixels
 from harness.dataset.records.manifest import Manifest, ShardInfo, SplitInfo
 from harness.input import decoding, loaded_split, pipeline, record_reader
+from harness.input.expected import Expected
 
 NAMES = ("happy", "sad")
 
@@ -77,6 +78,11 @@ def test_an_example_that_breaks_the_promise_is_named(tmp_path, cache, changed, e
     where = rf"record 2 of {tmp_path}/records/train-00001-of-00002\.tfrecord"
     with pytest.raises(DataError, match=f"^{where} {expected}"), decoding.damage_named():
         list(train(open_split(tmp_path / "records", cache)))
+
+
+def test_a_long_name_of_a_class_is_cut_in_an_error():
+    wrong = Expected(16, "png", ("a", "b" * 100_000)).check_label(1, b"c" * 100_000)
+    assert wrong == f"calls label 1 b'{'c' * 60}', but the manifest '{'b' * 60}'"
 
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])

@@ -148,6 +148,11 @@ def _check_sums(manifest: Manifest) -> None:
                 raise json_files.WrongForm(f"{where}.num_examples is {total}, but its {key} sum up to {found}")
         if set(split.class_counts) != set(names) or split.num_groups > total:
             raise json_files.WrongForm(f"{where} does not count the classes or groups there are")
+        for shard in split.shards:
+            if shard.num_examples * tfrecord.FRAME_BYTES > shard.num_bytes:  # memory is taken for what is promised
+                raise json_files.WrongForm(
+                    f"{shard.file} cannot hold {shard.num_examples} examples in {shard.num_bytes} bytes"
+                )
     listed = Counter(shard.file for split in manifest.splits.values() for shard in split.shards)
     if listed and max(listed.values()) > 1:
         raise json_files.WrongForm(f"it lists {listed.most_common(1)[0][0]} more than once")

@@ -25,6 +25,7 @@ FILENAME, SHA256, GROUP = "image/filename", "image/sha256", "image/group"
 
 _HEADER_BYTES = 12  # the length and its checksum
 _FOOTER_BYTES = 4  # the checksum of the example
+FRAME_BYTES = _HEADER_BYTES + _FOOTER_BYTES  # what a record takes beside its example
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of tensorflow.Feature's oneof
 _PROBE_BYTES = 32
 _SHORT = tuple(bytes([value]) for value in range(0x80))

@@ -82,6 +82,21 @@ def test_what_does_not_sum_up_is_told_with_its_numbers(records):
         manifest.load(folder)
 
 
+@pytest.mark.parametrize("num", [6, 10**9, 10**15])
+def test_a_shard_that_is_too_small_for_its_examples_is_refused(records, num):
+    folder, data = records
+
+    def promise(tree) -> None:
+        split = tree["splits"]["train"]
+        split["shards"][1]["num_examples"] = num
+        split |= {"num_examples": num + 4, "class_counts": {"cat": num, "dog": 4}}
+
+    change(folder, promise)
+    name, num_bytes = "train-00001-of-00002.tfrecord", data.splits["train"].shards[1].num_bytes
+    with pytest.raises(DataError, match=rf"{name} cannot hold {num} examples in {num_bytes} bytes\. Build the records"):
+        manifest.load(folder)
+
+
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "..", "", "a" * 5000, "train-00000-of-00002.tfrecord\n"])
 def test_a_shard_lies_in_the_folder(records, name):
     folder, _ = records
