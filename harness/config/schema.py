@@ -56,6 +56,7 @@ Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(stric
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+_MOST = 2**31 - 1  # of a count that nothing else bounds
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -87,9 +88,9 @@ class DataConfig(_Section):
 class CleanConfig(_Section):
     """The limits a picture has to keep; everything outside is rejected and reported, nothing is deleted."""
 
-    min_side: int = Field(32, ge=2, description="shortest side accepted, in pixels")
-    max_pixels: int = Field(100_000_000, ge=4, description="largest width times height accepted, in pixels")
-    max_bytes: int = Field(200_000_000, ge=100, description="largest file accepted, in bytes")
+    min_side: int = Field(32, ge=2, le=_MOST, description="shortest side accepted, in pixels")
+    max_pixels: int = Field(100_000_000, ge=4, le=_MOST, description="largest width times height accepted, in pixels")
+    max_bytes: int = Field(200_000_000, ge=100, le=_MOST, description="largest file accepted, in bytes")
     salvaged: Literal["drop", "keep"] = Field(
         "drop",
         description="damaged JPEGs that decoders get over, nobody knows how well: drop rejects them, keep takes them",
@@ -129,8 +130,10 @@ class RecordsConfig(_Section):
         "jpeg", description="stored form: jpeg is small; png and raw keep every pixel; raw needs no decoding"
     )
     jpeg_quality: int = Field(95, ge=50, le=100, description="quality of the stored JPEG")
-    shard_bytes: int = Field(64_000_000, ge=10_000, description="size to aim at for one shard, in bytes")
-    min_shards: int = Field(16, ge=1, description="shards a split gets at least, as far as each has 8 pictures")
+    shard_bytes: int = Field(64_000_000, ge=10_000, le=_MOST, description="size to aim at for one shard, in bytes")
+    min_shards: int = Field(
+        16, ge=1, le=_MOST, description="shards a split gets at least, as far as each has 8 pictures"
+    )
 
 
 class AugmentConfig(_Section):
@@ -234,7 +237,7 @@ class OptimConfig(_Section):
     )
     warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
     plateau_epochs: int = Field(
-        5, ge=1, description="epochs without a lower validation loss before the learning rate falls (plateau)"
+        5, ge=1, le=_MOST, description="epochs without a lower validation loss before the learning rate falls (plateau)"
     )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the learning rate is multiplied by then (plateau)")
     momentum: Rate = Field(0.9, description="share of the step before that is taken again (sgd)")
@@ -267,17 +270,18 @@ class TrainConfig(_Section):
     start_from: LocalPath | None = Field(
         None, description="run folder whose latest weights a new run starts from; null: random weights"
     )
-    epochs: int = Field(30, ge=1, description="passes over the training split at most")
-    batch_size: int = Field(16, ge=1, description="pictures a step")
+    epochs: int = Field(30, ge=1, le=_MOST, description="passes over the training split at most")
+    batch_size: int = Field(16, ge=1, le=_MOST, description="pictures a step")
     batch_per: Literal["step", "replica"] = Field(
         "step", description="what batch_size is for: all replicas of a step together, or each replica"
     )
     min_epochs: int = Field(
-        15, ge=1, description="the first epoch whose weights may be the best, at most half of train.epochs"
+        15, ge=1, le=_MOST, description="the first epoch whose weights may be the best, at most half of train.epochs"
     )
     patience: int = Field(
         10,
         ge=0,
+        le=_MOST,
         description="epochs without a lower validation loss before stopping, from min_epochs on; 0: never stop",
     )
     class_weights: Literal["none", "balanced"] = Field(
@@ -365,8 +369,8 @@ class TuneConfig(_Section):
 
     folder: LocalPath = Field(Path("runs/tune"), description="folder of the search; every trial is a run folder in it")
     algorithm: Literal["random", "hyperband", "bayesian"] = Field("random", description="how settings are proposed")
-    trials: int = Field(10, ge=1, description="trials at most (random, bayesian)")
-    max_epochs: int = Field(10, ge=2, description="epochs of the longest trials (hyperband)")
+    trials: int = Field(10, ge=1, le=_MOST, description="trials at most (random, bayesian)")
+    max_epochs: int = Field(10, ge=2, le=_MOST, description="epochs of the longest trials (hyperband)")
     objective: Literal["val_loss", "val_accuracy"] = Field("val_loss", description="what is compared between trials")
     seed: Seed = Field(0, description="seed of the proposals")
     space: dict[str, Range] = Field(

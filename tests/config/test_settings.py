@@ -106,6 +106,8 @@ def test_steps_to_profile_are_read_with_and_without_quotes(tmp_path, steps):
         ("train:\n  epochs: true\n", "my.yaml:2: train.epochs is True: it should be a valid integer"),
         ("train:\n  epochs: 0\n", "my.yaml:2: train.epochs is 0: it should be greater than or equal to 1"),
         ("train:\n  epochs: 1\n  epochs: 2\n", "my.yaml:3: train.epochs is stated twice, first at"),
+        (f"train:\n  epochs: {'9' * 400}\n", "it should be less than or equal to 2147483647"),
+        (f"train:\n  batch_size: {2**63}\n", "it should be less than or equal to 2147483647"),
         ("augment:\n  flip: 1.5\n", "augment.flip is 1.5: it should be less than or equal to 1"),
         ("optim:\n  learning_rate: .nan\n", "optim.learning_rate is nan: it should be a finite number"),
         ("model:\n  name: resnet\n", "model.name is 'resnet': it should be emotion_cnn, residual_cnn or a net"),
