@@ -178,6 +178,7 @@ def find_copied_variables():
     return [one for one in found if issubclass(type(one), tf.Variable)]
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # a loss that float16 does not hold
 @pytest.mark.parametrize(
     ("name", "precision", "optim"),
     [
