@@ -102,9 +102,9 @@ class BuildFolder:
     def prepare(self, *, is_shared: bool) -> None:
         """Makes the folder, and empties it of what was made by other rules."""
         rules = self._rules
-        found = rules.read_text(encoding="ascii") if rules.is_file() else None
+        found = rules.read_bytes() if rules.is_file() else None
         # In a shared build, a folder without rules may just be in the making by another process.
-        if self.root.exists() and found != self.rules_sha256 and not (is_shared and found is None):
+        if self.root.exists() and found != self.rules_sha256.encode() and not (is_shared and found is None):
             shutil.rmtree(self.root)
         files.write_text(rules, self.rules_sha256)
         for folder in (self.cache, self.done):

@@ -58,6 +58,17 @@ def test_a_build_that_fails_leaves_what_is_finished_and_nothing_else(tmp_path):
         assert names_beside(tmp_path / "r" / "records") == expected
 
 
+@pytest.mark.parametrize("rules", [b"other", b"\xcd\x00", b""])
+def test_what_was_made_by_other_rules_is_removed_whatever_these_were(tmp_path, rules):
+    root = tmp_path / ".records.building"
+    (root / "spool").mkdir(parents=True)
+    (root / "rules").write_bytes(rules)
+    (root / "spool" / "old.csv").write_bytes(b"old")
+    with open_folder(tmp_path / "records", "rules", is_shared=False) as work:
+        work.prepare(is_shared=False)
+        assert not list(work.cache.iterdir()) and (root / "rules").read_bytes() == b"rules"
+
+
 def test_the_last_of_several_tasks_clears_away(tmp_path):
     target = tmp_path / "records"
     with open_folder(target, "rules", is_shared=True) as first:
