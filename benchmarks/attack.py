@@ -5,11 +5,12 @@
     python benchmarks/attack.py names --keep FOLDER
 
 A variant follows from its number alone. What is refused as it should be is no failure; an error of another kind, a
-process that dies, takes too much memory or hangs is one. Its files are kept, with what was seen beside them. The exit
-code is 1 if anything failed. attacks.py says what is tried.
+process that dies, takes too much memory or hangs is one. Its files are kept, made smaller if an error allows it, with
+what was seen beside them. The exit code is 1 if anything failed. The files in attacks/ say what is tried.
 """
 
 import argparse
+import importlib
 import multiprocessing
 import os
 import resource
@@ -20,10 +21,12 @@ import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
 _LIMIT_S = 60.0  # for one variant; the first one imports libraries as well
+_SHRINKING_S = 10.0  # for making one that failed smaller
 _MOST_MEMORY_BYTES = 8 << 30  # of address space: libraries reserve much of it
 
 
@@ -63,11 +66,11 @@ class _Run:
                 child.start()
                 theirs.close()
                 while number - first < count if count else time.monotonic() - started < seconds:
-                    error = self._wait(child, ours)
+                    error, files = self._wait(child, ours)
                     number += 1
                     bar.update()
                     if error:
-                        self._note(number - 1, error)
+                        self._note(number - 1, error, files)
                     if not child.is_alive():
                         break
                 ours.close()  # by which a child that is well sees that it is to end
@@ -75,8 +78,11 @@ class _Run:
                 child.kill()
         return number - first
 
-    def _wait(self, child: multiprocessing.Process, pipe: Connection) -> str:
-        """Returns what was wrong with the next variant, "" for nothing; a child that gave no answer is ended."""
+    def _wait(self, child: multiprocessing.Process, pipe: Connection) -> tuple[str, dict[str, bytes]]:
+        """Returns what was wrong with the next variant, "" for nothing, and the files to keep, if they are not its own.
+
+        A child that gave no answer is ended.
+        """
         try:
             if pipe.poll(_LIMIT_S):
                 return pipe.recv()
@@ -86,38 +92,74 @@ class _Run:
             child.join(_LIMIT_S)
         child.kill()
         child.join()
-        return f"{error} (exit code {child.exitcode})"
+        return f"{error} (exit code {child.exitcode})", {}
 
-    def _note(self, number: int, error: str) -> None:
-        from attacks import ATTACKS
-
+    def _note(self, number: int, error: str, files: dict[str, bytes]) -> None:
         self.num_failed += 1
-        _write(self._keep / f"{self._kind}-{number}", ATTACKS[self._kind].make(number))
+        _write(self._keep / f"{self._kind}-{number}", files or _find(self._kind).make(number))
         (self._keep / f"{self._kind}-{number}.txt").write_text(error, encoding="utf-8", errors="backslashreplace")
         tqdm.write(f"{self._kind} {number}: {error.strip().splitlines()[-1][:150]}", file=sys.stderr)
 
 
+def _find(kind: str) -> ModuleType:
+    """Returns the file in attacks/ with `make` and `attempt` of a kind; only it imports what it needs."""
+    return importlib.import_module(f"attacks.{kind}")
+
+
 def _attempt_all(kind: str, number: int, pipe: Connection, place: Path) -> None:
     """Tries one variant after the other, and sends what was wrong with each."""
-    from attacks import ATTACKS
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries tell there what they think of damaged files
-    attack = ATTACKS[kind]
+    attack = _find(kind)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
     while True:
-        folder, error = place / str(number), ""
+        files = attack.make(number)
+        error = _attempt(attack, place / str(number), files)
+        found: tuple[str, dict[str, bytes]] = ("", {})
+        if error:
+            smaller = _shrink(attack, place / str(number), files, error)
+            found = ("".join(traceback.format_exception(error)), smaller)
         try:
-            _write(folder, attack.make(number))
-            attack.attempt(folder)
-        except Exception:
-            error = traceback.format_exc()
-        for left in place.glob(f"*{number}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        try:
-            pipe.send(error)
+            pipe.send(found)
         except BrokenPipeError:
             return
         number += 1
+
+
+def _attempt(attack: ModuleType, folder: Path, files: dict[str, bytes]) -> Exception | None:
+    """Returns what was wrong with a variant."""
+    try:
+        _write(folder, files)
+        attack.attempt(folder)
+    except Exception as error:
+        return error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _shrink(attack: ModuleType, folder: Path, files: dict[str, bytes], error: Exception) -> dict[str, bytes]:
+    """Returns the files without as many of their bytes as the same error does without, in the time there is."""
+    end, kind = time.monotonic() + _SHRINKING_S, _place_of(error)
+    for name in sorted(files):
+        size = len(files[name]) // 2
+        while size:
+            start = 0
+            while start < len(files[name]):
+                if time.monotonic() > end:
+                    return files
+                content = files[name][:start] + files[name][start + size :]
+                if _place_of(_attempt(attack, folder, {**files, name: content})) == kind:
+                    files = {**files, name: content}
+                else:
+                    start += size
+            size //= 2
+    return files
+
+
+def _place_of(error: Exception | None) -> tuple[object, ...]:
+    """The kind of an error and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
+    return type(error), *((frames[-1].filename, frames[-1].lineno) if frames else ())
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
