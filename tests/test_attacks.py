@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import attack
 import numpy as np
 import pytest
-from attacks import names, pictures, records
+from attacks import names, pictures, records, structures
 from conftest import ROOT, command_environment
 
 
@@ -49,6 +49,15 @@ def test_good_files_are_not_refused(name, tmp_path):
     (tmp_path / "picture").write_bytes(content)
     pictures.attempt(tmp_path)
     assert pictures.decoder.decode(content, pictures.LIMITS).pixels.shape in ((64, 96, 3), (96, 64, 3))
+
+
+@pytest.mark.parametrize("name", pictures.sample_pictures())
+def test_parts_that_nobody_changed_are_the_picture(name):
+    content = pictures.sample_pictures()[name]
+    ((split, join),) = [(split, join) for start, split, join in structures.FORMATS if content.startswith(start)]
+    parts = list(split(content))
+    expected, found = (pictures.decoder.decode(file, pictures.LIMITS) for file in (content, join(content, parts)))
+    assert np.array_equal(expected.pixels, found.pixels) and (join(content, parts) == content or content[:2] == b"II")
 
 
 def test_a_process_that_dies_is_noted_and_its_files_are_kept(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from PIL import Image
 
 from attacks import Files, memory
 from attacks.spoiling import spoil
+from attacks.structures import rearrange
 from harness.config.schema import CleanConfig
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder
@@ -128,9 +129,14 @@ def _make_tiled(width: int, height: int, side: int, tiles: list[bytes]) -> bytes
 
 
 def make(seed: int) -> Files:
-    """Returns a spoilt picture file; half of the PNGs have right checksums again, without which nobody reads on."""
+    """Returns a spoilt picture file, half of them in their parts; PNGs often have right checksums again.
+
+    Nobody reads on behind a wrong one.
+    """
     chance, samples = random.Random(seed), sample_pictures()
     name = chance.choice(sorted(samples))
+    if chance.random() < 0.5:
+        return {f"{name}.bin": rearrange(samples[name], chance)}
     content = spoil(samples[name], chance, samples.values())
     if chance.random() < 0.1:
         content = chance.choice(_OTHERS) + content[8:]
