@@ -10,8 +10,10 @@ import simplejpeg
 from harness.base.arrays import Array
 from harness.config.schema import RecordsConfig
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_PNG_SIZE = slice(16, 24)  # width and height, in the chunk that comes first
+# A PNG as it is stored: a header, chunks of pixels, an end.
+_PNG_START, _PNG_PIXELS, _PNG_END = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IDAT", b"\0\0\0\0IEND\xaeB`\x82"
+_PNG_SIZE = slice(16, 24)  # width and height
+_PNG_HEADER_BYTES, _PNG_FRAME_BYTES = 33, 12  # of signature and header; of a chunk beside its content
 
 
 def encode_pixels(pixels: Array, config: RecordsConfig) -> bytes:
@@ -65,14 +67,22 @@ def decode_pixels_into(encoded: bytes, encoding: str, out: Array) -> None:
 
 def _decode_png(encoded: bytes, out: Array) -> None:
     # OpenCV decodes whatever format it knows, of whatever size, so the header is looked at first.
-    if not encoded.startswith(_PNG_START) or not encoded.endswith(_PNG_END) or len(encoded) < _PNG_SIZE.stop:
-        raise ValueError("no whole PNG file")
+    if not _is_plain_png(encoded):
+        raise ValueError("no PNG file of a header, pixels and an end alone")
     width, height = struct.unpack(">II", encoded[_PNG_SIZE])
     _check_shape((height, width, 3), out)
     pixels = cast("Array | None", cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
     if pixels is None:
         raise ValueError("a damaged PNG file")
     cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=out)
+
+
+def _is_plain_png(encoded: bytes) -> bool:
+    """Whether a PNG is as it is stored. In others OpenCV turns pixels, or ends the process on a damaged animation."""
+    position = _PNG_HEADER_BYTES
+    while encoded.startswith(_PNG_PIXELS, position + 4):
+        position += _PNG_FRAME_BYTES + int.from_bytes(encoded[position : position + 4], "big")
+    return encoded.startswith(_PNG_START) and encoded[position:] == _PNG_END
 
 
 def _check_shape(found: tuple[int, ...], out: Array) -> None:

@@ -76,6 +76,24 @@ def test_a_picture_that_is_cut_off_is_refused(encoding):
             decode_pixels(content[:num_bytes], encoding, 64)
 
 
+def test_a_png_with_more_than_pixels_is_refused():
+    """OpenCV 5.0 turns the pixels of some, and ends the process on damaged animations."""
+    face = Image.fromarray(draw_face(1, happy=True, size=32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for options in ({"exif": exif}, {"save_all": True, "append_images": [face.rotate(90)]}, {"dpi": (9, 9)}):
+        stream = io.BytesIO()
+        face.save(stream, "PNG", **options)
+        with pytest.raises(ValueError, match="no PNG file of a header, pixels and an end alone"):
+            decode_pixels(stream.getvalue(), "png", 32)
+
+
+def test_a_png_of_many_chunks_is_read():
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    content = encode_pixels(noise, RecordsConfig(encoding="png"))
+    assert content.count(b"IDAT") > 20 and np.array_equal(decode_pixels(content, "png", 256), noise)
+
+
 def test_a_png_that_claims_to_be_a_giant_is_refused_before_memory_is_taken():
     content = encode("png", 32)
     giant = content[:16] + (60_000).to_bytes(4, "big") * 2 + content[24:]
