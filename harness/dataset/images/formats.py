@@ -40,6 +40,7 @@ _START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xC
 # What a plain JPEG holds before its first scan: tables, one frame in Huffman codes, comments, and applications' data.
 # Those of 1 hold EXIF and XMP, those of 2 a colour profile or further pictures.
 _PLAIN_FRAMES, _APP_1, _APP_2 = (0xC0, 0xC1, 0xC2), 0xE1, 0xE2
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PLAIN_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)} - {0xE1})
 
 # Parts that a file may have around its pixels, since each takes time and memory whatever it holds: so many, or one for
@@ -119,7 +120,9 @@ def _walk_jpeg(content: bytes) -> Structure:
         is_progressive |= marker in _PROGRESSIVE
         num_scans += marker == _START_OF_SCAN
         if not num_scans:
-            num_frames += marker in _PLAIN_FRAMES
+            num_frames += marker in _FRAMES
+            if num_frames > 1:  # three bytes of each become an object
+                return Structure(None, excess=("a second frame", "one frame"))
             is_known = marker in _PLAIN_FRAMES or marker in _PLAIN_SEGMENTS
             is_plain &= is_adjacent and is_known and (marker != _APP_2 or _is_profile(content, position))
         position += length

@@ -103,6 +103,14 @@ def tiled(width: int, height: int, tile: int, order: str = "<", kind: int = 4) -
         (gif_with(b"\1" * 20_000), "more than 10000 blocks"),
         (gif_with((b"!\xfe" + (b"\xff" + b"x" * 255) * 9 + b"\0") * 500), "more than 1048576 bytes of comments"),
         (webp_with(b"teSt\0\0\0\0" * 10_001), "more than 10000 chunks"),
+        (
+            jpeg_with((b"\xff\xc0" + struct.pack(">H", 60_008) + bytes(60_006)) * 20),
+            "a second frame; expected one frame",
+        ),
+        (
+            jpeg_with((b"\xff\xcf" + struct.pack(">H", 60_008) + bytes(60_006)) * 20),
+            "a second frame; expected one frame",
+        ),
         (jpeg_with(b"\xff\xd0" * 33_000), "more than 65536 bytes between markers"),
         (jpeg_with(b"\xff" * 66_000), "more than 65536 bytes between markers"),
         (jpeg_with(b"\xff\xd9" + bytes(66_000)), "bytes without a scan; expected the pixels of a JPEG"),
