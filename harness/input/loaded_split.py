@@ -52,8 +52,8 @@ def open_split(
     Raises:
       DataError: there is no such split, or its records are damaged or not those of the manifest any more.
     """
-    info = data.splits[name]
     paths = [str(path) for path in data.shard_paths(folder, name)]
+    info = data.splits[name]
     shards = tuple((path, shard.num_examples) for path, shard in zip(paths, info.shards))
     split = Split(info.num_examples, shards, expected.expect(data, folder, name))
     if cache == "none":

@@ -80,6 +80,13 @@ def test_an_example_that_breaks_the_promise_is_named(tmp_path, cache, changed, e
         list(train(open_split(tmp_path / "records", cache)))
 
 
+def test_a_split_that_the_manifest_does_not_list_is_named(tmp_path):
+    write_records(tmp_path / "records")
+    data = manifest.load(tmp_path / "records")
+    with pytest.raises(DataError, match="records has no pictures in a split 'validation'; it has train"):
+        loaded_split.open_split(data, tmp_path / "records", "validation", cache="none")
+
+
 def test_a_long_name_of_a_class_is_cut_in_an_error():
     wrong = Expected(16, "png", ("a", "b" * 100_000)).check_label(1, b"c" * 100_000)
     assert wrong == f"calls label 1 b'{'c' * 60}', but the manifest '{'b' * 60}'"
