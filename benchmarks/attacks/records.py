@@ -5,6 +5,8 @@ stranger may have written in good form is read, the same whatever the memory hel
 """
 
 import hashlib
+import io
+import itertools
 import json
 import random
 import re
@@ -13,9 +15,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from attacks import Files, memory
 from attacks.spoiling import spoil
+from attacks.structures import rearrange
 from harness.base import tf_import
 from harness.base.errors import DataError
 from harness.config.schema import RecordsConfig
@@ -58,10 +62,13 @@ def make(seed: int) -> Files:
     chance = random.Random(seed)
     encoding = chance.choice(_ENCODINGS)
     features = list(sample(encoding)[1])
-    kind = chance.choice(("fields", "example", "shard", "disk", "manifest", "everywhere"))
+    kind = chance.choice(("fields", "picture", "example", "shard", "disk", "manifest", "everywhere"))
     position = chance.randrange(_NUM)
     if kind == "fields":
         features[position] = _exchange_fields(features[position], chance)
+    elif kind == "picture":
+        picture = rearrange(chance.choice(_pictures()), chance)
+        features[position] = {**features[position], tfrecord.IMAGE: picture}
     examples = [tfrecord.encode_example(fields) for fields in features]
     if kind == "example":
         examples[position] = spoil(examples[position], chance, examples)
@@ -89,6 +96,23 @@ def _exchange_fields(fields: dict[str, bytes | int], chance: random.Random) -> d
         others = (None, fields[chance.choice(sorted(fields))], 0, 1, 2, 1 << 40, 1 << 63, 2**64 - 1, b"", b"\xff\xfe")
         changed[key] = chance.choice((*others, picture, picture, chance.randbytes(40)))
     return {key: value for key, value in changed.items() if value is not None}
+
+
+@cache
+def _pictures() -> tuple[bytes, ...]:
+    """JPEGs and PNGs of the size that is promised, which hold more than those that are stored."""
+    pixels = Image.fromarray(sample("raw")[0][0])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    several = {"save_all": True, "append_images": [pixels.rotate(90)]}
+    options = {"JPEG": ({}, {"exif": exif}, {"progressive": True}), "PNG": ({}, {"exif": exif}, several)}
+    found = []
+    for form, mode in itertools.product(options, ("RGB", "L")):
+        for more in options[form]:
+            buffer = io.BytesIO()
+            pixels.convert(mode).save(buffer, form, **more)
+            found.append(buffer.getvalue())
+    return tuple(found)
 
 
 def _frame(example: bytes) -> bytes:
@@ -147,12 +171,16 @@ def attempt(folder: Path) -> None:
     except DataError as error:
         _check_error(error, folder)
     try:
-        pixels, labels = _read(folder)
+        data = manifest.load(folder)
+        split = loaded_split.open_split(data, folder, "train", cache="none")
+        pixels, labels = _read(split)
         with memory.filled():
-            again, _ = _read(folder)
+            again, _ = _read(split)
     except DataError as error:
         _check_error(error, folder)
         return
+    assert pixels.shape == (data.num_examples, data.image_size, data.image_size, 3), pixels.shape
+    assert set(labels) <= set(range(len(data.class_names))), labels
     assert pixels.tobytes() == again.tobytes(), "the pixels are what the memory held before"
     for encoding in _ENCODINGS:
         expected, features = sample(encoding)
@@ -162,19 +190,12 @@ def attempt(folder: Path) -> None:
             assert np.array_equal(pixels, expected), "other pixels than were written"
 
 
-def _read(folder: Path) -> tuple[np.ndarray, list[int]]:
-    """The pixels and labels of a split."""
-    data = manifest.load(folder)
-    paths = [str(path) for path in data.shard_paths(folder, "train")]
-    with decoding.damage_named():
-        split = loaded_split.open_split(data, folder, "train", cache="none")
-        assert [path for path, _ in split.shards] == paths
-        pixels = decoding.read_pictures(split.shards, split.expected, split.num_examples)
-        wanted = np.arange(split.num_examples)
-        labels = [fields[1] for _, fields in record_reader.read_examples(split.shards, wanted, split.expected)]
-        shown = decoding.read_jpegs(split.shards, split.expected, wanted)
-    assert pixels.shape == (data.num_examples, data.image_size, data.image_size, 3) and len(shown) == len(labels)
-    assert set(labels) <= set(range(len(data.class_names))), labels
+def _read(split: loaded_split.Split) -> tuple[np.ndarray, list[int]]:
+    """The pixels and labels of a split, as they are read for trainings and for reports."""
+    wanted = np.arange(split.num_examples)
+    pixels = decoding.read_pictures(split.shards, split.expected, split.num_examples)
+    labels = [fields[1] for _, fields in record_reader.read_examples(split.shards, wanted, split.expected)]
+    assert len(decoding.read_jpegs(split.shards, split.expected, wanted)) == len(labels)
     return pixels, labels
 
 
