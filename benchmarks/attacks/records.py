@@ -32,7 +32,8 @@ from harness.input import decoding, loaded_split, record_reader  # noqa: E402
 _NAMES, _SIZE, _NUM, _SHARD = ("a", "b"), 16, 4, tfrecord.shard_name("train", 0, 1)
 _ENCODINGS = ("jpeg", "png", "raw")
 _LONGEST_ERROR = 2000
-_NAMED = re.compile(rf"record \d+ of .*{_SHARD}|{_SHARD} (is|has|cannot)|{manifest.FILE_NAME}|no pictures in a split")
+_SHARDS = r"\w+-\d{5}-of-\d{5}\.tfrecord"  # a name that was spoilt and is one still counts
+_NAMED = re.compile(rf"record \d+ of .*{_SHARDS}|{_SHARDS} (is|has|cannot)|{manifest.FILE_NAME}|no pictures in a split")
 
 
 @cache
