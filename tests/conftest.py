@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from forked import run_forked
 from hypothesis import settings
 
@@ -219,3 +220,26 @@ def small_disk(tmp_path):
         pytest.skip(f"cannot mount a file system: {mounted.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def search(face_records, tmp_path):
+    """The config of a search of two trials."""
+    path = tmp_path / "search.yaml"
+    tree = {
+        "data": {"records": str(face_records)},
+        "model": {"widths": [2, 2], "dense_units": 4},
+        "train": {"epochs": 2, "batch_size": 8},
+        "tune": {
+            "folder": str(tmp_path / "tune"),
+            "trials": 2,
+            "max_epochs": 2,
+            "space": {
+                "optim.learning_rate": {"min": 1e-4, "max": 1e-2, "sampling": "log"},
+                "model.dense_units": {"min": 4, "max": 16, "step": 4},
+                "model.head": {"values": ["sigmoid", "softmax"]},
+            },
+        },
+    }
+    path.write_text(yaml.safe_dump(tree))
+    return path

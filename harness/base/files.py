@@ -42,10 +42,18 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def open_plain(folder: Path) -> Iterator[str]:
-    """Yields another path of a folder, made of plain characters: TensorFlow takes [ ] * ? in a path for a pattern."""
+    """Yields another path of a folder, made of plain characters: TensorFlow takes [ ] * ? in a path for a pattern.
+
+    An OSError that names the folder so gets its own name.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    plain = f"/proc/self/fd/{descriptor}"
     try:
-        yield f"/proc/self/fd/{descriptor}"
+        yield plain
+    except OSError as error:
+        if isinstance(error.filename, str):
+            error.filename = error.filename.replace(plain, str(folder), 1)
+        raise
     finally:
         os.close(descriptor)
 

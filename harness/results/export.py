@@ -90,10 +90,21 @@ def _save(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # Keras chooses the format by the suffix
     logging.getLogger("absl").setLevel(logging.ERROR)  # Keras advises against HDF5, which some readers still need
     try:
-        model.save(temporary)
+        with files.naming(path):
+            _save_named(model, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _save_named(model: keras.Model, path: Path) -> None:
+    """Saves a model; a full disk is an OSError, where HDF5 says things that do not name it."""
+    try:
+        model.save(path)
+    except RuntimeError:
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), file.tell(), 4 * model.count_params() + _MOST_DESCRIPTION_BYTES)
+        raise
 
 
 def _load(path: Path) -> keras.Model:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from harness.base import json_files
+from harness.base import files, json_files
 from harness.base.errors import CheckpointError
 
 log = logging.getLogger("harness")
@@ -71,8 +71,9 @@ def _acquire(path: Path) -> int:
             _lock(descriptor, path)
             if _is_same(descriptor, path):
                 owner = Owner(os.getpid(), socket.gethostname(), datetime.datetime.now().isoformat(" ", "seconds"))
-                os.truncate(descriptor, 0)
-                os.write(descriptor, json.dumps(asdict(owner)).encode())
+                with files.naming(path):
+                    os.truncate(descriptor, 0)
+                    os.write(descriptor, json.dumps(asdict(owner)).encode())
                 return descriptor
         except BaseException:
             os.close(descriptor)

@@ -16,20 +16,22 @@ from keras_tuner.engine.trial import Trial
 from pydantic import BaseModel, Field, TypeAdapter
 
 from harness.base import files, json_files
-from harness.base.errors import CheckpointError, DataError, HarnessError
+from harness.base.errors import CheckpointError, DataError, DivergedError, MemoryLimitError, explain
 from harness.base.json_files import Form
 from harness.base.text import format_value
-from harness.config.schema import Config, Range
+from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.dataset.records.manifest import Manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
+from harness.search.oracle import make_oracle, write_whole
 from harness.search.space import check_batches, make_trial_config
 from harness.training import trainer
 from harness.training.setup import Setup, set_up
 
 log = logging.getLogger("harness")
 _PROJECT = "search"  # KerasTuner's folder in that of the search
+_MEMORY_ADVICE = "Propose smaller batches or networks in tune.space."
 
 
 def search(
@@ -58,7 +60,8 @@ def search(
             tuner.search(verbose=0)
         except keras_tuner.errors.FatalError as error:
             raise error.__cause__ or error from None
-    finished = tuner.oracle.get_best_trials(len(tuner.oracle.trials))
+    trials = tuner.oracle.get_best_trials(len(tuner.oracle.trials))
+    finished = [trial for trial in trials if trial.status == "COMPLETED"]
     if not finished:
         raise DataError(f"not one trial of the search in {config.tune.folder} finished with a finite loss.")
     return finished
@@ -93,7 +96,9 @@ def _open_tuner(
     _check_files(project, config)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints where it reloads from
-            return _Tuner(_make_oracle(config), setup, given, should_stop, folder)
+            return _Tuner(make_oracle(config.tune), setup, given, should_stop, folder)
+    except OSError:
+        raise
     except Exception as error:  # KerasTuner believes its own files, so what is wrong in them shows anywhere
         raise _refuse(project, f"{type(error).__name__}: {str(error)[:200]}") from None
 
@@ -141,13 +146,22 @@ class _Tuner(BaseTuner):
         super().on_trial_begin(trial)
         self.save()
 
+    def save(self) -> None:
+        """Saves the search; no file is ever cut, as it would be on a full disk."""
+        self.oracle.save()
+        write_whole(self._get_tuner_fname(), self.get_state())
+
     def run_trial(self, trial: Trial, *_args: object, **_kwargs: object) -> dict[str, float]:
-        """Returns the figures of one trial."""
-        # KerasTuner takes every other exception for a bad proposal and searches on.
+        """Returns the figures of one trial. One that diverges or needs too much memory has failed: others may not."""
         try:
             return self._train(trial)
-        except (HarnessError, KeyboardInterrupt) as error:
-            raise keras_tuner.errors.FatalError(str(error)) from error
+        except (Exception, KeyboardInterrupt) as error:  # KerasTuner takes all but its own for a bad proposal
+            found = explain(error, memory_advice=_MEMORY_ADVICE) if isinstance(error, Exception) else None
+            told = found or error
+            if isinstance(told, DivergedError | MemoryLimitError):
+                log.warning("trial %s failed: %s", trial.trial_id, told)
+                return {"val_loss": math.nan, "val_accuracy": math.nan}  # by which KerasTuner knows it, without a word
+            raise keras_tuner.errors.FatalError(str(told)) from told
 
     def _train(self, trial: Trial) -> dict[str, float]:
         values, data = trial.hyperparameters.values, self._setup.data
@@ -161,7 +175,7 @@ class _Tuner(BaseTuner):
             keras.backend.clear_session()
             found = trainer.train_and_evaluate(setup, workdir, should_stop=self._should_stop)
         if not math.isfinite(found.loss):
-            raise keras_tuner.errors.FailedTrialError(f"the loss is {found.loss}")
+            raise DivergedError(f"the loss is {found.loss}.")
         return {"val_loss": found.loss, "val_accuracy": found.accuracy}
 
     def save_model(self, trial_id: str, model: object, step: int = 0) -> None:
@@ -175,34 +189,6 @@ def _read_effective(config: Config) -> Mapping[str, object]:
         if workdir.config.is_file() and identity.load_config(workdir).train.precision == "auto":
             return identity.read_effective(workdir)
     return {}
-
-
-def _make_oracle(config: Config) -> Oracle:
-    tune = config.tune
-    dimensions = keras_tuner.HyperParameters()
-    for name, extent in tune.space.items():
-        _add_dimension(dimensions, name, extent)
-    direction = "min" if tune.objective == "val_loss" else "max"
-    shared = {
-        "objective": keras_tuner.Objective(tune.objective, direction),
-        "hyperparameters": dimensions,
-        "seed": tune.seed,
-    }
-    if tune.algorithm == "hyperband":
-        return keras_tuner.oracles.HyperbandOracle(max_epochs=tune.max_epochs, **shared)
-    if tune.algorithm == "bayesian":
-        return keras_tuner.oracles.BayesianOptimizationOracle(max_trials=tune.trials, **shared)
-    return keras_tuner.oracles.RandomSearchOracle(max_trials=tune.trials, **shared)
-
-
-def _add_dimension(dimensions: keras_tuner.HyperParameters, name: str, extent: Range) -> None:
-    if extent.values is not None:
-        dimensions.Choice(name, list(extent.values))
-        return
-    is_whole = isinstance(extent.min, int) and isinstance(extent.max, int)
-    add = dimensions.Int if is_whole else dimensions.Float
-    step = {} if extent.step is None else {"step": extent.step}
-    add(name, extent.min, extent.max, sampling=extent.sampling, **step)
 
 
 def _describe(values: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""A disk that is full or fails during a training: one sentence, code 7, nothing left behind, and the run goes on."""
+"""A disk that is full or fails during a training or a search: one sentence, code 7, and the same command goes on."""
 
 import subprocess
 
@@ -38,3 +38,20 @@ def test_a_disk_that_is_read_only_is_no_fault_of_ours(face_records, small_disk):
     done = train(face_records, small_disk / "run")
     assert done.returncode == 7 and "Read-only file system" in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [8, 20, 60, 150, 400, 700])
+def test_a_search_on_a_full_disk_goes_on_once_there_is_room(search, small_disk, kilobytes):
+    remount(small_disk, f"size={kilobytes}k")
+    folder = small_disk / "a search"
+    done = run_command("tune", "--config", search, "--tune.folder", folder)
+    assert done.returncode == 7, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: writing") and "No space left on device" in last and "out of memory" not in last
+    assert "/proc/" not in done.stderr and "Traceback" not in done.stderr and str(folder) in last
+    remount(small_disk, "size=40m")
+    done = run_command("tune", "--config", search, "--tune.folder", folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (folder / "trials").iterdir()) == ["0", "1"]
+    assert (folder / "best.yaml").is_file() and not list(folder.rglob("*.tmp"))

@@ -12,28 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from harness.config import settings
 
 
-@pytest.fixture
-def search(face_records, tmp_path):
-    path = tmp_path / "search.yaml"
-    tree = {
-        "data": {"records": str(face_records)},
-        "model": {"widths": [2, 2], "dense_units": 4},
-        "train": {"epochs": 2, "batch_size": 8},
-        "tune": {
-            "folder": str(tmp_path / "tune"),
-            "trials": 2,
-            "max_epochs": 2,
-            "space": {
-                "optim.learning_rate": {"min": 1e-4, "max": 1e-2, "sampling": "log"},
-                "model.dense_units": {"min": 4, "max": 16, "step": 4},
-                "model.head": {"values": ["sigmoid", "softmax"]},
-            },
-        },
-    }
-    path.write_text(yaml.safe_dump(tree))
-    return path
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
 def test_a_search_ends_in_a_config_that_trains(search, tmp_path, algorithm):
@@ -122,6 +100,24 @@ def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
     assert sorted(path.name for path in (tmp_path / "tune" / "trials").iterdir()) == ["0", "1"]
     refused = run_command("tune", *flags, "--tune.trials", "3")
     assert refused.returncode == 5 and "tune.trials was 2, now 3" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
+def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(search, tmp_path, algorithm):
+    tree = yaml.safe_load(search.read_text())
+    tree["tune"] |= {"trials": 4, "space": {"optim.learning_rate": {"values": [10.0, 1e-3]}}}
+    tree["optim"] = {"name": "adamw", "weight_decay": 1.0}  # which takes ten times each weight off at every step
+    tree["train"] |= {"batch_size": 1, "patience": 0, "epochs": 4}
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search, "--tune.algorithm", algorithm)
+    assert done.returncode == 0, done.stderr
+    assert "warning: trial " in done.stderr and " failed: " in done.stderr and "Traceback" not in done.stderr
+    assert settings.make_config(settings.read_file(tmp_path / "tune" / "best.yaml")).optim.learning_rate == 1e-3
+    rows = [line.split() for line in done.stdout.split("\n\n")[0].splitlines()[1:]]
+    assert rows and all(row[2] == "0.001" for row in rows)
+    again = run_command("tune", "--config", search, "--tune.algorithm", algorithm)
+    assert again.returncode == 0 and again.stdout == done.stdout, again.stderr
 
 
 @pytest.mark.parametrize(
