@@ -81,7 +81,7 @@ def _make_writer(
             elif as_csv:
                 add_row(str(path), "", "", *("" for _ in class_names), str(found))
             else:
-                sys.stderr.write(f"error: {visible(path)}: {visible(found)}\n")
+                app.say(f"error: {visible(path)}: {visible(found)}\n")
             return
         best = int(found.argmax())
         chances = {name: round(float(chance), 6) for name, chance in zip(class_names, found)}

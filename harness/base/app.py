@@ -44,6 +44,13 @@ def show(lines: str) -> None:
     print("\n".join(map(visible, lines.split("\n"))))
 
 
+def say(text: str) -> None:
+    """Writes to the standard error output; one that was closed, or is a file on a full disk, stops nothing."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
 def catch_stop_signals() -> Callable[[], str | None]:
     """Turns SIGINT, SIGTERM, SIGHUP and USR2 into an answer to the question "was I asked to stop, and by what?".
 
@@ -102,7 +109,7 @@ def _run(main: Callable[[Sequence[str]], int], memory_advice: str) -> int:
     except HarnessError as error:
         return _tell(error)
     except KeyboardInterrupt:
-        _say("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
+        say("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         _discard(sys.stdout)
@@ -112,20 +119,14 @@ def _run(main: Callable[[Sequence[str]], int], memory_advice: str) -> int:
             return _tell(found)
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        _say("This is a fault of harness, not of yours: please report it with the lines above.\n")
+        say("This is a fault of harness, not of yours: please report it with the lines above.\n")
         return ExitCode.BUG
 
 
 def _tell(error: HarnessError) -> int:
     """Says an error on one line, whatever the names in it; returns its exit code."""
-    _say(f"{'' if error.exit_code == ExitCode.INTERRUPTED else 'error: '}{visible(error)}\n")
+    say(f"{'' if error.exit_code == ExitCode.INTERRUPTED else 'error: '}{visible(error)}\n")
     return error.exit_code
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # a terminal that was closed, or a full disk: the exit code is left to say it
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def _flush(code: int) -> int:

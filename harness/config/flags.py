@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: --"):
             flags = {flag.removeprefix("--"): None for flag in self._option_string_actions}
             message = settings.unknown_name(unknown.removeprefix("--"), flags, "flag")
-        sys.stderr.write(f"error: {visible(message)}\nusage: {self.prog} --help shows every flag.\n")
+        app.say(f"error: {visible(message)}\nusage: {self.prog} --help shows every flag.\n")
         sys.exit(ExitCode.USAGE)
 
 

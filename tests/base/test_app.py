@@ -57,6 +57,15 @@ def test_a_full_standard_error_stops_nothing(faces, tmp_path):
     assert done.returncode == 0 and "records: " in done.stdout
     done = run_in_shell("COMMAND 2> /dev/full", "train", "--records", "missing", cwd=tmp_path)
     assert done.returncode == 3
+    assert run_in_shell("COMMAND 2> /dev/full", "train", "--epoch", "1", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.slow
+def test_a_full_standard_error_hides_no_picture_of_predict(smoke_run, faces, tmp_path):
+    (tmp_path / "no_picture.jpg").write_text("text")
+    words = ("predict", smoke_run, tmp_path / "no_picture.jpg", faces / "happy")
+    done = run_in_shell("COMMAND 2> /dev/full", *words, cwd=tmp_path)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 12
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path):
