@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -220,6 +221,32 @@ def small_disk(tmp_path):
         pytest.skip(f"cannot mount a file system: {mounted.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def failing_disk(tmp_path):
+    """An ext4 file system that `abort` makes read-only in the middle of work, and `mend` mounts again as it is then."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+
+    def run(*words: object) -> subprocess.CompletedProcess:
+        return subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+
+    def mount() -> None:
+        done = run("mount", "-o", "loop", image, disk)
+        assert done.returncode == 0, done.stderr
+
+    def mend() -> None:
+        assert run("umount", disk).returncode == 0
+        assert run("e2fsck", "-fy", image).returncode in (0, 1)
+        mount()
+
+    if run("mkfs.ext4", "-q", image).returncode or run("mount", "-o", "loop", image, disk).returncode:
+        pytest.skip("cannot make and mount an ext4 file system")
+    yield SimpleNamespace(path=disk, abort=lambda: run("mount", "-o", "remount,abort", disk), mend=mend)
+    run("umount", disk)
 
 
 @pytest.fixture

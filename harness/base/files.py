@@ -29,6 +29,17 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def sync(*paths: Path) -> None:
+    """Has the contents of files, or the names in folders, written to disk: a crash of the machine would lose them."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            with naming(path):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Gives an OSError that names no file the name of this one: a write to a full disk says only that it is full."""

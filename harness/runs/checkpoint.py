@@ -23,7 +23,7 @@ from harness.models.network import seed_states
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
-_NUM_KEPT = 2  # the latest, and the one before should the latest be damaged
+_NUM_KEPT = 2  # the latest, and the one before should the latest be damaged, or be of an epoch that is run again
 _PREFIX = "ckpt"
 _NAME = re.compile(rf"{_PREFIX}-\d{{1,18}}", re.ASCII)
 
@@ -102,7 +102,8 @@ class Checkpoints:
     def _save(self, contents: tf.train.Checkpoint, folder: Path, number: int, *, num_kept: int) -> None:
         if self._is_chief:
             folder.mkdir(parents=True, exist_ok=True)
-            contents.write(str(folder / f"{_PREFIX}-{number}"))
+            path = Path(contents.write(str(folder / f"{_PREFIX}-{number}")))
+            files.sync(*path.parent.glob(f"{path.name}.*"), folder)  # before others, which are on disk, are removed
             _keep(folder, number, num_kept)
             return
         # A save may read variables from all workers, so all save; what the others write is the same once more.
@@ -173,19 +174,25 @@ class Checkpoints:
         self._kept_model.set_weights(self._model.get_weights())
 
     def save_best(self, progress: Progress) -> None:
-        """Saves the weights as the best so far."""
-        self._save(self._weights, self._best, progress.step, num_kept=1)
+        """Saves the weights as the best so far.
 
-    def restore_best(self) -> None:
-        """Restores the best weights.
+        The best before is kept: a run that is killed before its latest checkpoint says so knows no other.
+        """
+        self._save(self._weights, self._best, progress.step, num_kept=_NUM_KEPT)
+
+    def restore_best(self, progress: Progress) -> None:
+        """Restores the best weights, those at the end of `progress.best_epoch`, of a run at the end of an epoch.
 
         Raises:
           CheckpointError: there are none, or they are damaged.
         """
-        paths = list_checkpoints(self._best)
-        if not paths:
-            raise CheckpointError(f"{self._best} holds no checkpoint. Train again in another folder: --run runs/NEW")
-        _restore(self._weights, paths[0])
+        step = progress.step // progress.epoch * progress.best_epoch
+        path = next((path for path in list_checkpoints(self._best) if _number(path) == step), None)
+        if path is None:
+            raise CheckpointError(
+                f"{self._best} holds no checkpoint of step {step}. Train again in another folder: --run runs/NEW"
+            )
+        _restore(self._weights, path)
 
 
 def list_checkpoints(folder: Path) -> list[str]:

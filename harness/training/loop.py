@@ -206,7 +206,7 @@ class Loop:
     def finish(self, progress: Progress) -> Metrics:
         """Measures the best weights, and has the chief write all results."""
         self.profile.finish(progress.step)
-        self.checkpoints.restore_best()
+        self.checkpoints.restore_best(progress)
         labels, chances = self._predict()
         if self.tracker:
             finished = Finished(

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import SMOKE, run_command
+from conftest import SMOKE, command_environment, command_line, run_command
 
 
 def remount(disk, options: str) -> None:
@@ -55,3 +55,22 @@ def test_a_search_on_a_full_disk_goes_on_once_there_is_room(search, small_disk, 
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (folder / "trials").iterdir()) == ["0", "1"]
     assert (folder / "best.yaml").is_file() and not list(folder.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_training_survives_a_disk_that_fails_in_the_middle(face_records, failing_disk):
+    run = failing_disk.path / "run"
+    words = ("train", "--config", SMOKE, "--records", face_records, "--run", run, "--epochs", 30)
+    process = subprocess.Popen(
+        command_line(*words), env=command_environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    for line in process.stderr:
+        if line.startswith("epoch  6/30"):
+            failing_disk.abort()
+    last = line
+    assert process.wait(timeout=60) == 7
+    assert last.startswith("error: writing") and "Read-only file system. Once that is mended, the same" in last
+    failing_disk.mend()  # what was not written to disk is lost, as after a crash of the machine
+    done = run_command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "going on at epoch" in done.stderr and (run / "metrics.json").is_file()

@@ -195,13 +195,13 @@ def test_any_name_of_a_run_folder_can_be_gone_on_with(tmp_path, name):
         checkpoints.save(Progress(step=step))
         checkpoints.save_best(Progress(step=step))
         checkpoints.save_start(Progress(step=step))
-    for folder, kept in (("latest", {6, 7}), ("best", {7}), ("epoch_start", {7})):
+    for folder, kept in (("latest", {6, 7}), ("best", {6, 7}), ("epoch_start", {7})):
         found = (tmp_path / name / "checkpoints" / folder).iterdir()
         assert {path.name for path in found if path.suffix == ".index"} == {f"ckpt-{step}.index" for step in kept}
     weight, checkpoints = make_checkpoints(tmp_path / name)
     assert checkpoints.restore() == Progress(step=7) and weight.numpy() == [[7.0]]
     weight.assign([[0.0]])
-    checkpoints.restore_best()
+    checkpoints.restore_best(Progress(epoch=1, step=7, best_epoch=1))
     assert weight.numpy() == [[7.0]]
     weight.assign([[0.0]])
     assert checkpoints.go_back(7, num_back_offs=1).step == 7 and weight.numpy() == [[7.0]]
@@ -218,7 +218,7 @@ def test_a_damaged_checkpoint_is_named_by_its_own_path(tmp_path):
     path = tmp_path / "a[1]" / "checkpoints" / "best" / "ckpt-4"
     path.with_suffix(".index").write_bytes(b"nothing")
     with pytest.raises(CheckpointError) as refused:
-        checkpoints.restore_best()
+        checkpoints.restore_best(Progress(epoch=1, step=4, best_epoch=1))
     assert str(refused.value).startswith(f"the checkpoint {path} cannot be restored: ")
     assert "/proc/" not in str(refused.value)
 
@@ -243,3 +243,15 @@ def test_progress_of_another_form_is_refused(weight_and_checkpoints, text):
     checkpoints._save(checkpoints._everything, checkpoints._latest, 5, num_kept=2)
     with pytest.raises(CheckpointError, match=r"ckpt-5 cannot be restored: its progress: .*--run runs/NEW"):
         checkpoints.restore()
+
+
+def test_the_best_weights_are_those_that_the_progress_names(tmp_path):
+    weight, checkpoints = make_checkpoints(tmp_path)
+    for step in (4, 8):  # after the second, the run is killed before its progress says so, and the epoch is run again
+        weight.assign([[float(step)]])
+        checkpoints.save_best(Progress(step=step))
+    weight, checkpoints = make_checkpoints(tmp_path)
+    checkpoints.restore_best(Progress(epoch=3, step=12, best_epoch=1))
+    assert weight.numpy() == [[4.0]]
+    with pytest.raises(CheckpointError, match="holds no checkpoint of step 12"):
+        checkpoints.restore_best(Progress(epoch=3, step=12, best_epoch=3))
