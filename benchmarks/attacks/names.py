@@ -42,8 +42,11 @@ def make(seed: int) -> Files:
     """Returns an images folder of two classes, each with three pictures of its own and three files more."""
     chance = random.Random(seed)
     images, good, made = draw_name(chance), iter(_good_pictures()), Files()
-    for index in range(2):
-        name = draw_name(chance, is_text=chance.random() < 0.95).lstrip(".") or f"class {index}"
+    names: list[str] = []
+    while len(names) < 2:
+        name = draw_name(chance, is_text=chance.random() < 0.95).lstrip(".") or f"class {len(names)}"
+        names += [name] if name not in names else []
+    for name in names:
         made |= {f"{images}/{name}/good {number}": next(good) for number in range(3)}
         more = (next(good), pictures.sample_pictures()["bits"], b"no picture", b"")
         made |= {f"{images}/{name}/{draw_name(chance)}": chance.choice(more) for _ in range(3)}
