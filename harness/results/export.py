@@ -25,6 +25,7 @@ from harness.runs.workdir import Workdir
 _TOLERANCE = {"float32": 1e-4, "mixed_bfloat16": 0.1, "mixed_float16": 0.02}
 # Keras stores weights as they are, and the rest of an archive describes the layers.
 _MOST_DESCRIPTION_BYTES = 16 << 20
+_BYTES_A_WEIGHT, _LAYOUT_BYTES = 4.4, 1 << 20  # of an HDF5 file, which is some kilobytes a layer more than its weights
 
 
 @dataclass(frozen=True)
@@ -91,20 +92,23 @@ def _save(model: keras.Model, path: Path) -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)  # Keras advises against HDF5, which some readers still need
     try:
         with files.naming(path):
-            _save_named(model, temporary)
+            if path.suffix == ".h5":
+                _check_room(temporary, model)
+            model.save(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _save_named(model: keras.Model, path: Path) -> None:
-    """Saves a model; a full disk is an OSError, where HDF5 says things that do not name it."""
-    try:
-        model.save(path)
-    except RuntimeError:
-        with path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), file.tell(), 4 * model.count_params() + _MOST_DESCRIPTION_BYTES)
-        raise
+def _check_room(path: Path, model: keras.Model) -> None:
+    """Takes as much room as the weights will, for a moment: HDF5 ends the process where a disk is full.
+
+    Raises:
+      OSError: there is not so much.
+    """
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, int(_BYTES_A_WEIGHT * model.count_params()) + _LAYOUT_BYTES)
+    path.unlink()
 
 
 def _load(path: Path) -> keras.Model:

@@ -25,6 +25,7 @@ from harness.runs.workdir import Workdir
 log = logging.getLogger("harness")
 _NUM_KEPT = 2  # the latest, and the one before should the latest be damaged, or be of an epoch that is run again
 _PREFIX = "ckpt"
+_UNFINISHED = ".tmp"  # how the name of a folder ends in which one is written
 _NAME = re.compile(rf"{_PREFIX}-\d{{1,18}}", re.ASCII)
 
 
@@ -102,8 +103,7 @@ class Checkpoints:
     def _save(self, contents: tf.train.Checkpoint, folder: Path, number: int, *, num_kept: int) -> None:
         if self._is_chief:
             folder.mkdir(parents=True, exist_ok=True)
-            path = Path(contents.write(str(folder / f"{_PREFIX}-{number}")))
-            files.sync(*path.parent.glob(f"{path.name}.*"), folder)  # before others, which are on disk, are removed
+            _write(contents, folder, f"{_PREFIX}-{number}")
             _keep(folder, number, num_kept)
             return
         # A save may read variables from all workers, so all save; what the others write is the same once more.
@@ -220,6 +220,17 @@ def open_latest(folder: Path) -> Iterator:
             raise CheckpointError(f"the checkpoint {paths[0]} cannot be read: {str(error)[:200]}") from None
 
 
+def _write(contents: tf.train.Checkpoint, folder: Path, name: str) -> None:
+    """Writes a checkpoint to disk, complete or not at all: TensorFlow leaves half of one where there is no room."""
+    with tempfile.TemporaryDirectory(_UNFINISHED, ".", folder, ignore_cleanup_errors=True) as elsewhere:
+        contents.write(f"{elsewhere}/{name}")
+        parts = sorted(Path(elsewhere).iterdir())
+        files.sync(*parts)
+        for part in parts:  # the index comes last: without it the rest is no checkpoint
+            part.replace(folder / part.name)
+        files.sync(folder)
+
+
 def _number(path: str) -> int:
     return int(path.rpartition("-")[2])
 
@@ -250,7 +261,7 @@ def _remove(path: str) -> None:
 def _remove_unfinished(folder: Path) -> None:
     """Removes what killed processes have left: halves of checkpoints and of TensorFlow's list."""
     whole = {Path(path).name for path in list_checkpoints(folder)}
-    for path in folder.glob(f"{_PREFIX}-*_temp"):
+    for path in (*folder.glob(f".*{_UNFINISHED}"), *folder.glob(f"{_PREFIX}-*_temp")):  # TensorFlow's own too
         shutil.rmtree(path, ignore_errors=True)
     data = [path for path in folder.glob(f"{_PREFIX}-*.data-*") if path.name.partition(".")[0] not in whole]
     for path in (*data, *folder.glob("checkpoint.tmp*"), *folder.glob(".checkpoint.*.tmp")):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMOKE, run_command
+from conftest import SMOKE, files_of, run_command
 
 from harness.base.errors import CheckpointError
 from harness.runs.checkpoint import Checkpoints, Progress, open_latest
@@ -98,6 +98,8 @@ def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(weight_and_chec
     _, checkpoints = weight_and_checkpoints
     checkpoints.save(Progress(step=3))
     latest = Workdir(tmp_path).checkpoints
+    (latest / ".k2l.tmp").mkdir()
+    (latest / ".k2l.tmp" / "ckpt-7.index").write_bytes(b"half an ")
     (latest / "ckpt-7_temp").mkdir()
     (latest / "ckpt-7_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half a ")
     assert checkpoints.restore().step == 3
@@ -255,3 +257,18 @@ def test_the_best_weights_are_those_that_the_progress_names(tmp_path):
     assert weight.numpy() == [[4.0]]
     with pytest.raises(CheckpointError, match="holds no checkpoint of step 12"):
         checkpoints.restore_best(Progress(epoch=3, step=12, best_epoch=3))
+
+
+def test_a_save_without_room_leaves_the_checkpoint_of_the_same_step(small_disk):
+    weight, checkpoints = make_checkpoints(small_disk / "run")
+    weight.assign([[4.0]])
+    checkpoints.save(Progress(step=4))
+    before = files_of(small_disk / "run")
+    with (small_disk / "full").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(1 << 20))
+    with pytest.raises((OSError, tf.errors.OpError)):
+        checkpoints.save(Progress(step=4))
+    assert files_of(small_disk / "run") == before
+    weight, checkpoints = make_checkpoints(small_disk / "run")
+    assert checkpoints.restore() == Progress(step=4) and weight.numpy() == [[4.0]]
