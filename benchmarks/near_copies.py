@@ -33,7 +33,8 @@ from harness.dataset.curation.similarity_search import propose_pairs
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.images.resizing import resize
-from harness.dataset.images.sources import read_all, walk_files
+from harness.dataset.images.sources import read_all
+from harness.dataset.listing.walk import walk_files
 from harness.dataset.records.encoding import encode_jpeg
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,6 +16,8 @@ from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
+from harness.dataset.listing import class_folders
+from harness.dataset.listing.walk import walk_files
 from harness.dataset.records import manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     config = identity.load_config(Workdir(arguments.run))
-    folders = sources.list_folders(arguments.images) if arguments.images else []
+    folders = class_folders.list_folders(arguments.images) if arguments.images else []
     folder = arguments.records or config.data.records_folder
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
@@ -112,7 +114,7 @@ def _read_folder(
     for name in found:
         pixels: list[np.ndarray] = []
         skipped = 0
-        for path, picture in sources.read_all(sources.walk_files(folder / name), config.clean, size):
+        for path, picture in sources.read_all(walk_files(folder / name), config.clean, size):
             if isinstance(picture, Rejected):
                 log.warning("%s skipped: %s", path, picture)
                 skipped += 1

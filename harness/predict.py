@@ -14,6 +14,7 @@ from harness.base.text import visible
 from harness.config import flags
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
+from harness.dataset.listing.walk import walk_files
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _list_files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
-        yield from sources.walk_files(path) if path.is_dir() else [path]
+        yield from walk_files(path) if path.is_dir() else [path]
 
 
 def _make_writer(

@@ -65,6 +65,22 @@ def run_python(program: str, timeout_s: int = 120) -> subprocess.CompletedProces
     )
 
 
+def run_without_privileges(program: str) -> subprocess.CompletedProcess:
+    """Runs a program for which permissions hold, also if the tests are run as root."""
+    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    try:
+        return subprocess.run(
+            [*prefix, sys.executable, "-c", program],
+            env=command_environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no setpriv")
+
+
 def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
     """Runs `python -m harness.MODULE` to its end, forked from a process that has imported TensorFlow."""
     _, _, name, *words = command_line(module, *arguments)

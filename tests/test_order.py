@@ -15,6 +15,7 @@ ORDER = (
     "base",
     "config",
     "dataset.images",
+    "dataset.listing",
     "dataset.records",
     "dataset.curation",
     "dataset.report",

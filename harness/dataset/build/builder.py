@@ -25,8 +25,9 @@ from harness.dataset.curation import build_cache, cleaner, findings, near_duplic
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images import class_folders, sources
 from harness.dataset.images.rejection import Reason
+from harness.dataset.listing import pictures
+from harness.dataset.listing.listed import Listed
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.dataset.report import survey, thumbnails
@@ -61,10 +62,11 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     """
     _check_fractions(config.split)
     target = config.data.records_folder
-    classes = sources.list_classes(config.data.images)
-    class_folders.check_apart(config.data.images, classes)
-    paths, misnamed = cleaner.list_pictures(config.data.images)
-    log.info("%d files in %s", len(paths) + len(misnamed), config.data.images)
+    listing = pictures.list_pictures(config.data)
+    left_out = [cleaner.leave_out(item) for item in listing.left_out]
+    log.info("%d files in %s", len(listing.pictures) + len(left_out), config.data.images)
+    for line in listing.lines:
+        log.info("%s", line)
     with (
         build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
         process_pool.open_pool(config.runtime.workers) as pool,
@@ -75,11 +77,12 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         work.prepare(is_shared=task is not None)
         step = _Step(config, work, pool, task)
         known = _read_known(existing, work, overwrite=overwrite) if task is None else {}
-        examined = _examine(step, paths, known)
-        if task is not None and len(examined) < len(paths):
-            return _describe_share(task, f"{len(examined)} of {len(paths)} files are examined, other shares are not")
+        examined = _examine(step, listing.pictures, known)
+        if task is not None and len(examined) < len(listing.pictures):
+            counts = f"{len(examined)} of {len(listing.pictures)}"
+            return _describe_share(task, f"{counts} files are examined, other shares are not")
         lists = _digest_lists(config)
-        sources_sha256 = _digest_sources([*examined.values(), *misnamed], lists)
+        sources_sha256 = _digest_sources([*examined.values(), *left_out], lists)
         if existing is not None and not overwrite:
             if existing.sources_sha256 != sources_sha256:
                 raise _other(target, existing, "pictures")
@@ -87,11 +90,11 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
             return f"{target} is up to date: {summary.count(existing)}"
         whole = _find_whole_shards(step, existing) if existing is not None and known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_encoded_picture(item, whole)]
-        examined |= _examine(replace(step, task=None), stale, {})
-        sources_sha256 = _digest_sources([*examined.values(), *misnamed], lists)  # stale ones may have changed since
-        found = sorted([*examined.values(), *misnamed], key=lambda item: item.path)
+        examined |= _examine(replace(step, task=None), [listing.by_path[path] for path in stale], {})
+        sources_sha256 = _digest_sources([*examined.values(), *left_out], lists)  # stale ones may have changed since
+        found = sorted([*examined.values(), *left_out], key=lambda item: item.path)
         del examined, known
-        made = plan.make_plan(found, classes, config, partial(_find_near_duplicates, step))
+        made = plan.make_plan(found, listing, config, partial(_find_near_duplicates, step))
         del found
         if _digest_lists(config) != lists:
             raise DataError("a list of groups, or the split that is kept, changed during the build: start it again.")
@@ -195,7 +198,7 @@ def _read_known(existing: Manifest | None, work: BuildFolder, *, overwrite: bool
         if item.reason in findings.COPIES:
             item = item._replace(verdict=findings.KEPT, reason="", measured="", limit="")
         notes = " ".join(note for note in item.notes.split() if note != Reason.LABEL_CONFLICT)
-        return item._replace(notes=notes, split="", group="", near_copy_of="")
+        return item._replace(notes=notes, near_copy_of="")
 
     try:
         found = read_findings(work.target)
@@ -207,23 +210,24 @@ def _read_known(existing: Manifest | None, work: BuildFolder, *, overwrite: bool
     return {item.path: reset(item) for item in found if item.reason != Reason.BAD_NAME}
 
 
-def _examine(step: _Step, paths: Sequence[str], known: Mapping[str, Finding]) -> dict[str, Finding]:
+def _examine(step: _Step, listed: Sequence[Listed], known: Mapping[str, Finding]) -> dict[str, Finding]:
     """Returns a finding for each file: from the build cache, from the records of the same bytes, or examined now."""
-    if not paths:
+    if not listed:
         return {}
     folder, cached = step.config.data.images, build_cache.read(step.work.cache)
     results: dict[str, Finding] = {}
     waiting = []
-    for position, path in enumerate(paths):
+    for position, (path, *_) in enumerate(listed):
         entry = cached.get(path)
-        if entry and (entry[0].reason == Reason.SYSTEM_FILE or build_cache.is_unchanged(folder / path, *entry)):
+        if entry and build_cache.is_unchanged(folder / path, *entry):
             results[path] = entry[0]
         elif step.has(position // examination.CHUNK):
             waiting.append((path, known[path].sha256 if path in known else ""))
     if results:
         log.info("%d files were examined before", len(results))
     examined = Examiner(step.pool, step.config, step.work.cache).examine(waiting)
-    return results | {path: item or known[path] for path, item in examined.items()}
+    results |= {path: item or known[path] for path, item in examined.items()}
+    return {item.path: cleaner.as_listed(results[item.path], item) for item in listed if item.path in results}
 
 
 def _divide(items: Sequence[Item], most: int) -> list[Sequence[Item]]:

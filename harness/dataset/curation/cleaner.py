@@ -1,4 +1,4 @@
-"""Lists and examines picture files: each becomes a finding, kept with an encoded picture or rejected with a reason.
+"""Examines picture files: each becomes a finding, kept with an encoded picture or rejected with a reason.
 
 It looks at one file at a time and changes none. Comparing pictures with each other is done in duplicates.py.
 """
@@ -19,7 +19,7 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats, quality, resizing, sources
 from harness.dataset.images.decoder import Costly, Picture
 from harness.dataset.images.rejection import Reason, Rejected
-from harness.dataset.images.sources import list_classes, walk_files
+from harness.dataset.listing.listed import LeftOut, Listed
 from harness.dataset.records.encoding import encode_pixels
 
 # Raised whenever the same file would get another finding or another encoded picture.
@@ -28,7 +28,6 @@ VERSION = 5
 # each other. They get no fingerprint, so that only exact copies of them are found.
 _LEAST_COMPARED_SIDE = 64
 _JUDGED_LATER = ("near_copies", "label_conflicts")  # settings of `clean` that say nothing of a file by itself
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def digest_rules(config: Config) -> str:
@@ -53,14 +52,14 @@ def examine(
 
     Args:
       folder: the images folder.
-      known: files below it in POSIX form, whose first part is the class, each with the sha256 it was examined with
-        before or "".
+      known: files below it in POSIX form, each with the sha256 it was examined with before or "".
       config: its sections `clean` and `records` are used.
       cache_folder: where the chunk is written.
       budget: bytes of memory that decoding a picture may take; None: what it takes.
 
     Returns:
       A finding for each file, None for one that still has the sha256 it had, or that it takes more than `budget`.
+      None of them knows a class: `as_listed` gives it.
     """
     looked_at = [_look_at(folder, path, digest, config, budget) for path, digest in known]
     # Measured only when all are decoded: what decodes and what measures would drive each other out of the caches.
@@ -72,7 +71,20 @@ def examine(
 
 def refuse(path: str, rejection: Rejected) -> Finding:
     """Returns the finding of a file that was not decoded for want of means; it has no digest, as nobody knows it."""
-    return Finding(path, path.partition("/")[0]).rejected(rejection.reason, rejection.measured, rejection.limit)
+    return Finding(path).rejected(rejection.reason, rejection.measured, rejection.limit)
+
+
+def as_listed(finding: Finding, picture: Listed) -> Finding:
+    """Returns the finding with the class, split and group that its picture is listed with now.
+
+    They are no part of what is examined: another listing of the same files costs no examination.
+    """
+    return finding._replace(class_name=picture.class_name, split=picture.split, group=picture.group)
+
+
+def leave_out(item: LeftOut) -> Finding:
+    """Returns the finding of a file that is no picture by its name or its place."""
+    return Finding(item.file.path, item.file.class_name).rejected(item.reason, item.measured, item.limit)
 
 
 @dataclass(frozen=True)
@@ -89,13 +101,9 @@ class _Usable:
 def _look_at(
     folder: Folder, path: str, known_sha256: str, config: Config, budget: int | None
 ) -> Examined | _Usable | Postponed | None:
-    class_name, *parts = path.split("/")
-    finding, source = Finding(path, class_name), folder / path
+    finding, source = Finding(path), folder / path
     status, is_link = sources.find_status(source)
     mtime_ns = status.st_mtime_ns if status else 0
-    for part in parts:
-        if part.startswith(".") or part.lower() in _SYSTEM_FILES:
-            return Examined(finding.rejected(Reason.SYSTEM_FILE, part, "a picture"), mtime_ns)
     try:
         content = sources.read_bytes(source, config.clean, status)
     except Rejected as rejection:
@@ -105,7 +113,7 @@ def _look_at(
     digest = hashlib.sha256(content).hexdigest()
     if digest == known_sha256:
         return None
-    finding = Finding(path, class_name, num_bytes=len(content), sha256=digest)
+    finding = Finding(path, num_bytes=len(content), sha256=digest)
     if is_link:
         finding = finding.noted("symbolic_link")
     try:
@@ -154,23 +162,3 @@ def _fingerprint(picture: Picture) -> bytes:
     if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
         return bytes(fingerprints.FINGERPRINT_BYTES)
     return fingerprints.fingerprint(picture.pixels)
-
-
-def list_pictures(folder: Folder) -> tuple[list[str], list[Finding]]:
-    """Returns the path of every file below a class folder, relative to `folder`, and findings for invalid names.
-
-    Raises:
-      DataError: there are no class folders.
-    """
-    classes = list_classes(folder)
-    paths, misnamed = [], []
-    for name in classes:
-        for path in walk_files(folder / name):
-            relative = path.relative_to(folder).as_posix()
-            shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            if shown == relative:
-                paths.append(relative)
-            else:
-                finding = Finding(shown, name).rejected(Reason.BAD_NAME, repr(shown), "a name in UTF-8")
-                misnamed.append(finding)
-    return paths, misnamed

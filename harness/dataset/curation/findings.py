@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     """
 
     path: str
-    class_name: str
+    class_name: str = ""
     verdict: str = KEPT
     reason: str = ""
     measured: str = ""

@@ -15,6 +15,7 @@ from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import assign_groups, join_groups
 from harness.dataset.images.rejection import Reason
+from harness.dataset.listing.listed import Listing
 
 FindNearDuplicates = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
 
@@ -32,13 +33,13 @@ class Plan:
 
 
 def make_plan(
-    found: Sequence[Finding], classes: Iterable[str], config: Config, find_near_duplicates: FindNearDuplicates
+    found: Sequence[Finding], listing: Listing, config: Config, find_near_duplicates: FindNearDuplicates
 ) -> Plan:
     """Returns the plan of a build.
 
     Args:
-      found: every finding, in the order of the paths.
-      classes: the class folders, empty ones too.
+      found: every finding, in the order of the paths, as listed: with the split and group that are given, or "".
+      listing: its classes are used, empty ones too.
       config: its sections `clean` and `split` are used.
       find_near_duplicates: returns the pairs of near duplicates among findings, as paths.
 
@@ -55,9 +56,8 @@ def make_plan(
     exact_pairs, near_pairs, conflicts = tuple(copies.exact_pairs), tuple(copies.near_pairs), tuple(copies.conflicts)
     links = [*exact_pairs, *near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
     judged, rule = _place(duplicates.judge(found, copies, policy), links, config)
-    _check_usable(judged, classes, config.data.images)
-    class_names = tuple(sorted({item.class_name for item in judged if item.is_kept}))
-    return Plan(tuple(judged), class_names, rule, exact_pairs, near_pairs, conflicts)
+    _check_usable(judged, listing.class_names, config.data.images)
+    return Plan(tuple(judged), listing.class_names, rule, exact_pairs, near_pairs, conflicts)
 
 
 def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:
@@ -68,6 +68,7 @@ def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: C
     kept = [item for item in found if item.is_kept]
     compared = [item.path for item in found if item.is_kept or item.reason == Reason.DUPLICATE]
     keys, rule = assign_groups(compared, config.data.images, config.split.group_by)
+    keys |= {item.path: item.group for item in found if item.group and item.path in keys}
     seed, kept_keys = config.split.seed, {keys[item.path] for item in kept}
     keys = join_groups(keys, links, order=lambda key: bytes([key not in kept_keys]) + splits.hash_key(seed, key))
     groups: dict[str, Counter[str]] = defaultdict(Counter)
@@ -79,7 +80,9 @@ def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: C
     )
 
     def placed(item: Finding) -> Finding:
-        return item._replace(group=keys[item.path], split=sides[keys[item.path]]) if item.is_kept else item
+        if not item.is_kept:
+            return item._replace(group="", split="")
+        return item._replace(group=keys[item.path], split=sides[keys[item.path]])
 
     return [placed(item) for item in found], rule
 

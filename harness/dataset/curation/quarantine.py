@@ -58,10 +58,6 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
 
 
 def _check_place(images: Path, folder: Path, wanted: Sequence[Finding]) -> None:
-    above = (folder.resolve(), *folder.resolve().parents)
-    class_folders = [images / name for name in sorted({item.class_name for item in wanted})]
-    if any(place.resolve() in above for place in (images, *class_folders)):
-        raise DataError(f"{folder} lies in the images folder {images}: rejects moved there would be found again.")
     paths = (PurePosixPath(item.path) for item in wanted)
     outside = next((str(path) for path in paths if path.is_absolute() or ".." in path.parts), None)
     if outside is not None:
@@ -69,6 +65,10 @@ def _check_place(images: Path, folder: Path, wanted: Sequence[Finding]) -> None:
             f"the records name the rejected file {outside!r}, which does not lie in {images}. Nothing was moved; build "
             "the records again, with --overwrite."
         )
+    above = (folder.resolve(), *folder.resolve().parents)
+    parents = {parent for item in wanted for parent in PurePosixPath(item.path).parents}
+    if any((images / place).resolve() in above for place in (PurePosixPath(), *sorted(parents))):
+        raise DataError(f"{folder} lies in the images folder {images}: rejects moved there would be found again.")
 
 
 def _is_as_judged(path: Path, finding: Finding) -> bool:

@@ -1,4 +1,4 @@
-"""Picture files in folders: which there are, their bytes, and many of them decoded in order. It only reads."""
+"""Picture files: their bytes, and many of them decoded in order. Which there are is decided in dataset/listing."""
 
 import os
 import stat
@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from harness.base import memory, storage
+from harness.base import memory
 from harness.base.arrays import Array
-from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
 from harness.dataset.images.decoder import Costly, Picture, check_num_bytes, decode
@@ -20,36 +19,6 @@ from harness.dataset.images.resizing import resize
 _MB = 1_000_000
 # What decoding a picture may take while others are decoded beside it: half of what is free, shared, but so many bytes.
 _LEAST_SHARE, _MOST_SHARE = 16 * _MB, 256 * _MB
-
-
-def walk_files(folder: Folder) -> Iterator[Folder]:
-    """Yields everything below `folder` that is no folder, in the order of its path's text.
-
-    A link is yielded and never walked into; a folder that cannot be listed is yielded in place of its files.
-    """
-    if isinstance(folder, RemotePath):
-        yield from folder.walk_files()
-        return
-    found: list[str] = []
-    waiting = [os.fspath(folder)]
-    while waiting:
-        current = waiting.pop()
-        try:
-            with os.scandir(current) as entries:  # these know what is a folder: to ask for each takes a network long
-                listed = list(entries)
-        except OSError:
-            found.append(current)
-            continue
-        for entry in listed:
-            (waiting if _is_folder(entry) else found).append(entry.path)
-    yield from map(Path, sorted(found))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
 
 
 def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None, budget: int | None = None) -> Picture:
@@ -173,46 +142,3 @@ def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterato
                 yield done, future.result()
         for path, future in ahead:
             yield path, future.result()
-
-
-def list_classes(folder: Folder) -> list[str]:
-    """Returns the names of the class folders, sorted.
-
-    Raises:
-      DataError: there are fewer than two, one's name is not valid, or the folder cannot be read.
-    """
-    names = list_folders(folder)
-    if len(names) < 2:
-        raise DataError(
-            f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
-            f"{', '.join(names) or 'none'}."
-        )
-    return names
-
-
-def list_folders(folder: Folder) -> list[str]:
-    """Returns the names of the folders in a folder of pictures, sorted; hidden ones are none.
-
-    Raises:
-      DataError: one's name is not valid, or the folder cannot be read.
-    """
-    try:
-        if not folder.is_dir():
-            raise DataError(
-                f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
-                f"{storage.advice(folder)}"
-            )
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(
-            f"the images folder {folder} cannot be listed: {error.strerror or error}. Change its permissions, or give "
-            "another: --images FOLDER"
-        ) from None
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise DataError(
-                f"the name of the class folder {name!r} in {folder} is not valid UTF-8: rename it."
-            ) from None
-    return names

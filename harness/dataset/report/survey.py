@@ -16,8 +16,9 @@ from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import join_groups
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images import class_folders, quality
+from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason
+from harness.dataset.listing import class_folders
 from harness.dataset.records.manifest import Manifest
 from harness.dataset.report import facts, shortcuts
 from harness.dataset.report.facts import (

@@ -1,18 +1,17 @@
 """Picture files in folders: none of them makes the reader wait, read more than it must, or fail."""
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import command_environment, draw_face, write_faces, write_picture
+from conftest import draw_face, run_without_privileges, write_picture
 
-from harness.base.errors import DataError
 from harness.config.schema import CleanConfig
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.listing.walk import walk_files
 
 LIMITS = CleanConfig()
 
@@ -21,7 +20,7 @@ def test_walking_is_in_order_and_reading_keeps_it(tmp_path):
     for name in ("b.png", "a.png", "sub/c.png"):
         write_picture(tmp_path / name, draw_face(1, happy=True))
     (tmp_path / "bad.png").write_bytes(b"no")
-    paths = list(sources.walk_files(tmp_path))
+    paths = list(walk_files(tmp_path))
     assert [path.name for path in paths] == ["a.png", "b.png", "bad.png", "c.png"]
     found = list(sources.read_all(paths, LIMITS, 32))
     assert [path for path, _ in found] == paths
@@ -68,22 +67,6 @@ def test_no_more_is_read_than_the_size_that_was_stated(tmp_path):
     assert refusal(tmp_path / "zeros.png").reason == Reason.NOT_AN_IMAGE
 
 
-def run_without_privileges(program: str) -> subprocess.CompletedProcess:
-    """Runs a program for which permissions hold, also if the tests are run as root."""
-    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    try:
-        return subprocess.run(
-            [*prefix, sys.executable, "-c", program],
-            env=command_environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    except FileNotFoundError:
-        pytest.skip("there is no setpriv")
-
-
 def test_what_cannot_be_read_is_unreadable_however_large(tmp_path):
     for name, size in (("small.png", 100), ("large.png", 10_000)):
         (tmp_path / name).write_bytes(bytes(size))
@@ -100,34 +83,3 @@ for name in ("small.png", "large.png"):
         print(refused)
 """)
     assert done.stdout.splitlines() == ["unreadable: Permission denied; expected a readable file"] * 2, done.stderr
-
-
-@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
-def test_a_folder_without_permission_is_one_sentence(tmp_path, mode):
-    images = write_faces(tmp_path / "images", num_each=1)
-    images.chmod(mode)
-    done = run_without_privileges(f"""
-from pathlib import Path
-from harness.base.errors import DataError
-from harness.dataset.images import sources
-try:
-    sources.list_classes(Path({str(images)!r}))
-except DataError as error:
-    print(error)
-""")
-    images.chmod(0o700)
-    assert done.stdout.startswith(f"the images folder {images} cannot be listed: Permission denied."), done.stderr
-
-
-def test_class_folders_are_listed_once_for_all(tmp_path):
-    images = write_faces(tmp_path / "images", num_each=1)
-    (images / ".hidden").mkdir()
-    assert sources.list_classes(images) == sources.list_folders(images) == ["happy", "sad"]
-    with pytest.raises(DataError, match="needs a sub-folder for each of two classes"):
-        sources.list_classes(images / "happy")
-    assert sources.list_folders(images / "happy") == []
-    with pytest.raises(DataError, match="there is no images folder"):
-        sources.list_folders(tmp_path / "nowhere")
-    Path(os.fsdecode(os.fsencode(images) + b"/\xff")).mkdir()
-    with pytest.raises(DataError, match="is not valid UTF-8"):
-        sources.list_folders(images)

@@ -1,15 +1,17 @@
 """Class folders that are links, and class names that look alike."""
 
+import os
 import unicodedata
 from pathlib import Path
 
 import pytest
-from conftest import read_findings, write_faces
+from conftest import read_findings, run_without_privileges, write_faces
 
 from harness.base.errors import DataError
 from harness.config.schema import Config
 from harness.dataset.build import builder
-from harness.dataset.images.class_folders import describe_alike
+from harness.dataset.listing import class_folders
+from harness.dataset.listing.class_folders import describe_alike
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
@@ -65,3 +67,34 @@ def test_names_differ_by_more_than_case_blanks_and_unicode_form():
     (first, second) = describe_alike(["Happy", "happy ", "happy", "sad", "stra\xdfe", "STRASSE"])
     assert "'Happy', 'happy ', 'happy' look alike: they are 3 classes" in first
     assert r"'stra\xdfe', 'STRASSE' look alike: they are 2 classes" in second
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
+def test_a_folder_without_permission_is_one_sentence(tmp_path, mode):
+    images = write_faces(tmp_path / "images", num_each=1)
+    images.chmod(mode)
+    done = run_without_privileges(f"""
+from pathlib import Path
+from harness.base.errors import DataError
+from harness.dataset.listing import class_folders
+try:
+    class_folders.list_classes(Path({str(images)!r}))
+except DataError as error:
+    print(error)
+""")
+    images.chmod(0o700)
+    assert done.stdout.startswith(f"the images folder {images} cannot be listed: Permission denied."), done.stderr
+
+
+def test_class_folders_are_listed_once_for_all(tmp_path):
+    images = write_faces(tmp_path / "images", num_each=1)
+    (images / ".hidden").mkdir()
+    assert class_folders.list_classes(images) == class_folders.list_folders(images) == ["happy", "sad"]
+    with pytest.raises(DataError, match="needs a sub-folder for each of two classes"):
+        class_folders.list_classes(images / "happy")
+    assert class_folders.list_folders(images / "happy") == []
+    with pytest.raises(DataError, match="there is no images folder"):
+        class_folders.list_folders(tmp_path / "nowhere")
+    Path(os.fsdecode(os.fsencode(images) + b"/\xff")).mkdir()
+    with pytest.raises(DataError, match="is not valid UTF-8"):
+        class_folders.list_folders(images)

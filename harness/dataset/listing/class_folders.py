@@ -1,15 +1,56 @@
-"""Class folders that are not what they seem: links that would give pictures twice, names that hardly differ.
-
-Which folders are classes is decided in sources.py.
-"""
+"""Class folders: which there are, links that would give pictures twice, names that hardly differ."""
 
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from harness.base import storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
+
+
+def list_classes(folder: Folder) -> list[str]:
+    """Returns the names of the class folders, sorted.
+
+    Raises:
+      DataError: there are fewer than two, one's name is not valid, or the folder cannot be read.
+    """
+    names = list_folders(folder)
+    if len(names) < 2:
+        raise DataError(
+            f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
+            f"{', '.join(names) or 'none'}."
+        )
+    return names
+
+
+def list_folders(folder: Folder) -> list[str]:
+    """Returns the names of the folders in a folder of pictures, sorted; hidden ones are none.
+
+    Raises:
+      DataError: one's name is not valid, or the folder cannot be read.
+    """
+    try:
+        if not folder.is_dir():
+            raise DataError(
+                f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
+                f"{storage.advice(folder)}"
+            )
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(
+            f"the images folder {folder} cannot be listed: {error.strerror or error}. Change its permissions, or give "
+            "another: --images FOLDER"
+        ) from None
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name of the class folder {name!r} in {folder} is not valid UTF-8: rename it."
+            ) from None
+    return names
 
 
 def check_apart(folder: Folder, names: Sequence[str]) -> None:

@@ -1,0 +1,73 @@
+"""What a listing holds: pictures with their classes, and files that are none by their names. It looks at no disk."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from harness.base.storage import Folder
+from harness.dataset.images.rejection import Reason
+from harness.dataset.listing import junk
+
+
+class Listed(NamedTuple):
+    """One picture file. `path` is relative to the images folder, in POSIX form.
+
+    `split` and `group` are "" unless folders or a table give them.
+    """
+
+    path: str
+    class_name: str
+    split: str = ""
+    group: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A file that is no picture by its name or its place alone, and why; it gets a row in cleaning.csv."""
+
+    file: Listed
+    reason: Reason
+    measured: str
+    limit: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which pictures there are, of which class and in which split.
+
+    `class_names[i]` is the class of label i. `lines` say what was recognised, `warnings` what a user should look at.
+    """
+
+    pictures: tuple[Listed, ...]
+    class_names: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    lines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def by_path(self) -> Mapping[str, Listed]:
+        """Every picture by its path."""
+        return {picture.path: picture for picture in self.pictures}
+
+
+def judge_files(
+    folder: Folder, files: Iterable[Folder], like: Listed, *, below: str = ""
+) -> Iterator[Listed | LeftOut]:
+    """Yields each file as a picture, or as left out for its name.
+
+    Args:
+      folder: the images folder.
+      files: files below it.
+      like: class, split and group of all of them.
+      below: how their paths begin, of which no part is junk whatever its name: the folder of their class.
+    """
+    for file in files:
+        path = file.relative_to(folder).as_posix()
+        shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        listed = like._replace(path=shown)
+        if shown != path:
+            yield LeftOut(listed, Reason.BAD_NAME, repr(shown), "a name in UTF-8")
+        elif part := junk.find_junk(path.removeprefix(below).split("/")):
+            yield LeftOut(listed, Reason.SYSTEM_FILE, part, "a picture")
+        else:
+            yield listed
