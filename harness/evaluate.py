@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ from harness.base.errors import DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
-from harness.config.schema import Config
+from harness.config.schema import Config, DataConfig
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
-from harness.dataset.listing import class_folders
-from harness.dataset.listing.walk import walk_files
+from harness.dataset.listing import class_names as listing_names
+from harness.dataset.listing import pictures
 from harness.dataset.records import manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
@@ -42,13 +42,17 @@ def main(argv: Sequence[str]) -> int:
     source.add_argument(
         "--images", type=flags.folder, metavar="DIR", help="class folders of pictures, instead of a split"
     )
+    flags.add_follow_links(parser)
     parser.add_argument("--records", type=flags.folder, metavar="DIR", help="records folder (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     config = identity.load_config(Workdir(arguments.run))
-    folders = class_folders.list_folders(arguments.images) if arguments.images else []
     folder = arguments.records or config.data.records_folder
+    changes: dict[str, object] = {"images": arguments.images}
+    if arguments.follow_links is not None:
+        changes["follow_links"] = arguments.follow_links
+    paths = _list_paths(config.data.model_copy(update=changes), folder) if arguments.images else {}
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
         data.shard_paths(folder, arguments.split)
@@ -57,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
     model, class_names, size = export.load_model(Workdir(arguments.run))
     if data is None:
-        batches = _read_folder(arguments.images, folders, class_names, size, config)
+        batches = _read_folder(arguments.images, paths, class_names, size, config)
     else:
         _check_fit(data, class_names, size, folder)
         batches = _read_split(data, folder, arguments.split)
@@ -101,20 +105,41 @@ def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[
             yield batch["label"][counted], batch["image"][counted], 0
 
 
+def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]]:
+    """Returns the files of each class, merged as in the records of the run; says what is left out."""
+    classes = listing_names.also_merged(data.classes or manifest.read_classes(records))
+    listing = pictures.list_pictures(data.model_copy(update={"classes": classes}), is_partial=True)
+    found = sorted({item.split for item in listing.pictures} - {""})
+    if found:
+        first = listing.pictures[0].path.partition("/")[0]
+        raise DataError(
+            f"{data.images} has pictures of several splits ({', '.join(found)}). Say which to measure on, such as "
+            f"--images {data.images / first}"
+        )
+    for line in listing.lines:
+        log.info("%s", line)
+    for warning in listing.warnings:
+        log.warning("%s", warning)
+    paths: dict[str, list[Folder]] = {}
+    for item in listing.pictures:
+        paths.setdefault(item.class_name, []).append(data.images / item.path)
+    return dict(paths)
+
+
 def _read_folder(
-    folder: Folder, found: Sequence[str], class_names: Sequence[str], size: int, config: Config
+    folder: Folder, found: Mapping[str, Iterable[Folder]], class_names: Sequence[str], size: int, config: Config
 ) -> Iterator[Batch]:
-    """Reads the class folders that were found with the decoder of the build; says what it skips."""
+    """Reads the files of each class with the decoder of the build; says what it skips."""
     unknown = [name for name in found if name not in class_names]
     if unknown or not found:
         raise DataError(
             f"{folder} must hold folders named after the model's classes, {list_names(class_names)}; found "
-            f"{list_names(found) or 'none'}."
+            f"{list_names(list(found)) or 'none'}."
         )
-    for name in found:
+    for name, paths in found.items():
         pixels: list[np.ndarray] = []
         skipped = 0
-        for path, picture in sources.read_all(walk_files(folder / name), config.clean, size):
+        for path, picture in sources.read_all(paths, config.clean, size):
             if isinstance(picture, Rejected):
                 log.warning("%s skipped: %s", path, picture)
                 skipped += 1

@@ -1,6 +1,7 @@
 """python -m harness.predict RUN PATH...: the class of each picture, one line a file."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -14,10 +15,12 @@ from harness.base.text import visible
 from harness.config import flags
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
-from harness.dataset.listing.walk import walk_files
+from harness.dataset.listing import junk
+from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 
+log = logging.getLogger("harness")
 _BATCH = 32
 DESCRIPTION = """\
 Says what is on pictures. Folders are walked; a file that cannot be read gets its line too and stops nothing.
@@ -34,17 +37,20 @@ def main(argv: Sequence[str]) -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a line")
     form.add_argument("--csv", action="store_true", help="print a table of comma-separated values")
+    flags.add_follow_links(parser)
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     workdir = Workdir(arguments.run)
-    limits = identity.load_config(workdir).clean
+    config = identity.load_config(workdir)
+    follow_links = config.data.follow_links if arguments.follow_links is None else arguments.follow_links
+    files = _list_files(arguments.paths, follow_links=follow_links)
     tf_import.import_tensorflow()
     from harness.results import export
 
     model, class_names, size = export.load_model(workdir)
     write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
     num_read = 0
-    pictures = sources.read_all(_list_files(arguments.paths), limits, size)
+    pictures = sources.read_all(files, config.clean, size)
     while batch := list(islice(pictures, _BATCH)):
         readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
         chances = iter(export.predict(model, np.stack(readable)) if readable else ())
@@ -56,9 +62,25 @@ def main(argv: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-def _list_files(paths: Sequence[Path]) -> Iterator[Path]:
+def _list_files(paths: Sequence[Path], *, follow_links: bool) -> Iterator[Path]:
+    """Yields files that are named, and those in folders but for junk; says what was left out at the end."""
+    num_junk = 0
+    linked: list[LinkedFolder] = []
     for path in paths:
-        yield from walk_files(path) if path.is_dir() else [path]
+        if not path.is_dir():
+            yield path
+            continue
+        for item in walk(path, follow_links=follow_links):
+            if isinstance(item, LinkedFolder):
+                linked.append(item)
+            elif junk.find_junk(item.relative_to(path).parts):
+                num_junk += 1
+            else:
+                yield item
+    if num_junk:
+        log.info("left out as junk by their names: %d files", num_junk)
+    if linked:
+        log.warning("%s", describe_linked([(item.path, item.what) for item in linked], is_followed=follow_links))
 
 
 def _make_writer(

@@ -70,6 +70,8 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
     is_chief = tasks is None or tasks.is_chief
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder, config.data.images)
+    if config.data.classes is None and (classes := manifest.list_classes(data)) is not None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
     identity.check(workdir, config, data)

@@ -85,6 +85,25 @@ def make_parser(
     return parser
 
 
+def add_follow_links(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of `data.follow_links`, by which a command that reads pictures walks into linked folders."""
+    parser.add_argument(
+        "--data.follow_links",
+        dest="follow_links",
+        type=_parse_bool,
+        default=None,
+        metavar="BOOL",
+        help=f"{settings.setting_names()['data.follow_links']} (default: as the run)",
+    )
+
+
+def _parse_bool(text: str) -> bool:
+    value = settings.parse_flag("data.follow_links", text).value
+    if not isinstance(value, bool):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return value
+
+
 def read_config(arguments: argparse.Namespace) -> tuple[Config, dict[str, settings.Setting]]:
     """Returns the config of `--config` and the flags, and the settings that were given with their sources.
 

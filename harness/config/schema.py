@@ -54,6 +54,27 @@ LocalPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_local)]
 AnyFolder = Annotated[Path | RemotePath, PlainValidator(_parse_folder), PlainSerializer(str, when_used="json")]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1, max_length=6)]
 
+
+def _parse_classes(value: object) -> object:
+    if not isinstance(value, list | tuple | dict):
+        raise ValueError("it should be a list, such as [happy, sad], or a mapping, {happy: [happy, smile], sad: [sad]}")
+    if isinstance(value, dict):
+        value = {name: [parts] if isinstance(parts, str) else parts for name, parts in value.items()}
+        parts = [part for listed in value.values() if isinstance(listed, list | tuple) for part in listed]
+    else:
+        parts = list(value)
+    twice = next((part for part in parts if parts.count(part) > 1), None)
+    if twice is not None:
+        raise ValueError(f"it should name {twice!r} once")
+    if len(value) < 2:
+        raise ValueError("it should name two classes or more")
+    if any(not isinstance(part, str) or not part for part in (*value, *parts)):
+        raise ValueError("it should hold names of classes")
+    return value if isinstance(value, dict) else tuple(value)
+
+
+_Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+Classes = Annotated[_Names | dict[str, _Names], BeforeValidator(_parse_classes)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 _MOST = 2**31 - 1  # of a count that nothing else bounds
@@ -72,6 +93,14 @@ class DataConfig(_Section):
     )
     records: AnyFolder | None = Field(
         None, description="folder of the records, here or on s3://; null: tfrecords/ and the last name of data.images"
+    )
+    classes: Classes | None = Field(
+        None,
+        description="classes to take, in the order of their labels: [happy, sad]; or each with the folders or labels "
+        "that are merged into it: {happy: [happy, smile], sad: [sad, cry]}; null: all, sorted",
+    )
+    follow_links: bool = Field(
+        False, description="walk into sub-folders that are links, each folder once; false leaves them out and says so"
     )
     cache: Literal["auto", "device", "memory", "none"] = Field(
         "auto",
@@ -115,6 +144,11 @@ class SplitConfig(_Section):
         "auto",
         description="what keeps pictures on one side: a regular expression with one group, matched in the file name; "
         "FILE.csv:COLUMN with a column path, in the images folder; none; auto: groups.csv:group if the folder has it",
+    )
+    leaks: Literal["report", "fail", "move"] = Field(
+        "report",
+        description="copies and groups that lie in several of the given splits: report keeps and counts them, fail "
+        "stops, move puts each group as a whole into test, or else validation",
     )
     previous: AnyFolder | None = Field(
         None, description="records folder whose split is kept for every group it knows; null: none"

@@ -66,6 +66,10 @@ _READ_INTO_WORDS = {
 }
 
 
+# Settings made of names of folders, which are text also where YAML reads a number or a truth value: [0, 1], [no, yes].
+_NAMES = ("data.classes",)
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value and where it was given: a file with its line, or a flag."""
@@ -151,6 +155,8 @@ def _name_of(key: yaml.Node, path: Path) -> str:
 
 
 def _construct(loader: _Loader, name: str, node: yaml.Node, source: str) -> object:
+    if name in _NAMES:
+        return _construct_names(node)
     if isinstance(node, yaml.ScalarNode) and node.tag in _READ_INTO_WORDS and _takes_text(name):
         return node.value  # a folder called 2024-11-25 is text, whatever else YAML reads in it
     try:
@@ -160,6 +166,22 @@ def _construct(loader: _Loader, name: str, node: yaml.Node, source: str) -> obje
         raise ConfigError(
             f"{source}: {name} has a value that cannot be read: {type(error).__name__}: {reason}."
         ) from None
+
+
+def _construct_names(node: yaml.Node | None) -> object:
+    return None if node is None or node.tag.endswith(":null") else _read_names(node)
+
+
+def _read_names(node: yaml.Node) -> object:
+    """Returns a list or a mapping whose scalars are text as it stands there."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_read_names(item) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        keys = [str(_read_names(key)) for key, _ in node.value]
+        if len(set(keys)) < len(keys):
+            return keys  # of which the schema says that one stands there twice; in a mapping the last would win
+        return dict(zip(keys, (_read_names(value) for _, value in node.value)))
+    return str(node.value)
 
 
 def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
@@ -181,7 +203,10 @@ def parse_flag(name: str, text: str) -> Setting:
     is_null = text == "null" and type(None) in get_args(_declared(name))
     if is_null or not _takes_text(name):
         with contextlib.suppress(yaml.YAMLError, *_NO_VALUE):
-            value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+            if name in _NAMES:
+                value = _construct_names(yaml.compose(text, Loader=_Loader))
+            else:
+                value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     return Setting(value, f"flag --{name}")
 
 

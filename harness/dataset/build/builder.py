@@ -26,8 +26,8 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images.rejection import Reason
-from harness.dataset.listing import pictures
-from harness.dataset.listing.listed import Listed
+from harness.dataset.listing import outputs, pictures
+from harness.dataset.listing.listed import Listed, Listing
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.dataset.report import survey, thumbnails
@@ -62,11 +62,13 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     """
     _check_fractions(config.split)
     target = config.data.records_folder
+    outputs.check_target(config.data.images, target)
     listing = pictures.list_pictures(config.data)
     left_out = [cleaner.leave_out(item) for item in listing.left_out]
     log.info("%d files in %s", len(listing.pictures) + len(left_out), config.data.images)
     for line in listing.lines:
         log.info("%s", line)
+    outputs.check_target(config.data.images, target, listing.folders)
     with (
         build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
         process_pool.open_pool(config.runtime.workers) as pool,
@@ -81,8 +83,8 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         if task is not None and len(examined) < len(listing.pictures):
             counts = f"{len(examined)} of {len(listing.pictures)}"
             return _describe_share(task, f"{counts} files are examined, other shares are not")
-        lists = _digest_lists(config)
-        sources_sha256 = _digest_sources([*examined.values(), *left_out], lists)
+        lists, given = _digest_lists(config), _list_given(listing)
+        sources_sha256 = _digest_sources([*examined.values(), *left_out], [*lists, *given])
         if existing is not None and not overwrite:
             if existing.sources_sha256 != sources_sha256:
                 raise _other(target, existing, "pictures")
@@ -91,7 +93,8 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         whole = _find_whole_shards(step, existing) if existing is not None and known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_encoded_picture(item, whole)]
         examined |= _examine(replace(step, task=None), [listing.by_path[path] for path in stale], {})
-        sources_sha256 = _digest_sources([*examined.values(), *left_out], lists)  # stale ones may have changed since
+        # stale ones may have changed since
+        sources_sha256 = _digest_sources([*examined.values(), *left_out], [*lists, *given])
         found = sorted([*examined.values(), *left_out], key=lambda item: item.path)
         del examined, known
         made = plan.make_plan(found, listing, config, partial(_find_near_duplicates, step))
@@ -197,7 +200,9 @@ def _read_known(existing: Manifest | None, work: BuildFolder, *, overwrite: bool
     def reset(item: Finding) -> Finding:
         if item.reason in findings.COPIES:
             item = item._replace(verdict=findings.KEPT, reason="", measured="", limit="")
-        notes = " ".join(note for note in item.notes.split() if note != Reason.LABEL_CONFLICT)
+        notes = " ".join(
+            note for note in item.notes.split() if note not in (Reason.LABEL_CONFLICT, plan.LEAK, plan.MOVED)
+        )
         return item._replace(notes=notes, near_copy_of="")
 
     try:
@@ -250,6 +255,12 @@ def _digest_sources(found: Sequence[Finding], lists: Sequence[str]) -> str:
     """A digest of every file that the records follow from: the pictures, the groups, the split that is kept."""
     pictures = sorted((item.path, item.sha256 or f"{item.num_bytes} bytes") for item in found)
     return files.digest_json([pictures, lists])
+
+
+def _list_given(listing: Listing) -> list[str]:
+    """Classes, splits and groups that are not what the pictures' folders are called, as text, "" if all are."""
+    given = [list(item) for item in listing.pictures if item[1:] != (item.path.partition("/")[0], "", "")]
+    return [files.digest_json(sorted(given))] if given else []
 
 
 def _digest_lists(config: Config) -> list[str]:

@@ -6,6 +6,7 @@ It returns them; builder.py writes them.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.base import files
 from harness.base.storage import Folder
 from harness.base.text import format_table, shorten
 from harness.config.schema import Config
@@ -44,13 +45,24 @@ def make_manifest(
         sources_sha256=sources_sha256,
         config_sha256=digest_config(config),
         rules_sha256=cleaner.digest_rules(config),
-        config=config.sections("clean", "split", "records"),
+        config=_list_settings(config),
     )
+
+
+def _list_settings(config: Config) -> dict[str, dict[str, object]]:
+    sections = config.sections("clean", "split", "records")
+    if config.data.classes is None:
+        return sections
+    return {**sections, "data": {"classes": config.sections("data")["data"]["classes"]}}
 
 
 def digest_config(config: Config) -> str:
     """A digest of the settings that records follow from."""
-    return config.digest("clean", "split", "records")
+    classes = config.data.classes
+    if classes is None:
+        return config.digest("clean", "split", "records")
+    in_order = list(classes.items()) if isinstance(classes, dict) else classes  # which is that of the labels
+    return files.digest_json([config.sections("clean", "split", "records"), in_order])
 
 
 def locate_findings(made: Plan, layout: Layout, written: Mapping[str, Shard]) -> Iterator[Finding]:
@@ -85,6 +97,20 @@ def describe(result: Manifest, target: Folder, made: Plan) -> str:
             shown = counts if has_few else [min(counts), max(counts)]
             rows.append((name, info.num_examples, info.num_groups, len(info.shards), *shown))
     near = len({path for pair in made.near_pairs for path in pair})
+    labels = ", ".join(f"{label} {shorten(name)}" for label, name in enumerate(result.class_names[:_MOST_COLUMNS]))
+    labels = f"labels: {labels}{'' if has_few else ', …'}"
     groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
+    lines = "\n".join([labels, *_describe_given(result, made), groups])
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
-    return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{groups}\n{where}"
+    return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
+
+
+def _describe_given(result: Manifest, made: Plan) -> Iterator[str]:
+    """Yields what became of splits that were given, a line each."""
+    if made.given:
+        cut = [name for name, info in result.splits.items() if info.num_examples and name not in made.given]
+        yield f"splits: {', '.join(made.given)} as given" + "".join(f", {name} cut from train" for name in cut)
+    if made.num_moved:
+        yield f"moved: {made.num_moved} pictures to the held-out split that others of their group are in"
+    if made.leaks:
+        yield f"leaks: {made.leaks.describe()}"

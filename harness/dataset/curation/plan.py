@@ -7,22 +7,29 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.base.errors import DataError
+from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
-from harness.config.schema import Config
+from harness.config.schema import Config, SplitConfig
 from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import assign_groups, join_groups
+from harness.dataset.curation.splits import Leaks
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing.listed import Listing
 
+# Notes of pictures whose group lies in several of the given splits, and of those that were moved so that it does not.
+LEAK, MOVED = "leak", "moved"
 FindNearDuplicates = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of each picture, and how that came about."""
+    """What becomes of each picture, and how that came about.
+
+    `given` names the splits that folders or a table give, `leaks` says what lies in several of them, `num_moved` how
+    many pictures were taken out of one for that reason, and `warnings` are those of the listing.
+    """
 
     findings: tuple[Finding, ...]
     class_names: tuple[str, ...]
@@ -30,6 +37,10 @@ class Plan:
     exact_pairs: tuple[tuple[str, str], ...]
     near_pairs: tuple[tuple[str, str], ...]
     conflicts: tuple[Conflict, ...]
+    given: tuple[str, ...] = ()
+    leaks: Leaks | None = None
+    num_moved: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -55,9 +66,40 @@ def make_plan(
         duplicates.check_labels(copies, policy, folder)
     exact_pairs, near_pairs, conflicts = tuple(copies.exact_pairs), tuple(copies.near_pairs), tuple(copies.conflicts)
     links = [*exact_pairs, *near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
-    judged, rule = _place(duplicates.judge(found, copies, policy), links, config)
+    judged = duplicates.judge(found, copies, policy)
+    given = tuple(name for name in splits.SPLITS if any(item.split == name for item in found))
+    if config.split.leaks != "move":
+        judged = _keep_in_each_split(judged)
+    judged, rule = _place(judged, links, config)
     _check_usable(judged, listing.class_names, config.data.images)
-    return Plan(tuple(judged), listing.class_names, rule, exact_pairs, near_pairs, conflicts)
+    leaks = splits.find_leaks({item.path: (item.group, item.split) for item in judged if item.is_kept})
+    if leaks and config.split.leaks == "fail":
+        raise DataError(
+            f"{leaks.describe()}. Remove one of them, or set split.leaks to report (keep the splits as they are) or "
+            "move (put what belongs together into one)."
+        )
+    if leaks:
+        judged = [item.noted(LEAK) if item.is_kept and item.group in leaks.keys else item for item in judged]
+    pairs = (exact_pairs, near_pairs, conflicts)
+    num_moved = sum(MOVED in item.notes.split() for item in judged)
+    return Plan(tuple(judged), listing.class_names, rule, *pairs, given, leaks, num_moved, listing.warnings)
+
+
+def _keep_in_each_split(judged: Sequence[Finding]) -> list[Finding]:
+    """Takes back that a picture is a duplicate where the one it equals is in another of the given splits.
+
+    A split that is given keeps its pictures: whoever measures on it compares with others who did.
+    """
+    seen = {(item.pixels_sha256, item.class_name, item.split) for item in judged if item.is_kept}
+
+    def kept(item: Finding) -> Finding:
+        key = (item.pixels_sha256, item.class_name, item.split)
+        if item.reason != Reason.DUPLICATE or not item.split or key in seen:
+            return item
+        seen.add(key)
+        return item._replace(verdict=findings.KEPT, reason="", measured="", limit="")
+
+    return [kept(item) for item in judged]
 
 
 def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:
@@ -74,17 +116,45 @@ def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: C
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for item in kept:
         groups[keys[item.path]][item.class_name] += 1
-    fixed = _read_previous(config.split.previous, keys) if config.split.previous else {}
-    sides = splits.assign_splits(
-        groups, validation=config.split.validation, test=config.split.test, seed=seed, fixed=fixed
-    )
+    given = {item.path: item.split for item in found if item.split and item.path in keys}
+    if given:
+        split_of = _complete_given(kept, given, keys, config.split)
+    else:
+        fixed = _read_previous(config.split.previous, keys) if config.split.previous else {}
+        sides = splits.assign_splits(
+            groups, validation=config.split.validation, test=config.split.test, seed=seed, fixed=fixed
+        )
+        split_of = {item.path: sides[keys[item.path]] for item in kept}
+    present = set(given.values())
 
     def placed(item: Finding) -> Finding:
         if not item.is_kept:
             return item._replace(group="", split="")
-        return item._replace(group=keys[item.path], split=sides[keys[item.path]])
+        split = split_of[item.path]  # what is cut from train goes where no given split is
+        item = item.noted(MOVED) if item.split and split != item.split and split in present else item
+        return item._replace(group=keys[item.path], split=split)
 
     return [placed(item) for item in found], rule
+
+
+def _complete_given(
+    kept: Sequence[Finding], given: Mapping[str, str], keys: Mapping[str, str], config: SplitConfig
+) -> dict[str, str]:
+    """Returns the split of each path where some come with one."""
+    if config.previous is not None:
+        raise ConfigError(
+            f"split.previous is {config.previous}, but the pictures come with splits, which are kept. Leave "
+            "split.previous out."
+        )
+    return splits.complete_given(
+        {item.path: (keys[item.path], item.class_name) for item in kept},
+        given,
+        [(keys[path], split) for path, split in given.items()],
+        validation=config.validation,
+        test=config.test,
+        seed=config.seed,
+        move=config.leaks == "move",
+    )
 
 
 def file_of_previous(previous: Folder) -> Folder:

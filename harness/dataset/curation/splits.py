@@ -1,8 +1,9 @@
 """Which split a group of pictures belongs to: a pure function. It reads no files and knows no pictures."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -88,6 +89,86 @@ def _fill_empty(
                 num_groups.subtract((assigned[key], name) for name in groups[key])
                 assigned[key] = split
                 num_groups.update((split, name) for name in groups[key])
+
+
+def complete_given(
+    members: Mapping[str, tuple[str, str]],
+    given: Mapping[str, str],
+    met: Iterable[tuple[str, str]],
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    move: bool,
+) -> dict[str, str]:
+    """Returns the split of every picture where some of them come with one.
+
+    A split that is given stays as it is. One that nobody has is cut from the training pictures, as a fraction of them.
+    A picture without a split goes where its group is held out, else it counts as one for training.
+
+    Args:
+      members: path -> its group and class.
+      given: path -> its split.
+      met: each group with a split that some of it are in, those that are left out included.
+      validation: as of `assign_splits`, used if there is no validation split.
+      test: as of `assign_splits`, used if there is no test split.
+      seed: another seed cuts other pictures.
+      move: whether a group that is held out in part is held out as a whole, in test if any of it is there.
+    """
+    held_out: dict[str, str] = {}
+    for key, split in met:
+        held_out[key] = max(held_out.get(key, TRAIN), split, key=SPLITS.index)
+    present = set(given.values())
+    side = {
+        path: held_out.get(key, TRAIN) if move or path not in given else given[path]
+        for path, (key, _) in members.items()
+    }
+    pool: dict[str, Counter[str]] = defaultdict(Counter)
+    for path, (key, class_name) in members.items():
+        if side[path] == TRAIN:
+            pool[key][class_name] += 1
+    cut = assign_splits(
+        pool,
+        validation=0.0 if VALIDATION in present else validation,
+        test=0.0 if TEST in present else test,
+        seed=seed,
+    )
+    return {path: cut[members[path][0]] if split == TRAIN else split for path, split in side.items()}
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Groups that lie in several splits: their keys, the held-out pictures in them, and two that belong together."""
+
+    keys: frozenset[str]
+    num_held_out: int
+    first: tuple[str, str]
+    splits: tuple[str, str]
+
+    def describe(self) -> str:
+        """Returns what that means, without a full stop."""
+        number = "1 picture" if self.num_held_out == 1 else f"{self.num_held_out:,} pictures"
+        belong = "belongs" if self.num_held_out == 1 else "belong"
+        groups = "1 group" if len(self.keys) == 1 else f"{len(self.keys):,} groups"
+        first, second = (f"{path} in {split}" for path, split in zip(self.first, self.splits))
+        return (
+            f"{number} of the held-out splits {belong} to {groups} that other splits have too, such as {first} and "
+            f"{second}: what is measured there is too good"
+        )
+
+
+def find_leaks(placed: Mapping[str, tuple[str, str]]) -> Leaks | None:
+    """Returns the groups that lie in several splits, if there are any, from the group and split of each path."""
+    firsts: dict[str, dict[str, str]] = defaultdict(dict)
+    for path, (key, split) in placed.items():
+        firsts[key].setdefault(split, path)
+    leaking = {key: found for key, found in firsts.items() if len(found) > 1}
+    if not leaking:
+        return None
+    found = next(iter(leaking.values()))
+    first, second = sorted(found, key=SPLITS.index)[:2]
+    num_held_out = sum(key in leaking and split != TRAIN for key, split in placed.values())
+    return Leaks(frozenset(leaking), num_held_out, (found[first], found[second]), (first, second))
 
 
 def hash_key(seed: int, key: str) -> bytes:

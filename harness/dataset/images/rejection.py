@@ -11,6 +11,7 @@ class Reason(str, Enum):
     UNREADABLE = "unreadable"
     BAD_NAME = "bad_name"
     SYSTEM_FILE = "system_file"
+    LINKED_FOLDER = "linked_folder"
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"

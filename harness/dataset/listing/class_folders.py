@@ -1,35 +1,35 @@
-"""Class folders: which there are, links that would give pictures twice, names that hardly differ."""
+"""The folders in the images folder: which may be classes, and links among them that would give pictures twice.
 
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+What their names mean is decided in split_folders.py and class_names.py.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
+from harness.base.text import list_names
+from harness.dataset.listing import junk, outputs
 
 
-def list_classes(folder: Folder) -> list[str]:
-    """Returns the names of the class folders, sorted.
+@dataclass(frozen=True)
+class Contents:
+    """What lies directly in a folder, by name and sorted: folders, files called like pictures, and what is left out."""
 
-    Raises:
-      DataError: there are fewer than two, one's name is not valid, or the folder cannot be read.
-    """
-    names = list_folders(folder)
-    if len(names) < 2:
-        raise DataError(
-            f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
-            f"{', '.join(names) or 'none'}."
-        )
-    return names
+    folders: tuple[str, ...]
+    pictures: tuple[str, ...]
+    junk: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
-def list_folders(folder: Folder) -> list[str]:
-    """Returns the names of the folders in a folder of pictures, sorted; hidden ones are none.
+def look_into(folder: Folder) -> Contents:
+    """Returns what lies directly in the images folder, or in a folder below it.
 
     Raises:
-      DataError: one's name is not valid, or the folder cannot be read.
+      DataError: a folder's name is not valid, or the folder cannot be read.
     """
     try:
         if not folder.is_dir():
@@ -37,20 +37,63 @@ def list_folders(folder: Folder) -> list[str]:
                 f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
                 f"{storage.advice(folder)}"
             )
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        names, files = _list(folder)
     except OSError as error:
         raise DataError(
             f"the images folder {folder} cannot be listed: {error.strerror or error}. Change its permissions, or give "
             "another: --images FOLDER"
         ) from None
-    for name in names:
+    shown = [name for name in names if not junk.is_junk(name)]
+    for name in shown:
         try:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(
                 f"the name of the class folder {name!r} in {folder} is not valid UTF-8: rename it."
             ) from None
-    return names
+    made = [name for name in shown if outputs.is_output(folder / name)]
+    return Contents(
+        folders=tuple(name for name in shown if name not in made),
+        pictures=tuple(sorted(name for name in files if junk.is_picture_name(name))),
+        junk=tuple(name for name in names if junk.is_junk(name)),
+        outputs=tuple(made),
+    )
+
+
+def _list(folder: Folder) -> tuple[list[str], list[str]]:
+    """The names of folders, sorted, and of files."""
+    if isinstance(folder, RemotePath):
+        entries = [(path.name, path.is_dir()) for path in folder.iterdir()]
+    else:
+        with os.scandir(folder) as listed:  # a link to a folder is one here
+            entries = [(entry.name, _is_folder(entry)) for entry in listed]
+        for name in [name for name, is_dir in entries if is_dir][:1]:
+            (folder / name).stat()  # a folder that can be listed and not entered gives no file
+    return sorted(name for name, is_dir in entries if is_dir), [name for name, is_dir in entries if not is_dir]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def peek_into(folder: Folder) -> Contents:
+    """Returns what lies directly in a folder, nothing if it cannot be read: that is told of its files."""
+    try:
+        return look_into(folder)
+    except DataError:
+        return Contents((), (), (), ())
+
+
+def list_folders(folder: Folder) -> list[str]:
+    """Returns the names of the folders in a folder of pictures, sorted; junk and what harness has made are none.
+
+    Raises:
+      DataError: as `look_into` does.
+    """
+    return list(look_into(folder).folders)
 
 
 def check_apart(folder: Folder, names: Sequence[str]) -> None:
@@ -82,15 +125,31 @@ def _twice(folder: Folder, name: str, where: str) -> DataError:
     )
 
 
-def describe_alike(names: Iterable[str]) -> list[str]:
-    """Returns a sentence for each set of names that look alike: they differ in case, blanks or Unicode form only."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-        alike[" ".join(folded.split())].append(name)
-    return [
-        f"the class names {', '.join(map(ascii, found))} look alike: they are {len(found)} classes. If that is not "
-        "meant, put their pictures into one folder."
-        for found in alike.values()
-        if len(found) > 1
-    ]
+def explain_none(folder: Folder, found: Contents) -> DataError:
+    """Returns what a user can do about an images folder that has fewer than two folders of classes."""
+    if outputs.is_output(folder):
+        return DataError(f"{folder} holds records or runs that harness has made, and no pictures: --images FOLDER")
+    needs = f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
+    if found.pictures and not found.folders:
+        number = f"{len(found.pictures):,} pictures" if len(found.pictures) > 1 else "1 picture"
+        return DataError(
+            f"{needs}{number}, such as {found.pictures[0]}, and no folders. Put the pictures of each class into a "
+            "folder of its own, or name a table of their labels: --data.labels labels.csv"
+        )
+    below, inside = _descend(folder, found)
+    if len(inside.folders) > 1:
+        return DataError(
+            f"{needs}{list_names(found.folders)} alone, and {list_names(inside.folders, separator=', ')} in {below}. "
+            f"If these are the classes: --images {below}"
+        )
+    return DataError(f"{needs}{list_names(found.folders) or 'none'}.")
+
+
+def _descend(folder: Folder, found: Contents) -> tuple[Folder, Contents]:
+    """Goes down as long as there is one folder and no picture."""
+    for _ in range(8):
+        if len(found.folders) != 1 or found.pictures:
+            break
+        folder = folder / found.folders[0]
+        found = peek_into(folder)
+    return folder, found

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from harness.base.storage import Folder
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import junk
+from harness.dataset.listing.walk import LinkedFolder
 
 
 class Listed(NamedTuple):
@@ -35,14 +36,18 @@ class LeftOut(NamedTuple):
 class Listing:
     """Which pictures there are, of which class and in which split.
 
-    `class_names[i]` is the class of label i. `lines` say what was recognised, `warnings` what a user should look at.
+    `class_names[i]` is the class of label i. `folders`, below the images folder, hold the pictures. `lines` say
+    what was recognised, `warnings` what a user should look at. `depth` is how many folders of a path stand for its
+    split and class.
     """
 
     pictures: tuple[Listed, ...]
     class_names: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    folders: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    depth: int = 1
 
     @cached_property
     def by_path(self) -> Mapping[str, Listed]:
@@ -51,23 +56,26 @@ class Listing:
 
 
 def judge_files(
-    folder: Folder, files: Iterable[Folder], like: Listed, *, below: str = ""
+    folder: Folder, found: Iterable[Folder | LinkedFolder], like: Listed, *, below: str = ""
 ) -> Iterator[Listed | LeftOut]:
-    """Yields each file as a picture, or as left out for its name.
+    """Yields each file as a picture, or as left out for its name; and each linked folder as left out.
 
     Args:
       folder: the images folder.
-      files: files below it.
-      like: class, split and group of all of them.
+      found: what lies below it.
+      like: class, split and group of all of it.
       below: how their paths begin, of which no part is junk whatever its name: the folder of their class.
     """
-    for file in files:
-        path = file.relative_to(folder).as_posix()
+    for item in found:
+        path = (item.path if isinstance(item, LinkedFolder) else item).relative_to(folder).as_posix()
         shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         listed = like._replace(path=shown)
         if shown != path:
             yield LeftOut(listed, Reason.BAD_NAME, repr(shown), "a name in UTF-8")
         elif part := junk.find_junk(path.removeprefix(below).split("/")):
             yield LeftOut(listed, Reason.SYSTEM_FILE, part, "a picture")
+        elif isinstance(item, LinkedFolder):
+            limit = "a link to another folder" if not item.num_files else "data.follow_links: true"
+            yield LeftOut(listed, Reason.LINKED_FOLDER, item.what, limit)
         else:
             yield listed

@@ -1,26 +1,121 @@
 """Lists the pictures of the images folder, each with its class: what a build goes by. It opens no picture."""
 
+from collections.abc import Iterator, Sequence
+
+from harness.base.errors import DataError
+from harness.base.storage import Folder
+from harness.base.text import list_names, shorten
 from harness.config.schema import DataConfig
-from harness.dataset.listing import class_folders
+from harness.dataset.images.rejection import Reason
+from harness.dataset.listing import class_folders, class_names, outputs, split_folders
+from harness.dataset.listing.class_folders import Contents
+from harness.dataset.listing.class_names import Chosen
 from harness.dataset.listing.listed import LeftOut, Listed, Listing, judge_files
-from harness.dataset.listing.walk import walk_files
+from harness.dataset.listing.split_folders import Layout, PictureFolder
+from harness.dataset.listing.walk import Identity, LinkedFolder, describe_linked, walk
+
+_MOST_NAMED = 12
 
 
-def list_pictures(data: DataConfig) -> Listing:
+def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
     """Returns the pictures, their classes and splits, as far as folders give them.
 
+    Args:
+      data: what is listed, and how.
+      is_partial: whether there may be fewer than two classes, and fewer than `data.classes` names.
+
     Raises:
-      DataError: there are no classes, or nobody can tell which they are.
+      DataError: there are fewer classes, or nobody can tell which they are.
     """
     folder = data.images
-    names = class_folders.list_classes(folder)
-    class_folders.check_apart(folder, names)
-    files = [
-        item for name in names for item in judge_files(folder, walk_files(folder / name), Listed("", name), below=name)
-    ]
+    found = class_folders.look_into(folder)
+    layout = _recognise(folder, found, data)
+    if len(layout.class_names) < (1 if is_partial else 2):
+        raise class_folders.explain_none(folder, found)
+    chosen = class_names.choose(layout.class_names, data.classes, folder, is_partial=is_partial)
+    taken = [item for item in layout.folders if item.class_name in chosen.class_of]
+    class_folders.check_apart(folder, [item.path for item in taken])
+    files = list(_walk(folder, taken, chosen, follow_links=data.follow_links))
+    pictures = tuple(item for item in files if isinstance(item, Listed))
+    left_out = tuple(item for item in files if isinstance(item, LeftOut))
+    if within := outputs.find_within(folder, (picture.path for picture in pictures)):
+        raise DataError(
+            f"{folder / within} holds records or a run that harness has made, among the pictures of a class. Move it "
+            "elsewhere."
+        )
     return Listing(
-        pictures=tuple(item for item in files if isinstance(item, Listed)),
-        class_names=tuple(names),
-        left_out=tuple(item for item in files if isinstance(item, LeftOut)),
-        warnings=tuple(class_folders.describe_alike(names)),
+        pictures=pictures,
+        class_names=chosen.class_names,
+        left_out=left_out,
+        folders=tuple(item.path for item in taken),
+        depth=2 if layout.line else 1,
+        lines=tuple(_describe(found, layout, chosen, left_out)),
+        warnings=tuple(_warn(found, chosen, left_out, is_followed=data.follow_links)),
     )
+
+
+def _recognise(folder: Folder, found: Contents, data: DataConfig) -> Layout:
+    """Class folders that `data.classes` names are classes, whatever they are called."""
+    wanted = class_names.list_wanted(data.classes)
+    if wanted and wanted <= set(found.folders):
+        return Layout(tuple(PictureFolder(name, name) for name in found.folders))
+    return split_folders.recognise(folder, found.folders, class_folders.peek_into)
+
+
+def _walk(
+    folder: Folder, taken: Sequence[PictureFolder], chosen: Chosen, *, follow_links: bool
+) -> Iterator[Listed | LeftOut]:
+    met: dict[Identity, str] = {}
+    for item in taken:
+        like = Listed("", chosen.class_of[item.class_name], item.split)
+        files = list(walk(folder / item.path, follow_links=follow_links, met=met))
+        _check_met_once(folder / item.path, files)
+        yield from judge_files(folder, files, like, below=item.path)
+
+
+def _check_met_once(folder: Folder, files: Sequence[Folder | LinkedFolder]) -> None:
+    """Refuses pictures that links give to two classes, or to two splits."""
+    for item in files:
+        if isinstance(item, LinkedFolder) and item.met_at and not f"{item.met_at}/".startswith(f"{folder}/"):
+            raise DataError(
+                f"the pictures of {item.path} would be found twice: a link leads to them from another class or split, "
+                f"at {item.met_at}. Remove the link, or set data.follow_links: false."
+            )
+
+
+def _describe(found: Contents, layout: Layout, chosen: Chosen, left_out: Sequence[LeftOut]) -> Iterator[str]:
+    """Yields what was recognised and what was left out, a line each."""
+    if layout.line:
+        yield layout.line
+    if chosen.is_merged or len(chosen.class_of) < len(layout.class_names):
+        yield f"classes by data.classes: {describe_merged(chosen)}"
+        unused = [name for name in class_names.sort_names(layout.class_names) if name not in chosen.class_of]
+        if unused:
+            yield f"classes left out by data.classes: {list_names(unused, separator=', ')}"
+    if found.junk:
+        yield f"left out beside the classes, as junk by their names: {list_names(found.junk, separator=', ')}"
+    if found.outputs:
+        yield f"left out beside the classes, as made by harness: {list_names(found.outputs, separator=', ')}"
+    num_junk = sum(item.reason == Reason.SYSTEM_FILE for item in left_out)
+    if num_junk:
+        yield f"left out among the pictures, as junk by their names: {num_junk:,} files"
+
+
+def _warn(found: Contents, chosen: Chosen, left_out: Sequence[LeftOut], *, is_followed: bool) -> Iterator[str]:
+    """Yields what a user may not have meant, a sentence each."""
+    linked = [item for item in left_out if item.reason == Reason.LINKED_FOLDER]
+    if linked:
+        yield describe_linked([(item.file.path, item.measured) for item in linked], is_followed=is_followed)
+    yield from class_names.describe_alike(chosen.class_names)
+    if found.pictures:
+        number = f"{len(found.pictures):,} pictures lie" if len(found.pictures) > 1 else "1 picture lies"
+        yield f"{number} beside the class folders, in none of them, such as {shorten(found.pictures[0])}."
+
+
+def describe_merged(chosen: Chosen) -> str:
+    """Returns the classes in the order of their labels, with what was merged into each."""
+    parts = []
+    for name in chosen.class_names:
+        merged = [found for found, class_name in chosen.class_of.items() if class_name == name]
+        parts.append(shorten(name) if merged == [name] else f"{shorten(name)} ({list_names(merged, separator=' + ')})")
+    return ", ".join(parts[:_MOST_NAMED]) + (", …" if len(parts) > _MOST_NAMED else "")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.base import files, json_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
+from harness.config.schema import Classes
 from harness.dataset.records import tfrecord
 
 FILE_NAME = "manifest.json"
@@ -85,6 +86,34 @@ class Manifest:
             known = ", ".join(name for name, info in self.splits.items() if info.num_examples)
             raise DataError(f"{folder} has no pictures in a split '{split}'; it has {known}.")
         return [folder / shard.file for shard in self.splits[split].shards]
+
+
+def read_classes(folder: Folder) -> Classes | None:
+    """Returns the setting `data.classes` that records were built with; None also if they cannot be read."""
+    try:
+        return list_classes(json_files.read(folder / FILE_NAME, _FORM))
+    except json_files.WrongForm:
+        return None
+
+
+def list_classes(manifest: Manifest) -> Classes | None:
+    """Returns the setting `data.classes` that records were built with.
+
+    Raises:
+      DataError: the manifest has something else in its place.
+    """
+    try:
+        return _Built.model_validate(manifest.config).data.classes
+    except ValidationError:
+        raise DataError("the manifest of the records states data.classes that are none. Build them again.") from None
+
+
+class _Data(BaseModel):
+    classes: Classes | None = None
+
+
+class _Built(BaseModel):
+    data: _Data = _Data()
 
 
 def save(manifest: Manifest, folder: Path) -> None:

@@ -127,6 +127,7 @@ class SplitRule:
     num_groups: Mapping[str, int]
     seed: int
     grouping: str  # in words: "column 'group' of groups.csv"
+    given: tuple[str, ...] = ()  # splits that are given, not drawn
 
 
 @dataclass(frozen=True)

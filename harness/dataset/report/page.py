@@ -142,16 +142,14 @@ def _classes(facts: Facts) -> str:
 
 def _split(facts: Facts) -> str:
     rule = facts.split
-    rows = [
-        (split, f"{asked:.1%}", f"{number / max(1, facts.num_kept):.1%}", _number(number), _number(num_groups))
-        for split, asked, number, num_groups in (
-            (split, asked, facts.num_in_split[split], rule.num_groups.get(split, 0))
-            for split, asked in rule.asked.items()
-        )
-    ]
+    rows = []
+    for split, asked in rule.asked.items():
+        number, num_groups = facts.num_in_split[split], rule.num_groups.get(split, 0)
+        wanted = "given" if split in rule.given else f"{asked:.1%}"
+        rows.append((split, wanted, f"{number / max(1, facts.num_kept):.1%}", _number(number), _number(num_groups)))
     return (
         f"<p>Groups: {html.text(rule.grouping)}, {sum(rule.num_groups.values()):,} in all. "
-        f"A group lies in one split as a whole. Seed {rule.seed}.</p>"
+        f"{'' if rule.given else 'A group lies in one split as a whole. '}Seed {rule.seed}.</p>"
         f"{html.table(('split', 'asked', 'obtained', 'pictures', 'groups'), rows)}"
     )
 

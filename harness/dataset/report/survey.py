@@ -18,7 +18,6 @@ from harness.dataset.curation.groups import join_groups
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason
-from harness.dataset.listing import class_folders
 from harness.dataset.records.manifest import Manifest
 from harness.dataset.report import facts, shortcuts
 from harness.dataset.report.facts import (
@@ -51,6 +50,8 @@ NOTE_MEANINGS = {
     "trailing_bytes": "bytes after the end of the picture were left out",
     "salvaged": "damage that decoders get over: kept, as clean.salvaged asks",
     "label_conflict": "a copy has another class: kept, as clean.label_conflicts asks",
+    "leak": "copies of it, or others of its group, are in another of the given splits: kept, as split.leaks asks",
+    "moved": "others of its group are in another of the given splits: moved there, as split.leaks asks",
     **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in quality.LIMITS.items()},
 }
 _NOTABLE = {
@@ -144,7 +145,9 @@ def list_warnings(made: Plan, result: Manifest, found_shortcuts: Sequence[Shortc
             "1 pair of pictures shows" if len(made.conflicts) == 1 else f"{len(made.conflicts)} pairs of pictures show"
         )
         warnings.append(f"{pairs} one thing under two classes, such as {first.first} and {first.second}.")
-    warnings += class_folders.describe_alike(made.class_names)
+    if made.leaks:
+        warnings.append(f"{made.leaks.describe()}.")
+    warnings += made.warnings
     counts = Counter(item.class_name for item in made.findings if item.is_kept)
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]
     if num_most > _IMBALANCE * num_least:
@@ -258,7 +261,10 @@ def _describe_split(config: Config, made: Plan, result: Manifest) -> SplitRule:
     used = {name: share for name, share in asked.items() if share > 0 or result.splits[name].num_examples}
     num_groups = {name: result.splits[name].num_groups for name in used}
     rule = made.rule + (", joined where pictures are near copies" if made.near_pairs else "")
-    return SplitRule(used, num_groups, config.split.seed, rule)
+    if not made.given:
+        return SplitRule(used, num_groups, config.split.seed, rule)
+    used = {name: info.num_examples / max(1, result.num_examples) for name, info in result.splits.items()}
+    return SplitRule(used, dict.fromkeys(used, 0) | num_groups, config.split.seed, rule, made.given)
 
 
 def _describe_origin(config: Config, result: Manifest, command: str) -> Origin:

@@ -1,7 +1,6 @@
-"""Class folders that are links, and class names that look alike."""
+"""Class folders: what is in the images folder, and links that would give pictures twice."""
 
 import os
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from harness.base.errors import DataError
 from harness.config.schema import Config
 from harness.dataset.build import builder
 from harness.dataset.listing import class_folders
-from harness.dataset.listing.class_folders import describe_alike
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
@@ -53,22 +51,6 @@ def test_a_link_to_a_folder_elsewhere_is_a_class(images, tmp_path):
     assert {row["verdict"] for row in found.values()} == {"kept"}
 
 
-def test_class_names_that_look_alike_are_warned_of(images, tmp_path, caplog):
-    (images / "happy").rename(images / unicodedata.normalize("NFC", "caf\xe9"))
-    (images / "sad").rename(images / unicodedata.normalize("NFD", "caf\xe9"))
-    build(images, tmp_path / "records")
-    told = r"the class names 'cafe\u0301', 'caf\xe9' look alike: they are 2 classes"
-    assert told in caplog.text
-    assert "look alike: they are 2 classes" in (tmp_path / "records" / "report.html").read_text()
-
-
-def test_names_differ_by_more_than_case_blanks_and_unicode_form():
-    assert describe_alike(["happy", "sad", "happier", "unhappy", "a b", "ab"]) == []
-    (first, second) = describe_alike(["Happy", "happy ", "happy", "sad", "stra\xdfe", "STRASSE"])
-    assert "'Happy', 'happy ', 'happy' look alike: they are 3 classes" in first
-    assert r"'stra\xdfe', 'STRASSE' look alike: they are 2 classes" in second
-
-
 @pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
 def test_a_folder_without_permission_is_one_sentence(tmp_path, mode):
     images = write_faces(tmp_path / "images", num_each=1)
@@ -78,7 +60,7 @@ from pathlib import Path
 from harness.base.errors import DataError
 from harness.dataset.listing import class_folders
 try:
-    class_folders.list_classes(Path({str(images)!r}))
+    class_folders.list_folders(Path({str(images)!r}))
 except DataError as error:
     print(error)
 """)
@@ -89,9 +71,7 @@ except DataError as error:
 def test_class_folders_are_listed_once_for_all(tmp_path):
     images = write_faces(tmp_path / "images", num_each=1)
     (images / ".hidden").mkdir()
-    assert class_folders.list_classes(images) == class_folders.list_folders(images) == ["happy", "sad"]
-    with pytest.raises(DataError, match="needs a sub-folder for each of two classes"):
-        class_folders.list_classes(images / "happy")
+    assert class_folders.list_folders(images) == ["happy", "sad"]
     assert class_folders.list_folders(images / "happy") == []
     with pytest.raises(DataError, match="there is no images folder"):
         class_folders.list_folders(tmp_path / "nowhere")

@@ -1,0 +1,132 @@
+"""The classes by their names: which are taken, how merged, in which order. Pure functions of names."""
+
+import difflib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.base.errors import DataError
+from harness.base.text import list_names, shorten
+
+Wanted = tuple[str, ...] | Mapping[str, tuple[str, ...]] | None  # of the setting data.classes
+_NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`class_names[i]` is the class of label i; `class_of` has the class of each name that is taken."""
+
+    class_names: tuple[str, ...]
+    class_of: Mapping[str, str]
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether a class has another name than what it is found under."""
+        return any(name != found for found, name in self.class_of.items())
+
+
+def sort_names(names: Iterable[str]) -> list[str]:
+    """Returns the names with numbers in the order of their values, alone or within: 2 before 10, step2 before step10.
+
+    Names without digits are in the order of their characters.
+    """
+    listed = list(names)
+    if all(_NUMBER.fullmatch(name) for name in listed):
+        return sorted(listed, key=lambda name: (float(name), name))
+    return sorted(listed, key=lambda name: (_divide(name), name))
+
+
+def _divide(name: str) -> list[str | tuple[int, str]]:
+    """The text and the numbers of a name in turn; a number as its length and its digits, which compare as its value."""
+    parts = re.split("([0-9]+)", name)
+    digits = [part.lstrip("0") for part in parts[1::2]]
+    parts[1::2] = digits
+    return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+def list_wanted(wanted: Wanted) -> set[str]:
+    """Returns every name that the setting `data.classes` takes pictures from."""
+    return {part for parts in _merged(wanted).values() for part in parts}
+
+
+def _merged(wanted: Wanted) -> Mapping[str, tuple[str, ...]]:
+    return wanted if isinstance(wanted, Mapping) else {name: (name,) for name in wanted or ()}
+
+
+def also_merged(wanted: Wanted) -> Wanted:
+    """Returns the setting with every class found under its own name too, as in a folder that was merged already."""
+    taken = list_wanted(wanted)
+    return {name: parts if name in taken else (name, *parts) for name, parts in _merged(wanted).items()} or None
+
+
+def choose(found: Iterable[str], wanted: Wanted, where: object, *, is_partial: bool = False) -> Chosen:
+    """Returns the classes of the names that were found, as the setting `data.classes` wants them.
+
+    Args:
+      found: the names of class folders, or the labels of a table.
+      wanted: all, those of a list in its order, or those of a mapping from each class to the names it is found under.
+      where: what has these names, for the error.
+      is_partial: whether wanted names may be missing.
+
+    Raises:
+      DataError: a wanted name was not found, or two names differ so little that nobody can tell them apart.
+    """
+    names = sort_names(set(found))
+    if wanted is None:
+        _check_different(names, where)
+        return Chosen(tuple(names), {name: name for name in names})
+    merged = _merged(wanted)
+    by_form = {name: name for name in names} | {unicodedata.normalize("NFC", name): name for name in names}
+    class_of = {}
+    for class_name, parts in merged.items():
+        for part in parts:
+            name = by_form.get(part) or by_form.get(unicodedata.normalize("NFC", part))
+            if name is not None:
+                class_of[name] = class_name
+            elif not is_partial:
+                raise _unknown(part, names, where)
+    return Chosen(tuple(merged), class_of)
+
+
+def _unknown(name: str, names: Sequence[str], where: object) -> DataError:
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    folded = [other for other in names if _fold(other) == _fold(name)]
+    hint = f" Did you mean {(folded or nearest)[0]!r}?" if folded or nearest else ""
+    return DataError(
+        f"data.classes names {shorten(name)!r}, but {where} has {list_names(names) or 'no classes'}.{hint}"
+    )
+
+
+def _check_different(names: Sequence[str], where: object) -> None:
+    for alike in _group(names, _fold):
+        shown = " and ".join(map(ascii, alike))
+        asked = ", ".join(f'"{name}"' for name in alike)
+        merged = f'{{"{alike[0]}": [{asked}], …}}'
+        raise DataError(
+            f"the classes {shown} of {where} differ in case, blanks or Unicode form only. If they are one class, put "
+            f"their pictures into one folder, or say so: --data.classes '{merged}'. If not, name every class: "
+            f"--data.classes '[{asked}, …]'."
+        )
+
+
+def describe_alike(names: Iterable[str]) -> list[str]:
+    """Returns a sentence for each set of names that look alike: they differ in case, blanks or Unicode form only."""
+    return [
+        f"the class names {', '.join(map(ascii, found))} look alike: they are {len(found)} classes. If that is not "
+        "meant, merge them by data.classes."
+        for found in _group(names, lambda name: _fold(unicodedata.normalize("NFKC", name)))
+    ]
+
+
+def _group(names: Iterable[str], fold: Callable[[str], str]) -> list[list[str]]:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[fold(name)].append(name)
+    return [found for found in alike.values() if len(found) > 1]
+
+
+def _fold(name: str) -> str:
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return " ".join(folded.split())

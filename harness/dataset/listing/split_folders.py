@@ -1,0 +1,180 @@
+"""Folders that are splits: data/train/cat or data/cat/train. Their names are known, and they agree on the classes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.base.errors import DataError
+from harness.base.storage import Folder
+from harness.base.text import list_names, shorten
+from harness.dataset.listing.class_folders import Contents
+
+_SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_DECLARE = "If these are classes and no splits, name them: --data.classes '[{}]'"
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """A folder of pictures of one class: its path below the images folder, the class, and the split if it has one."""
+
+    path: str
+    class_name: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders that hold pictures, and in a line how they were understood, "" if there is nothing to say."""
+
+    folders: tuple[PictureFolder, ...]
+    line: str = ""
+
+    @property
+    def class_names(self) -> frozenset[str]:
+        """The names of the classes as found."""
+        return frozenset(folder.class_name for folder in self.folders)
+
+
+def split_of(name: str) -> str:
+    """Returns the split that a folder of this name is, or ""."""
+    return _SPLIT_OF.get(name.strip().lower(), "")
+
+
+def recognise(folder: Folder, names: Sequence[str], look: Callable[[Folder], Contents]) -> Layout:
+    """Returns the class folders, of each split if the folders are splits.
+
+    Folders are splits if all of them are called so, hold no pictures but folders, and those of `train` are all the
+    classes there are. Where only a part of that is true nobody can say what is meant.
+
+    Args:
+      folder: the images folder.
+      names: of the folders in it.
+      look: returns what lies directly in a folder.
+
+    Raises:
+      DataError: folders are called like splits, but not all is as it is with splits.
+    """
+    plain = Layout(tuple(PictureFolder(name, name) for name in names))
+    called = {name: split_of(name) for name in names if split_of(name)}
+    if not called:
+        return _recognise_below(folder, names, look) or plain
+    inside = {name: look(folder / name) for name in names}
+    deep = [name for name in called if inside[name].folders and not inside[name].pictures]
+    others = [name for name in names if name not in called]
+    if not deep:
+        if others:
+            return plain
+        raise _no_classes(folder, names)
+    if others and any(inside[name].pictures for name in others) and len(deep) == 1:
+        return plain  # a class that is called like a split, and has sub-folders
+    _check_whole(folder, called, inside, deep, [name for name in others if _may_hold_pictures(inside[name])])
+    line = _describe(folder, called, {name: inside[name].folders for name in called}, others)
+    return Layout(
+        tuple(
+            PictureFolder(f"{name}/{class_name}", class_name, split)
+            for name, split in called.items()
+            for class_name in inside[name].folders
+        ),
+        line,
+    )
+
+
+def _may_hold_pictures(found: Contents) -> bool:
+    return bool(found.pictures or found.folders)
+
+
+def _check_whole(
+    folder: Folder,
+    called: Mapping[str, str],
+    inside: Mapping[str, Contents],
+    deep: Sequence[str],
+    others: Sequence[str],
+) -> None:
+    """Refuses folders that are splits in part only."""
+    train = next((name for name, split in called.items() if split == "train" and name in deep), "")
+    best = folder / (train or deep[0])
+    declare = _DECLARE.format(", ".join(inside))
+    for name in called:
+        if name not in deep:
+            number = _count(inside[name].pictures) if inside[name].pictures else "no picture"
+            raise DataError(
+                f"{folder} has folders of classes in {deep[0]} ({list_names(inside[deep[0]].folders)}), but {name} "
+                f"holds {number} without such folders, whose classes nobody knows. Take the others alone: "
+                f"--images {best}"
+            )
+    if not train:
+        raise DataError(
+            f"{folder} has {list_names(list(called), separator=' and ')}, but no folder train: there is nothing to "
+            f"train on. Take one of them as it is, to be split anew: --images {best}"
+        )
+    twice = sorted(name for name in called if list(called.values()).count(called[name]) > 1)
+    if twice:
+        raise DataError(
+            f"{folder} has {list_names(twice, separator=' and ')}, which are one split by their names. Put them "
+            f"together, or take one: --images {best}"
+        )
+    for name in called:
+        unknown = sorted(set(inside[name].folders) - set(inside[train].folders))
+        if unknown:
+            raise DataError(
+                f"{folder} looks like splits, but {name} has {list_names(unknown)} and {train} does not: it has "
+                f"{list_names(inside[train].folders)}. Give both the same classes, or take one: --images {best}. "
+                f"{declare}"
+            )
+    if others:
+        raise DataError(
+            f"{folder} has the splits {list_names(list(called), separator=', ')} with the classes "
+            f"{list_names(inside[train].folders)}, and beside them {list_names(others, separator=', ')}. Move "
+            f"what is no split elsewhere, or take one split: --images {best}. {declare}"
+        )
+
+
+def _no_classes(folder: Folder, names: Sequence[str]) -> DataError:
+    return DataError(
+        f"{folder} has {list_names(names, separator=' and ')}, which are splits by their names, but no folders of "
+        f"classes in them. Put the pictures of each class into a folder of its own, such as {names[0]}/happy, or name "
+        f"a table of their labels: --data.labels labels.csv. {_DECLARE.format(', '.join(names))}"
+    )
+
+
+def _recognise_below(folder: Folder, names: Sequence[str], look: Callable[[Folder], Contents]) -> Layout | None:
+    """Returns the layout of classes that all hold nothing but splits, or None."""
+    inside: dict[str, Contents] = {}
+    for name in names:
+        inside[name] = look(folder / name)
+        called = [split_of(below) for below in inside[name].folders]
+        if inside[name].pictures or not all(called) or "train" not in called or len(set(called)) < len(called):
+            return None
+    if not inside:
+        return None
+    found = tuple(
+        PictureFolder(f"{name}/{below}", name, split_of(below)) for name in names for below in inside[name].folders
+    )
+    splits = {item.path.partition("/")[2]: item.split for item in found}
+    return Layout(found, f"{folder} is split by the folders in its classes: {_list_splits(splits)}")
+
+
+def _describe(
+    folder: Folder, called: Mapping[str, str], inside: Mapping[str, Sequence[str]], others: Sequence[str]
+) -> str:
+    classes = sorted({name for listed in inside.values() for name in listed})
+    empty = f"; left out for want of pictures: {list_names(others, separator=', ')}" if others else ""
+    return (
+        f"{folder} is split by its folders: {_list_splits(called)}; the classes are those in them, "
+        f"{list_names(classes)}{empty}"
+    )
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 picture" if len(names) == 1 else f"{len(names):,} pictures"
+
+
+def _list_splits(called: Mapping[str, str]) -> str:
+    return ", ".join(name if name == split else f"{shorten(name)} is {split}" for name, split in called.items())
