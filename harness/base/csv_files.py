@@ -51,6 +51,26 @@ def read_rows(file: Iterable[str]) -> Iterator[list[str]]:
     """
     try:
         for row in csv.reader(file):
-            yield [cell[1:] if cell[:1] == "'" and _ESCAPED.match(cell) else cell for cell in row]
+            yield _unescape(row)
     except csv.Error as error:
         raise ValueError(f"{error}") from None
+
+
+def read_numbered(file: Iterable[str], *, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows of a file that others have written, each with the number of the line on which it begins.
+
+    Raises:
+      ValueError: it is no CSV; a quote that opens a cell and does not close it is an error too.
+    """
+    rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+    line = 1
+    try:
+        for row in rows:
+            yield line, _unescape(row)
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"line {line}: {error}") from None
+
+
+def _unescape(row: Sequence[str]) -> list[str]:
+    return [cell[1:] if cell[:1] == "'" and _ESCAPED.match(cell) else cell for cell in row]

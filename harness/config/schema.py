@@ -142,8 +142,9 @@ class SplitConfig(_Section):
     test: float = Field(0.0, ge=0, le=0.9, description="fraction of the pictures for a test split")
     group_by: str = Field(
         "auto",
-        description="what keeps pictures on one side: a regular expression with one group, matched in the file name; "
-        "FILE.csv:COLUMN with a column path, in the images folder; none; auto: groups.csv:group if the folder has it",
+        description="what keeps pictures on one side: folder (CLASS/PERSON/PICTURE); a regular expression with one "
+        "group, matched in the path; FILE.csv:COLUMN, in the images folder or here; none; auto: groups.csv:group if "
+        "the images folder has it",
     )
     leaks: Literal["report", "fail", "move"] = Field(
         "report",

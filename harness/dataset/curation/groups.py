@@ -4,40 +4,72 @@ Which side a group goes to is decided in splits.py.
 """
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from harness.base import csv_files
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
+from harness.base.text import shorten, visible
+from harness.dataset.listing import matching, table
 
 AUTO_FILE, AUTO_COLUMN = "groups.csv", "group"
+FOLDER = "folder"
+_FEW = 0.01  # share of the pictures that may be in no group without a warning
+_NUM_EXAMPLES = 3
+_SHORT_LIST = 4  # pictures of which half are no large group
 
 
-def assign_groups(paths: Sequence[str], folder: Folder, group_by: str) -> tuple[dict[str, str], str]:
-    """Returns the group key of every path, and the rule in words.
+@dataclass(frozen=True)
+class Groups:
+    """The group key of every picture, the rule in words, and what a user should look at before training."""
+
+    keys: dict[str, str]
+    rule: str
+    warnings: tuple[str, ...] = ()
+
+
+def assign_groups(
+    paths: Sequence[str],
+    folder: Folder,
+    group_by: str,
+    *,
+    others: Iterable[str] = (),
+    class_folder: Callable[[str], str] = lambda path: path.partition("/")[0],
+) -> Groups:
+    """Returns the group key of every path. A picture that the rule says nothing about is a group of its own.
 
     Args:
       paths: pictures relative to `folder`, in POSIX form.
-      folder: the images folder, where a CSV file of groups lies.
-      group_by: the setting `split.group_by`: "auto", "none", "FILE.csv:COLUMN" or a regular expression with one group
-        that is searched in the file name. A picture that the rule says nothing about is a group of its own.
+      folder: the images folder, where a table of groups is looked for first.
+      group_by: the setting `split.group_by`: "auto", "none", "folder", "FILE.csv:COLUMN" or a regular expression with
+        one group. That is searched in the file name, and if it is not there in the whole path.
+      others: files that are no pictures, which a table may name too.
+      class_folder: returns the part of a path that names its class, "" if none does.
 
     Raises:
       ConfigError: the expression is not valid or has no group.
-      DataError: the CSV file is missing or lacks a column.
+      DataError: the table is missing, lacks a column or says two things of a picture; or the rule names no picture.
     """
     group_by = _resolve(folder, group_by)
-    if group_by == "none":
-        return {path: path for path in paths}, "every picture by itself"
-    file = group_file(folder, group_by)
-    if file is not None:
-        column = group_by.rpartition(":")[2]
-        keys = _read_keys(file, column)
-        rule = f"column '{column}' of {file.name}"
+    warnings: list[str] = []
+    if group_by == "none" or not paths:
+        return Groups({path: path for path in paths}, "every picture by itself")
+    if group_by == FOLDER:
+        keys = _name_folders(paths, folder, class_folder)
+        rule = "the folder below the class"
+    elif named := table.parse_name(group_by):
+        keys, rule = _read_keys(*named, paths, others, folder)
     else:
-        keys = _search_keys(paths, group_by)
-        rule = f"what {group_by!r} matches in the file name"
-    return {path: keys.get(path, path) for path in paths}, rule
+        keys, warnings = _search_keys(paths, group_by, class_folder)
+        rule = f"what {group_by!r} matches in the path"
+    keys = {path: keys[path] for path in paths if path in keys}
+    alone = [path for path in paths if path not in keys]
+    if alone:
+        rule += f"; {len(alone):,} of {len(paths):,} pictures are in no group"
+    warnings += _find_faults(keys, alone)
+    return Groups({path: keys.get(path, path) for path in paths}, rule, tuple(warnings))
 
 
 def _resolve(folder: Folder, group_by: str) -> str:
@@ -47,30 +79,53 @@ def _resolve(folder: Folder, group_by: str) -> str:
 
 
 def group_file(folder: Folder, group_by: str) -> Folder | None:
-    """Returns the CSV file that the setting `split.group_by` names, or None."""
-    name = _resolve(folder, group_by).rpartition(":")[0]
-    return folder / name if name.endswith(".csv") else None
+    """Returns the table that the setting `split.group_by` names, or None."""
+    named = table.parse_name(_resolve(folder, group_by))
+    return table.locate(named[0], folder) if named else None
 
 
-def _read_keys(path: Folder, column: str) -> dict[str, str]:
-    try:
-        if not path.is_file():  # to open a pipe would wait for ever
-            raise FileNotFoundError("there is no such file")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv_files.read_rows(file) if row] or [[]]
-    except (OSError, ValueError) as error:
-        raise DataError(f"split.group_by needs {path}, which cannot be read: {error}.") from None
-    places = {name: place for place, name in enumerate(header)}
-    if not rows or "path" not in places or column not in places:
-        found = ", ".join(header) if rows else "nothing"
+def _read_keys(
+    name: str, column: str, paths: Sequence[str], others: Iterable[str], folder: Folder
+) -> tuple[dict[str, str], str]:
+    """Returns the group of every picture that a table gives one, and the rule in words."""
+    path = table.locate(name, folder)
+    listed = table.read(path, "split.group_by", folder)
+    path_column = table.find_path_column(listed)
+    place = table.find_column(listed, column) if column else table.guess_column(listed, table.GROUP_NAMES)
+    if not listed.rows or path_column is None or place is None:
+        found = listed.describe_columns() if listed.rows else "nothing"
         raise DataError(
-            f"{path} must have the columns path and {column}; it has {found}. Correct it or split.group_by."
+            f"{path} must have the columns path and {column or AUTO_COLUMN}; it has {found}. Correct it or "
+            "split.group_by, such as FILE.csv:COLUMN."
         )
-    named, key = places["path"], places[column]
-    return {row[named]: row[key] for row in rows if len(row) > max(named, key) and row[key]}
+    matched = matching.match_rows(listed, path_column, (place,), [*paths, *others], folder)
+    rule = f"column {listed.columns[place]!r} of {listed.name}"
+    if listed.columns[path_column] != "path":
+        rule += f", whose column {listed.columns[path_column]!r} names the pictures"
+    if said := matched.describe(listed, path_column):
+        rule += f"; {said}"
+    keys = {picture: unicodedata.normalize("NFC", key) for picture, (key,) in matched.values.items() if key}
+    if not keys:
+        raise DataError(f"{path}: the column {listed.columns[place]!r} is empty for every picture. Fill it in.")
+    return keys, visible(rule)
 
 
-def _search_keys(paths: Sequence[str], expression: str) -> dict[str, str]:
+def _name_folders(paths: Sequence[str], folder: Folder, class_folder: Callable[[str], str]) -> dict[str, str]:
+    """Returns the first folder below the class of every picture that lies in one."""
+    below = {path: path.removeprefix(class_folder(path)).strip("/") for path in paths}
+    keys = {path: rest.partition("/")[0] for path, rest in below.items() if "/" in rest}
+    if paths and not keys:
+        raise DataError(
+            f"split.group_by is folder, but no class in {folder} has a folder for each person or object with pictures "
+            f"in it; the pictures are {_show(paths)}. Expected CLASS/PERSON/PICTURE."
+        )
+    return keys
+
+
+def _search_keys(
+    paths: Sequence[str], expression: str, class_folder: Callable[[str], str]
+) -> tuple[dict[str, str], list[str]]:
+    """Returns what the expression matches in every path where it matches, and a warning if that is hardly meant."""
     try:
         pattern = re.compile(expression)
     except re.error as error:
@@ -79,8 +134,70 @@ def _search_keys(paths: Sequence[str], expression: str) -> dict[str, str]:
         raise ConfigError(
             f"split.group_by is {expression!r} with {pattern.groups} groups: expected one, such as '_([0-9a-f]+)[.]'."
         )
-    matches = {path: pattern.search(path.rsplit("/", maxsplit=1)[-1]) for path in paths}
-    return {path: match.group(1) for path, match in matches.items() if match and match.group(1)}
+
+    def search(text: str) -> str:
+        found = pattern.search(text)
+        return (found.group(1) or "") if found else ""
+
+    keys, doubtful = {}, []
+    for path in paths:
+        in_name = search(path.rpartition("/")[2])
+        if key := in_name or search(path):
+            keys[path] = key
+        folders, slash, _ = path.removeprefix(class_folder(path)).rpartition("/")
+        in_folder = search(folders + slash) if in_name else ""
+        if in_folder not in ("", in_name):
+            doubtful.append((path, in_name, in_folder))
+    if paths and not keys:
+        raise DataError(
+            f"split.group_by is {expression!r}, which matches no picture: they are {_show(paths)}. Correct it, or set "
+            "split.group_by: none to have every picture by itself."
+        )
+    warnings = []
+    if doubtful:
+        path, in_name, in_folder = doubtful[0]
+        warnings.append(
+            f"of {len(doubtful):,} pictures split.group_by {expression!r} matches both the name and a folder: of "
+            f"{shorten(path)!r} {shorten(in_name)!r} and {shorten(in_folder)!r}. The name counts. If the folder is "
+            "meant, end the expression with a /, such as '([0-9]+)/'."
+        )
+    return keys, warnings
+
+
+def _find_faults(keys: Mapping[str, str], alone: Sequence[str]) -> list[str]:
+    """Returns a sentence for each sign that groups are not what was meant."""
+    num_paths, sizes = len(keys) + len(alone), Counter(keys.values())
+    warnings = []
+    if len(alone) > _FEW * num_paths:
+        warnings.append(
+            f"{len(alone):,} of {num_paths:,} pictures are in no group, e.g. {_show(alone)}: each of them is placed by "
+            "itself. If they belong together, name their groups too (split.group_by)."
+        )
+    largest, size = sizes.most_common(1)[0] if sizes else ("", 0)
+    if num_paths >= _SHORT_LIST and size == num_paths:
+        warnings.append(
+            f"all {num_paths:,} pictures are in one group, {shorten(largest)!r}: they cannot be split. Correct "
+            "split.group_by."
+        )
+    elif num_paths >= _SHORT_LIST and 2 * size >= num_paths:
+        warnings.append(
+            f"the group {shorten(largest)!r} has {size:,} of {num_paths:,} pictures, all on one side of the split. If "
+            "that is not one person or object, correct split.group_by."
+        )
+    alike: dict[str, str] = {}
+    for key in sizes:
+        other = alike.setdefault(" ".join(unicodedata.normalize("NFKC", key).casefold().split()), key)
+        if other != key:
+            warnings.append(
+                f"the groups {shorten(other)!r} and {shorten(key)!r} differ in case or blanks only, and are two. If "
+                "that is not meant, write them alike."
+            )
+            break
+    return warnings
+
+
+def _show(paths: Sequence[str]) -> str:
+    return ", ".join(repr(shorten(path)) for path in paths[:_NUM_EXAMPLES])
 
 
 def join_groups(

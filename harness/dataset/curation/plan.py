@@ -13,7 +13,7 @@ from harness.config.schema import Config, SplitConfig
 from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
-from harness.dataset.curation.groups import assign_groups, join_groups
+from harness.dataset.curation.groups import Groups, assign_groups, join_groups
 from harness.dataset.curation.splits import Leaks
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing.listed import Listing
@@ -28,7 +28,7 @@ class Plan:
     """What becomes of each picture, and how that came about.
 
     `given` names the splits that folders or a table give, `leaks` says what lies in several of them, `num_moved` how
-    many pictures were taken out of one for that reason, and `warnings` are those of the listing.
+    many pictures were taken out of one for that reason, and `warnings` are those of the listing and the groups.
     """
 
     findings: tuple[Finding, ...]
@@ -70,7 +70,7 @@ def make_plan(
     given = tuple(name for name in splits.SPLITS if any(item.split == name for item in found))
     if config.split.leaks != "move":
         judged = _keep_in_each_split(judged)
-    judged, rule = _place(judged, links, config)
+    judged, grouped = _place(judged, links, config)
     _check_usable(judged, listing.class_names, config.data.images)
     leaks = splits.find_leaks({item.path: (item.group, item.split) for item in judged if item.is_kept})
     if leaks and config.split.leaks == "fail":
@@ -82,7 +82,8 @@ def make_plan(
         judged = [item.noted(LEAK) if item.is_kept and item.group in leaks.keys else item for item in judged]
     pairs = (exact_pairs, near_pairs, conflicts)
     num_moved = sum(MOVED in item.notes.split() for item in judged)
-    return Plan(tuple(judged), listing.class_names, rule, *pairs, given, leaks, num_moved, listing.warnings)
+    warnings = (*listing.warnings, *grouped.warnings)
+    return Plan(tuple(judged), listing.class_names, grouped.rule, *pairs, given, leaks, num_moved, warnings)
 
 
 def _keep_in_each_split(judged: Sequence[Finding]) -> list[Finding]:
@@ -102,15 +103,16 @@ def _keep_in_each_split(judged: Sequence[Finding]) -> list[Finding]:
     return [kept(item) for item in judged]
 
 
-def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], str]:
+def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], Groups]:
     """Gives every kept finding its group and split.
 
     A duplicate, which is left out, still joins its group with that of the picture it equals.
     """
     kept = [item for item in found if item.is_kept]
-    compared = [item.path for item in found if item.is_kept or item.reason == Reason.DUPLICATE]
-    keys, rule = assign_groups(compared, config.data.images, config.split.group_by)
-    keys |= {item.path: item.group for item in found if item.group and item.path in keys}
+    compared = {item.path: None for item in found if item.is_kept or item.reason == Reason.DUPLICATE}
+    others = [item.path for item in found if item.path not in compared]
+    grouped = assign_groups([*compared], config.data.images, config.split.group_by, others=others)
+    keys = grouped.keys | {item.path: item.group for item in found if item.group and item.path in grouped.keys}
     seed, kept_keys = config.split.seed, {keys[item.path] for item in kept}
     keys = join_groups(keys, links, order=lambda key: bytes([key not in kept_keys]) + splits.hash_key(seed, key))
     groups: dict[str, Counter[str]] = defaultdict(Counter)
@@ -134,7 +136,7 @@ def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: C
         item = item.noted(MOVED) if item.split and split != item.split and split in present else item
         return item._replace(group=keys[item.path], split=split)
 
-    return [placed(item) for item in found], rule
+    return [placed(item) for item in found], grouped
 
 
 def _complete_given(
