@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.base import app, tf_import
-from harness.base.errors import DataError, ExitCode
+from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
@@ -30,6 +30,7 @@ Measures the exported model of a run.
 
   python -m harness.evaluate runs/emotion_cnn                      on the validation split of its records
   python -m harness.evaluate runs/emotion_cnn --images data/new    on class folders of pictures (data/new/happy, ...)
+  python -m harness.evaluate runs/emotion_cnn --images data/new --data.labels labels.csv    on a folder with a table
 """
 
 
@@ -43,13 +44,21 @@ def main(argv: Sequence[str]) -> int:
         "--images", type=flags.folder, metavar="DIR", help="class folders of pictures, instead of a split"
     )
     flags.add_follow_links(parser)
+    parser.add_argument(
+        "--data.labels",
+        dest="labels",
+        metavar="FILE",
+        help="table of the labels of --images, in place of class folders",
+    )
     parser.add_argument("--records", type=flags.folder, metavar="DIR", help="records folder (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     config = identity.load_config(Workdir(arguments.run))
     folder = arguments.records or config.data.records_folder
-    changes: dict[str, object] = {"images": arguments.images}
+    if arguments.labels and not arguments.images:
+        raise ConfigError("--data.labels names the labels of a folder of pictures: give it too, with --images DIR.")
+    changes: dict[str, object] = {"images": arguments.images, "labels": arguments.labels}
     if arguments.follow_links is not None:
         changes["follow_links"] = arguments.follow_links
     paths = _list_paths(config.data.model_copy(update=changes), folder) if arguments.images else {}
@@ -110,7 +119,12 @@ def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]
     classes = listing_names.also_merged(data.classes or manifest.read_classes(records))
     listing = pictures.list_pictures(data.model_copy(update={"classes": classes}), is_partial=True)
     found = sorted({item.split for item in listing.pictures} - {""})
-    if found:
+    if data.labels and len(found) > 1:
+        raise DataError(
+            f"{data.labels} names several splits ({', '.join(found)}): the model may know some of these pictures. Give "
+            "a table of those to measure on."
+        )
+    if found and not data.labels:
         first = listing.pictures[0].path.partition("/")[0]
         raise DataError(
             f"{data.images} has pictures of several splits ({', '.join(found)}). Say which to measure on, such as "
@@ -134,7 +148,7 @@ def _read_folder(
     if unknown or not found:
         raise DataError(
             f"{folder} must hold folders named after the model's classes, {list_names(class_names)}; found "
-            f"{list_names(list(found)) or 'none'}."
+            f"{list_names(list(found)) or 'none'}. Labels may also stand in a table: --data.labels FILE.csv"
         )
     for name, paths in found.items():
         pixels: list[np.ndarray] = []

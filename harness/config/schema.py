@@ -91,6 +91,12 @@ class DataConfig(_Section):
     images: AnyFolder = Field(
         Path("data/sample"), description="folder with one sub-folder of pictures a class, here or on s3://"
     )
+    labels: str | None = Field(
+        None,
+        min_length=1,
+        description="table of the pictures' labels, and of their groups and splits if it has them: FILE.csv or "
+        "FILE.csv:COLUMN, in the images folder or here; null: the class folders",
+    )
     records: AnyFolder | None = Field(
         None, description="folder of the records, here or on s3://; null: tfrecords/ and the last name of data.images"
     )

@@ -45,6 +45,23 @@ def test_evaluating_a_folder_counts_what_it_skips(smoke_run, tmp_path):
     assert "broken.png skipped: " in done.stderr
 
 
+def test_a_flat_folder_is_evaluated_by_its_table(smoke_run, tmp_path):
+    rows = ["file;feeling"]
+    for index in range(10):
+        write_picture(tmp_path / "flat" / f"{index}.png", draw_face(index, happy=index % 2 == 0))
+        rows.append(f"{index};{('happy', 'sad')[index % 2]}")
+    (tmp_path / "flat" / "labels.csv").write_text("\n".join([*rows[:-1], "gone;sad"]))
+    done = run_command("evaluate", smoke_run, "--images", tmp_path / "flat", "--data.labels", "labels.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [sum(row) for row in json.loads(done.stdout)["confusion"]] == [5, 4]
+    assert "labels: column 'feeling' of labels.csv, pictures by 'file'" in done.stderr
+    assert "files that are not in labels.csv: 1, such as '9.png'" in done.stderr
+    done = run_command("evaluate", smoke_run, "--images", tmp_path / "flat")
+    assert done.returncode == 3 and "found none. Labels may also stand in a table: --data.labels" in done.stderr
+    done = run_command("evaluate", smoke_run, "--data.labels", "labels.csv")
+    assert done.returncode == 2 and "with --images DIR" in done.stderr
+
+
 def test_evaluation_reads_well(smoke_run):
     done = run_command("evaluate", smoke_run, "--split", "train")
     assert done.returncode == 0

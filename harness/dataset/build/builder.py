@@ -26,7 +26,7 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images.rejection import Reason
-from harness.dataset.listing import outputs, pictures
+from harness.dataset.listing import labels, outputs, pictures
 from harness.dataset.listing.listed import Listed, Listing
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
@@ -63,9 +63,11 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     _check_fractions(config.split)
     target = config.data.records_folder
     outputs.check_target(config.data.images, target)
+    lists = _digest_lists(config)  # before they are read, so that a change is noticed at the end
     listing = pictures.list_pictures(config.data)
     left_out = [cleaner.leave_out(item) for item in listing.left_out]
-    log.info("%d files in %s", len(listing.pictures) + len(left_out), config.data.images)
+    num_files = len(listing.pictures) + sum(item.reason != Reason.MISSING for item in left_out)
+    log.info("%d files in %s", num_files, config.data.images)
     for line in listing.lines:
         log.info("%s", line)
     outputs.check_target(config.data.images, target, listing.folders)
@@ -83,7 +85,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         if task is not None and len(examined) < len(listing.pictures):
             counts = f"{len(examined)} of {len(listing.pictures)}"
             return _describe_share(task, f"{counts} files are examined, other shares are not")
-        lists, given = _digest_lists(config), _list_given(listing)
+        given = _list_given(listing)
         sources_sha256 = _digest_sources([*examined.values(), *left_out], [*lists, *given])
         if existing is not None and not overwrite:
             if existing.sources_sha256 != sources_sha256:
@@ -100,7 +102,9 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         made = plan.make_plan(found, listing, config, partial(_find_near_duplicates, step))
         del found
         if _digest_lists(config) != lists:
-            raise DataError("a list of groups, or the split that is kept, changed during the build: start it again.")
+            raise DataError(
+                "a list of groups or labels, or the split that is kept, changed during the build: start it again."
+            )
         layout = shards.plan_shards(made, config.records, work.rules_sha256)
         written = _obtain_shards(step, layout, made.class_names, whole)
         if task is not None:
@@ -269,6 +273,8 @@ def _digest_lists(config: Config) -> list[str]:
     # A folder that keeps its own split follows from the pictures alone.
     if config.split.previous and config.split.previous.resolve() != config.data.records_folder.resolve():
         listed.append(plan.file_of_previous(config.split.previous))
+    if config.data.labels:
+        listed.append(labels.locate(config.data.labels, config.data.images)[0])
     try:
         return [files.digest_file(path) for path in listed if path and path.is_file()]
     except OSError as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "cleaning.csv"
 KEPT, REJECTED = "kept", "rejected"
+NO_CLASS = "(no class)"  # what stands for a class where a file has none
 
 
 # Reasons that are found by comparing pictures, not by looking at one.
@@ -144,10 +145,11 @@ def summarise(findings: Sequence[Finding]) -> str:
     counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
     names = sorted({finding.class_name for finding in findings})
     columns = {name: [counts[name, column] for column in (KEPT, *reasons)] for name in names}
-    totals = [sum(numbers) for numbers in zip(*([sum(column), *column] for column in columns.values()))]
+    num_found = {name: sum(column) - counts[name, Reason.MISSING] for name, column in columns.items()}
+    totals = [sum(numbers) for numbers in zip(*([num_found[name], *column] for name, column in columns.items()))]
     if len(names) > MOST_ROWS:
         names.sort(key=lambda name: -sum(columns[name][1:]))
-    shown, more = cap_rows([(shorten(name), sum(columns[name]), *columns[name]) for name in names])
+    shown, more = cap_rows([(shorten(name) or NO_CLASS, num_found[name], *columns[name]) for name in names])
     rest = [(f"{more} classes", *[""] * len(totals))] if more else []
     header = ("class", "found", KEPT, *(reason.replace("_", " ") for reason in reasons))
     return format_table([header, *shown, *rest, ("total", *totals)])

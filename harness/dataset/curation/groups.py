@@ -13,6 +13,7 @@ from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
 from harness.base.text import shorten, visible
 from harness.dataset.listing import matching, table
+from harness.dataset.listing.listed import Listing
 
 AUTO_FILE, AUTO_COLUMN = "groups.csv", "group"
 FOLDER = "folder"
@@ -35,8 +36,7 @@ def assign_groups(
     folder: Folder,
     group_by: str,
     *,
-    others: Iterable[str] = (),
-    class_folder: Callable[[str], str] = lambda path: path.partition("/")[0],
+    listing: Listing | None = None,
 ) -> Groups:
     """Returns the group key of every path. A picture that the rule says nothing about is a group of its own.
 
@@ -45,24 +45,34 @@ def assign_groups(
       folder: the images folder, where a table of groups is looked for first.
       group_by: the setting `split.group_by`: "auto", "none", "folder", "FILE.csv:COLUMN" or a regular expression with
         one group. That is searched in the file name, and if it is not there in the whole path.
-      others: files that are no pictures, which a table may name too.
-      class_folder: returns the part of a path that names its class, "" if none does.
+      listing: all pictures, which a table may name too, with the groups that the table of labels gives: these count
+        with "auto". None: there are no others, in class folders.
 
     Raises:
       ConfigError: the expression is not valid or has no group.
       DataError: the table is missing, lacks a column or says two things of a picture; or the rule names no picture.
     """
+    listing = listing or Listing((), ())
+    given = {path: listed.group for path in paths if (listed := listing.by_path.get(path)) and listed.group}
+    is_given = group_by == "auto" and bool(listing.group_rule)
     group_by = _resolve(folder, group_by)
     warnings: list[str] = []
-    if group_by == "none" or not paths:
+    if is_given and group_by != "none":
+        raise DataError(
+            f"both {folder / AUTO_FILE} and the {listing.group_rule} name groups. Say which count: split.group_by: "
+            f"{group_by}, or FILE.csv:COLUMN with the table of labels."
+        )
+    if not paths or (group_by == "none" and not is_given):
         return Groups({path: path for path in paths}, "every picture by itself")
-    if group_by == FOLDER:
-        keys = _name_folders(paths, folder, class_folder)
-        rule = "the folder below the class"
+    if is_given:
+        keys, rule = given, listing.group_rule
+    elif group_by == FOLDER:
+        keys = _name_folders(paths, folder, listing.depth)
+        rule = "the folder below the class" if listing.depth else "the first folder of the path"
     elif named := table.parse_name(group_by):
-        keys, rule = _read_keys(*named, paths, others, folder)
+        keys, rule = _read_keys(*named, paths, listing.by_path, folder)
     else:
-        keys, warnings = _search_keys(paths, group_by, class_folder)
+        keys, warnings = _search_keys(paths, group_by, listing.depth)
         rule = f"what {group_by!r} matches in the path"
     keys = {path: keys[path] for path in paths if path in keys}
     alone = [path for path in paths if path not in keys]
@@ -98,22 +108,25 @@ def _read_keys(
             f"{path} must have the columns path and {column or AUTO_COLUMN}; it has {found}. Correct it or "
             "split.group_by, such as FILE.csv:COLUMN."
         )
-    matched = matching.match_rows(listed, path_column, (place,), [*paths, *others], folder)
+    pictures = dict.fromkeys([*paths, *others])
+    matched = matching.match_rows(listed, path_column, (place,), pictures, folder)
     rule = f"column {listed.columns[place]!r} of {listed.name}"
     if listed.columns[path_column] != "path":
         rule += f", whose column {listed.columns[path_column]!r} names the pictures"
-    if said := matched.describe(listed, path_column):
-        rule += f"; {said}"
+    if matched.unmatched:
+        counts = f"{len(matched.unmatched):,} of its {len(listed.rows):,} rows"
+        rule += f"; {counts} name no picture here, such as {matched.list_unmatched(path_column)}"
+    rule += matched.describe_prefixes()
     keys = {picture: unicodedata.normalize("NFC", key) for picture, (key,) in matched.values.items() if key}
     if not keys:
         raise DataError(f"{path}: the column {listed.columns[place]!r} is empty for every picture. Fill it in.")
     return keys, visible(rule)
 
 
-def _name_folders(paths: Sequence[str], folder: Folder, class_folder: Callable[[str], str]) -> dict[str, str]:
+def _name_folders(paths: Sequence[str], folder: Folder, depth: int) -> dict[str, str]:
     """Returns the first folder below the class of every picture that lies in one."""
-    below = {path: path.removeprefix(class_folder(path)).strip("/") for path in paths}
-    keys = {path: rest.partition("/")[0] for path, rest in below.items() if "/" in rest}
+    below = {path: path.split("/")[depth:-1] for path in paths}
+    keys = {path: folders[0] for path, folders in below.items() if folders}
     if paths and not keys:
         raise DataError(
             f"split.group_by is folder, but no class in {folder} has a folder for each person or object with pictures "
@@ -122,9 +135,7 @@ def _name_folders(paths: Sequence[str], folder: Folder, class_folder: Callable[[
     return keys
 
 
-def _search_keys(
-    paths: Sequence[str], expression: str, class_folder: Callable[[str], str]
-) -> tuple[dict[str, str], list[str]]:
+def _search_keys(paths: Sequence[str], expression: str, depth: int) -> tuple[dict[str, str], list[str]]:
     """Returns what the expression matches in every path where it matches, and a warning if that is hardly meant."""
     try:
         pattern = re.compile(expression)
@@ -141,11 +152,11 @@ def _search_keys(
 
     keys, doubtful = {}, []
     for path in paths:
-        in_name = search(path.rpartition("/")[2])
+        *folders, name = path.split("/")
+        in_name = search(name)
         if key := in_name or search(path):
             keys[path] = key
-        folders, slash, _ = path.removeprefix(class_folder(path)).rpartition("/")
-        in_folder = search(folders + slash) if in_name else ""
+        in_folder = search("".join(f"{part}/" for part in folders[depth:])) if in_name else ""
         if in_folder not in ("", in_name):
             doubtful.append((path, in_name, in_folder))
     if paths and not keys:

@@ -70,8 +70,8 @@ def make_plan(
     given = tuple(name for name in splits.SPLITS if any(item.split == name for item in found))
     if config.split.leaks != "move":
         judged = _keep_in_each_split(judged)
-    judged, grouped = _place(judged, links, config)
-    _check_usable(judged, listing.class_names, config.data.images)
+    judged, grouped = _place(judged, links, listing, config)
+    _check_usable(judged, listing, config.data.images)
     leaks = splits.find_leaks({item.path: (item.group, item.split) for item in judged if item.is_kept})
     if leaks and config.split.leaks == "fail":
         raise DataError(
@@ -103,16 +103,17 @@ def _keep_in_each_split(judged: Sequence[Finding]) -> list[Finding]:
     return [kept(item) for item in judged]
 
 
-def _place(found: Sequence[Finding], links: Iterable[tuple[str, str]], config: Config) -> tuple[list[Finding], Groups]:
+def _place(
+    found: Sequence[Finding], links: Iterable[tuple[str, str]], listing: Listing, config: Config
+) -> tuple[list[Finding], Groups]:
     """Gives every kept finding its group and split.
 
     A duplicate, which is left out, still joins its group with that of the picture it equals.
     """
     kept = [item for item in found if item.is_kept]
-    compared = {item.path: None for item in found if item.is_kept or item.reason == Reason.DUPLICATE}
-    others = [item.path for item in found if item.path not in compared]
-    grouped = assign_groups([*compared], config.data.images, config.split.group_by, others=others)
-    keys = grouped.keys | {item.path: item.group for item in found if item.group and item.path in grouped.keys}
+    compared = [item.path for item in found if item.is_kept or item.reason == Reason.DUPLICATE]
+    grouped = assign_groups(compared, config.data.images, config.split.group_by, listing=listing)
+    keys = grouped.keys
     seed, kept_keys = config.split.seed, {keys[item.path] for item in kept}
     keys = join_groups(keys, links, order=lambda key: bytes([key not in kept_keys]) + splits.hash_key(seed, key))
     groups: dict[str, Counter[str]] = defaultdict(Counter)
@@ -194,13 +195,14 @@ def _read_previous(previous: Folder, keys: Mapping[str, str]) -> dict[str, str]:
     return fixed
 
 
-def _check_usable(found: Sequence[Finding], classes: Iterable[str], folder: Folder) -> None:
+def _check_usable(found: Sequence[Finding], listing: Listing, folder: Folder) -> None:
     kept = Counter(item.class_name for item in found if item.is_kept)
-    for name in classes:
+    for name in listing.class_names:
         if not kept[name]:
             reasons = Counter(item.reason for item in found if item.class_name == name)
             counts = (f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
             why = ", ".join(counts) or "no files"
+            what = f"class folder {folder / name}" if listing.depth else f"class {name!r} of the table of labels"
             raise DataError(
-                f"the class folder {folder / name} has no usable picture: {why}. Mend or remove the folder."
+                f"the {what} has no usable picture: {why}. Mend or remove the {'folder' if listing.depth else 'rows'}."
             )

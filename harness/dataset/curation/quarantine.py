@@ -14,7 +14,8 @@ from harness.dataset.images.rejection import Reason
 
 log = logging.getLogger("harness")
 UNDO_NAME = "undo.sh"
-_STAYS = (Reason.UNREADABLE, Reason.BAD_NAME)
+# Nobody knows what is wrong with these, or nothing is: they have no label.
+_STAYS = (Reason.UNREADABLE, Reason.BAD_NAME, Reason.MISSING, Reason.UNLISTED, Reason.UNLABELLED)
 _UNDO_BEGINS = "#!/bin/sh\n# moves rejected pictures back\nfailed=0\ntrap 'exit $failed' EXIT\n"
 
 
@@ -22,8 +23,8 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
     """Moves every rejected file to the same path below `folder`; returns how many were moved.
 
     `folder`/undo.sh is complete before the first file is moved; run it with `sh` to have all of them back. Links move
-    as links. A file that cannot be read or whose name is not valid stays where it is, and so does one that has changed
-    since it was judged.
+    as links. A file that cannot be read, has no valid name or no label stays where it is, and so does one that has
+    changed since it was judged.
 
     Raises:
       DataError: `folder` lies in the images folder, or a file is in the way.

@@ -8,6 +8,9 @@ class Reason(str, Enum):
 
     __str__ = str.__str__  # enum.StrEnum, which Python 3.10 lacks
 
+    MISSING = "missing"
+    UNLISTED = "unlisted"
+    UNLABELLED = "unlabelled"
     UNREADABLE = "unreadable"
     BAD_NAME = "bad_name"
     SYSTEM_FILE = "system_file"

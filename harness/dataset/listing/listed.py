@@ -38,7 +38,7 @@ class Listing:
 
     `class_names[i]` is the class of label i. `folders`, below the images folder, hold the pictures. `lines` say
     what was recognised, `warnings` what a user should look at. `depth` is how many folders of a path stand for its
-    split and class.
+    split and class, `group_rule` in words what gives the groups, "" if nothing does.
     """
 
     pictures: tuple[Listed, ...]
@@ -48,6 +48,7 @@ class Listing:
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     depth: int = 1
+    group_rule: str = ""
 
     @cached_property
     def by_path(self) -> Mapping[str, Listed]:

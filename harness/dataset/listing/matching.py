@@ -36,18 +36,16 @@ class Matched:
     unmatched: tuple[Row, ...]
     prefixes: Mapping[str, int]
 
-    def describe(self, table: Table, path_column: int) -> str:
-        """Returns what to say of rows that are not plainly those of pictures, "" if there are none."""
-        said = []
-        if self.unmatched:
-            examples = list_examples(self.unmatched, path_column)
-            said.append(
-                f"{len(self.unmatched):,} of its {len(table.rows):,} rows name no picture here, such as {examples}"
-            )
-        if self.prefixes:
-            shown = list_names([repr(prefix) for prefix in self.prefixes], separator=", ")
-            said.append(f"{shown} in front of {sum(self.prefixes.values()):,} paths was not looked at")
-        return "; ".join(said)
+    def list_unmatched(self, path_column: int) -> str:
+        """Returns the first rows that name no picture, for a sentence."""
+        return list_examples(self.unmatched, path_column)
+
+    def describe_prefixes(self) -> str:
+        """Returns what to say of what was taken off, behind other things that are said; "" if there is nothing."""
+        if not self.prefixes:
+            return ""
+        shown = list_names([repr(prefix) for prefix in self.prefixes], separator=", ")
+        return f"; {shown} in front of {sum(self.prefixes.values()):,} paths was not looked at"
 
 
 def list_examples(rows: Sequence[Row], path_column: int) -> str:
@@ -199,7 +197,7 @@ def _count_common(written: Iterable[Parts], folders: set[str]) -> int:
     return len(shortest)
 
 
-_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 def _own_names(folder: Folder) -> set[str]:

@@ -1,13 +1,14 @@
 """Lists the pictures of the images folder, each with its class: what a build goes by. It opens no picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.base.text import list_names, shorten
 from harness.config.schema import DataConfig
 from harness.dataset.images.rejection import Reason
-from harness.dataset.listing import class_folders, class_names, outputs, split_folders
+from harness.dataset.listing import class_folders, class_names, labels, outputs, split_folders
 from harness.dataset.listing.class_folders import Contents
 from harness.dataset.listing.class_names import Chosen
 from harness.dataset.listing.listed import LeftOut, Listed, Listing, judge_files
@@ -18,7 +19,7 @@ _MOST_NAMED = 12
 
 
 def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
-    """Returns the pictures, their classes and splits, as far as folders give them.
+    """Returns the pictures, their classes and splits, as far as folders or the table `data.labels` give them.
 
     Args:
       data: what is listed, and how.
@@ -27,6 +28,8 @@ def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
     Raises:
       DataError: there are fewer classes, or nobody can tell which they are.
     """
+    if data.labels:
+        return _list_by_table(data.images, data.labels, data, is_partial=is_partial)
     folder = data.images
     found = class_folders.look_into(folder)
     layout = _recognise(folder, found, data)
@@ -51,6 +54,30 @@ def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
         depth=2 if layout.line else 1,
         lines=tuple(_describe(found, layout, chosen, left_out)),
         warnings=tuple(_warn(found, chosen, left_out, is_followed=data.follow_links)),
+    )
+
+
+def _list_by_table(folder: Folder, table: str, data: DataConfig, *, is_partial: bool) -> Listing:
+    """Returns the pictures that a table gives a label, of the classes that are taken."""
+    found = labels.list_labelled(folder, table, follow_links=data.follow_links)
+    if len(found.class_names) < (1 if is_partial else 2):
+        raise DataError(
+            f"every picture in {folder} has the label {found.class_names[0]!r} in {table}: expected two labels or "
+            "more. If another column has them, name it: --data.labels FILE.csv:COLUMN"
+        )
+    chosen = class_names.choose(found.class_names, data.classes, table, is_partial=is_partial)
+    taken = (item for item in found.pictures if item.class_name in chosen.class_of)
+    return replace(
+        found,
+        pictures=tuple(item._replace(class_name=chosen.class_of[item.class_name]) for item in taken),
+        class_names=chosen.class_names,
+        left_out=tuple(
+            item._replace(file=item.file._replace(class_name=chosen.class_of.get(item.file.class_name, "")))
+            for item in found.left_out
+            if item.file.class_name in ("", *chosen.class_of) or data.classes is None
+        ),
+        lines=(*found.lines, *_describe_choice(found.class_names, chosen)),
+        warnings=(*found.warnings, *class_names.describe_alike(chosen.class_names)),
     )
 
 
@@ -87,11 +114,7 @@ def _describe(found: Contents, layout: Layout, chosen: Chosen, left_out: Sequenc
     """Yields what was recognised and what was left out, a line each."""
     if layout.line:
         yield layout.line
-    if chosen.is_merged or len(chosen.class_of) < len(layout.class_names):
-        yield f"classes by data.classes: {describe_merged(chosen)}"
-        unused = [name for name in class_names.sort_names(layout.class_names) if name not in chosen.class_of]
-        if unused:
-            yield f"classes left out by data.classes: {list_names(unused, separator=', ')}"
+    yield from _describe_choice(layout.class_names, chosen)
     if found.junk:
         yield f"left out beside the classes, as junk by their names: {list_names(found.junk, separator=', ')}"
     if found.outputs:
@@ -99,6 +122,14 @@ def _describe(found: Contents, layout: Layout, chosen: Chosen, left_out: Sequenc
     num_junk = sum(item.reason == Reason.SYSTEM_FILE for item in left_out)
     if num_junk:
         yield f"left out among the pictures, as junk by their names: {num_junk:,} files"
+
+
+def _describe_choice(found: Iterable[str], chosen: Chosen) -> Iterator[str]:
+    unused = [name for name in class_names.sort_names(found) if name not in chosen.class_of]
+    if chosen.is_merged or unused:
+        yield f"classes by data.classes: {describe_merged(chosen)}"
+    if unused:
+        yield f"classes left out by data.classes: {list_names(unused, separator=', ')}"
 
 
 def _warn(found: Contents, chosen: Chosen, left_out: Sequence[LeftOut], *, is_followed: bool) -> Iterator[str]:

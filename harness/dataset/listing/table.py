@@ -93,7 +93,8 @@ def read(path: Folder, setting: str, folder: Folder) -> Table:
         numbered = [(line + bool(skipped), _strip(cells)) for line, cells in rows]
     except (OSError, ValueError) as error:
         raise DataError(f"{setting} needs {path}, which cannot be read: {error}.") from None
-    name = path.name if path.parent == folder else str(path)
+    is_here = str(path) == path.name  # in the current folder, which its name alone would not say
+    name = path.name if path.parent == folder else f"./{path}" if is_here else str(path)
     numbered = [(line, cells) for line, cells in numbered if any(cells)]
     if not numbered:
         return Table(name, (), ())
@@ -190,7 +191,7 @@ def guess_column(table: Table, names: Sequence[str]) -> int | None:
     Raises:
       DataError: several columns have this name.
     """
-    letters = [_keep_letters(column) for column in table.columns]
+    letters = [keep_letters(column) for column in table.columns]
     found = next((name for name in names if name in letters), None)
     return None if found is None else find_column(table, table.columns[letters.index(found)])
 
@@ -205,5 +206,6 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
-def _keep_letters(name: str) -> str:
+def keep_letters(name: str) -> str:
+    """Returns the name's letters and digits alone, folded: what columns are told by."""
     return "".join(char for char in unicodedata.normalize("NFKC", name).casefold() if char.isalnum())

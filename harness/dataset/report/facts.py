@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.base.arrays import Array
+from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import ShardInfo
 
 # How much the page shows; a caller needs no more thumbnails than these, and the totals say what was left out.
@@ -32,8 +33,8 @@ class ClassCounts:
 
     @property
     def num_found(self) -> int:
-        """Files found."""
-        return self.num_kept + sum(self.rejected.values())
+        """Files found, without those that a table names and that are not there."""
+        return self.num_kept + sum(self.rejected.values()) - self.rejected.get(Reason.MISSING, 0)
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ class Origin:
 class Facts:
     """All that the page says.
 
-    `classes` is in the order of the labels. `rejects` is by reason: samples of what `classes` counts. `notes` counts
-    kept pictures by note, and `note_meanings` says what was done about each.
+    `classes` is in the order of the labels, then by name those of which nothing is kept; "" is of files that have none.
+    `rejects` is by reason: samples of what `classes` counts. `notes` counts kept pictures by note, and `note_meanings`
+    says what was done about each.
     """
 
     classes: Mapping[str, ClassCounts]

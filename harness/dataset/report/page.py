@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from harness.base import html
 from harness.base.html import Html
+from harness.dataset.curation.findings import NO_CLASS
 from harness.dataset.report import charts, gallery
 from harness.dataset.report.facts import Facts, Probe, ProbeRow
 from harness.dataset.report.gallery import count, words
@@ -89,7 +90,7 @@ def _overview(facts: Facts) -> str:
         (f"{facts.num_found:,}", "files found"),
         (f"{facts.num_kept:,}", f"pictures kept ({share:.1%})"),
         (f"{num_rejected:,}", "rejected"),
-        (f"{len(facts.classes):,}", "classes"),
+        (f"{sum(counts.num_kept > 0 for counts in facts.classes.values()):,}", "classes"),
         (f"{facts.kept.image_size}x{facts.kept.image_size}", "stored size [pixels]"),
     ]
     parts = {**facts.num_in_split, "rejected": num_rejected}
@@ -134,7 +135,7 @@ def _classes(facts: Facts) -> str:
         num_rejected = counts.num_found - counts.num_kept
         bar = _bar({**kept, "rejected": num_rejected}, colours, max(1, largest))
         numbers = (*kept.values(), counts.num_kept, num_rejected, counts.num_found)
-        rows.append((name, *map(_number, numbers), bar))
+        rows.append((name or NO_CLASS, *map(_number, numbers), bar))
     totals = (*facts.num_in_split.values(), facts.num_kept, facts.num_found - facts.num_kept, facts.num_found)
     rows.append((Html("<b>total</b>"), *(Html(f"<b>{number:,}</b>") for number in totals), ""))
     return html.table(("class", *splits, "kept", "rejected", "found", ""), rows, kind="counts words")
@@ -168,7 +169,7 @@ def _rejected(facts: Facts) -> str:
     for name, counts in facts.classes.items():
         if counts.rejected:
             numbers = (counts.rejected.get(reason, 0) for reason, _ in reasons)
-            rows.append((name, _number(counts.num_found), _number(counts.num_kept), *map(_number, numbers)))
+            rows.append((name or NO_CLASS, _number(counts.num_found), _number(counts.num_kept), *map(_number, numbers)))
     links = (
         Html(f'<a href="#{html.text(f"rejected-{reason}")}">{words(reason)}</a>')
         if facts.rejects.get(reason)

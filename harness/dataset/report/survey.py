@@ -252,7 +252,8 @@ def _count_classes(made: Plan, result: Manifest) -> dict[str, ClassCounts]:
             kept[item.class_name][item.split] += 1
         else:
             rejected[item.class_name][item.reason] += 1
-    return {name: ClassCounts(kept[name], rejected[name]) for name in result.class_names}
+    others = [name for name in rejected if name not in result.class_names]
+    return {name: ClassCounts(kept[name], rejected[name]) for name in (*result.class_names, *sorted(others))}
 
 
 def _describe_split(config: Config, made: Plan, result: Manifest) -> SplitRule:

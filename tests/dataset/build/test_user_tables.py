@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from harness.base.errors import DataError
 from harness.config.schema import Config
 from harness.dataset.build import builder
+from harness.dataset.curation import quarantine
 
 
 def write_picture(path: Path, seed: int) -> None:
@@ -72,3 +74,89 @@ def test_pictures_in_no_group_are_told_at_the_end_and_in_the_report(patients, ca
     assert f"groups: column 'person' of some.csv, whose column 'Image' names the pictures; {told}\n" in text
     assert f"{told}, e.g. 'sad/patient_08/" in report
     assert any(record.levelname == "WARNING" and told in record.message for record in caplog.records)
+
+
+@pytest.fixture
+def flat(tmp_path) -> Path:
+    """Sixty pictures in one folder, and a table of their labels, patients and more."""
+    images = tmp_path / "moles"
+    rows = ["image_id;dx;lesion_id;age"]
+    for index in range(60):
+        write_picture(images / f"m{index:03d}.png", index)
+        rows.append(f"m{index:03d};{('nevus', 'melanoma')[index % 2]};L{index // 4};{index},5")
+    (images / "moles.csv").write_text("\n".join(rows))
+    return images
+
+
+def test_a_flat_folder_with_a_table_becomes_records(flat):
+    text, rows, _ = build(flat, labels="moles.csv")
+    assert {row["path"]: row["class_name"] for row in rows} == {
+        f"m{index:03d}.png": ("nevus", "melanoma")[index % 2] for index in range(60)
+    }
+    assert {row["group"] for row in rows} == {f"L{number}" for number in range(15)}
+    assert all(len(side) == 1 for side in sides_of(rows, lambda path: str(int(path[1:4]) // 4)).values())
+    assert "groups: column 'lesion_id' of moles.csv" in text
+
+
+def test_files_and_rows_without_their_other_half_are_in_the_report_and_cleaning_csv(flat):
+    table = flat / "moles.csv"
+    table.write_text(table.read_text().replace("m000;nevus", "m000;").replace("m001;", "x001;"))
+    text, rows, report = build(flat, labels="moles.csv")
+    assert {row["path"]: (row["class_name"], row["reason"], row["measured"]) for row in rows if row["reason"]} == {
+        "m000.png": ("", "unlabelled", "line 2 of moles.csv has no label"),
+        "m001.png": ("", "unlisted", "not in moles.csv"),
+        "x001": ("melanoma", "missing", "line 3 of moles.csv"),
+    }
+    assert text.startswith(
+        "class       found  kept  missing  unlisted  unlabelled\n"
+        "(no class)      2     0        0         1           1\n"
+        "melanoma       29    29        1         0           0\n"
+        "nevus          29    29        0         0           0\n"
+        "total          60    58        1         1           1\n"
+    )
+    assert "files that are not in moles.csv: 1, such as 'm001.png'" in report
+    assert "rows of moles.csv that name no picture: 1, such as line 3: 'x001'" in report
+    moved = quarantine.move_rejects(builder.read_findings(flat.parent / "records"), flat, flat.parent / "rejects")
+    assert moved == 0 and (flat / "m000.png").exists() and (flat / "m001.png").exists()
+
+
+def test_a_changed_table_or_another_column_makes_other_records(flat):
+    build(flat, labels="moles.csv")
+    config = {"images": flat, "records": flat.parent / "records"}
+
+    def again(labels: str) -> str:
+        return builder.build(
+            Config.model_validate(
+                {
+                    "data": {**config, "labels": labels},
+                    "records": {"image_size": 32, "min_shards": 1},
+                    "split": {"validation": 0.3},
+                    "runtime": {"workers": 1},
+                }
+            )
+        )
+
+    assert "is up to date" in again("moles.csv")
+    for labels in ("moles.csv:lesion_id", "moles.csv"):
+        with pytest.raises(DataError, match="was built from other pictures"):
+            again(labels)
+        (flat / "moles.csv").write_text((flat / "moles.csv").read_text().replace("m000;nevus", "m000;melanoma"))
+
+
+def test_two_lists_of_groups_are_not_guessed_between(flat):
+    (flat / "groups.csv").write_text("path,group\nm000.png,a\n")
+    with pytest.raises(
+        DataError, match=r"both .*groups.csv and the column 'lesion_id' of moles.csv name groups. Say wh"
+    ):
+        build(flat, labels="moles.csv")
+    text, *_ = build(flat, labels="moles.csv", split={"group_by": "moles.csv:lesion_id"})
+    assert "groups: column 'lesion_id' of moles.csv, whose column 'image_id' names the pictures\n" in text
+    text, *_ = build(flat, labels="moles.csv", split={"group_by": "none"})
+    assert "groups: every picture by itself" in text
+
+
+def test_a_class_of_a_table_without_a_usable_picture_is_named(flat):
+    for path in sorted(flat.glob("*.png"))[1::2]:
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"the class 'melanoma' of the table of labels has no usable picture: 30 empty"):
+        build(flat, labels="moles.csv")

@@ -167,7 +167,7 @@ def test_a_table_is_found_in_the_images_folder_or_the_current_one(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     found = assign_groups(PATHS, tmp_path / "images", "people.csv:person")
     assert list(found.keys.values()) == ["ann", "happy/b.png", "ann"]
-    assert found.rule.startswith("column 'Person' of people.csv, whose column 'file' names the pictures")
+    assert found.rule.startswith("column 'Person' of ./people.csv, whose column 'file' names the pictures")
     assert list(assign_groups(PATHS, tmp_path / "images", "people.csv").keys.values()) == ["ann", "happy/b.png", "ann"]
     (tmp_path / "images" / "people.csv").write_text("path,person\nhappy/b.png,cy\n")
     assert assign_groups(PATHS, tmp_path / "images", "people.csv:person").keys["happy/b.png"] == "cy"

@@ -1,0 +1,148 @@
+"""Lists pictures with the labels, splits and groups that a user's table gives them, wherever they lie.
+
+Which picture a row speaks of is found in matching.py, which column is what in label_columns.py.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from harness.base.errors import DataError
+from harness.base.storage import Folder
+from harness.base.text import list_names, shorten, visible
+from harness.dataset.images.rejection import Reason
+from harness.dataset.listing import class_folders, label_columns, matching, table
+from harness.dataset.listing.class_names import sort_names
+from harness.dataset.listing.label_columns import Columns
+from harness.dataset.listing.listed import LeftOut, Listed, Listing, judge_files
+from harness.dataset.listing.split_folders import split_of
+from harness.dataset.listing.table import Row, Table
+from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
+
+_FEW = 10  # pictures of which nobody can tell whether their labels are classes
+_ASKED = ("label", "split", "group")  # in the order of `_reduce`
+_TABLES = (".csv", ".tsv", ".txt")  # may lie among the pictures
+
+
+def locate(labels: str, folder: Folder) -> tuple[Folder, str]:
+    """Returns the table that the setting `data.labels` names, and the column of labels, "" if none is named.
+
+    Raises:
+      DataError: it names no table.
+    """
+    named = table.parse_name(labels)
+    if named is None:
+        raise DataError(
+            f"data.labels is {labels!r}: expected a table such as labels.csv, or labels.csv:COLUMN with the column of "
+            "the labels."
+        )
+    return table.locate(named[0], folder), named[1]
+
+
+def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) -> Listing:
+    """Returns the pictures that a table gives a label, and the files and rows that it gives none.
+
+    Args:
+      folder: the images folder.
+      labels: the setting `data.labels`.
+      follow_links: whether to walk into links to folders.
+
+    Raises:
+      DataError: the table cannot be read or understood, or names no picture.
+    """
+    beside = class_folders.look_into(folder)
+    path, wanted = locate(labels, folder)
+    listed = table.read(path, "data.labels", folder)
+    columns = label_columns.find_columns(listed, wanted)
+    made = tuple(f"{folder / name}/" for name in beside.outputs)
+    walked = (
+        item
+        for item in walk(folder, follow_links=follow_links)
+        if isinstance(item, LinkedFolder) or not (item.name.lower().endswith(_TABLES) or str(item).startswith(made))
+    )
+    files = list(judge_files(folder, walked, Listed("", "")))
+    pictures = [item for item in files if isinstance(item, Listed)]
+    left_out = [item for item in files if isinstance(item, LeftOut)]
+    if not pictures:
+        raise DataError(f"{folder} holds no file that may be a picture: --images FOLDER")
+    rows = Table(
+        listed.name, (listed.columns[columns.path], *_ASKED), tuple(_reduce(row, columns) for row in listed.rows)
+    )
+    hidden = [item.file.path for item in left_out if item.reason == Reason.SYSTEM_FILE]
+    found = matching.match_rows(rows, 0, (1, 2, 3), [*(item.path for item in pictures), *hidden], folder)
+    labelled: list[Listed] = []
+    unlabelled: list[LeftOut] = []
+    unlisted: list[LeftOut] = []
+    for picture in pictures:
+        label, split, group = found.values.get(picture.path, ("", "", ""))
+        line = found.lines.get(picture.path)
+        if label and columns.split is not None and not split:
+            raise DataError(
+                f"{listed.name}, line {line}: {shorten(picture.path)} has a label and no split. Fill in "
+                f"{visible(listed.columns[columns.split])} in every row, or remove the column."
+            )
+        if label:
+            labelled.append(Listed(picture.path, label, split, group))
+        elif line:
+            where = f"line {line} of {listed.name} has no label"
+            unlabelled.append(LeftOut(picture, Reason.UNLABELLED, where, "a label"))
+        else:
+            unlisted.append(LeftOut(picture, Reason.UNLISTED, f"not in {listed.name}", "a row with its label"))
+    if not labelled:
+        raise DataError(f"{listed.name} has no label for any picture in {folder}: {columns.said}.")
+    class_names = tuple(sort_names({item.class_name for item in labelled}))
+    if 2 * len(class_names) > len(labelled) > _FEW:
+        raise DataError(
+            f"there are {len(class_names):,} labels for {len(labelled):,} pictures ({columns.said}), such as "
+            f"{list_names(class_names[:3], separator=', ')}: these are no classes. Say which column has the label: "
+            f"--data.labels {listed.name}:COLUMN"
+        )
+    warnings = [
+        _warn(len(found.unmatched), f"rows of {listed.name} that name no picture", found.list_unmatched(0)),
+        _warn(len(unlisted), f"files that are not in {listed.name}", _show(unlisted)),
+        _warn(len(unlabelled), f"pictures without a label in {listed.name}", _show(unlabelled)),
+    ]
+    if absent := sorted({row.cells[1] for row in rows.rows} - {*class_names, ""}):
+        warnings.append(f"no picture is there of the classes {list_names(absent, separator=', ')} of {listed.name}.")
+    linked = [(item.file.path, item.measured) for item in left_out if item.reason == Reason.LINKED_FOLDER]
+    if linked:
+        warnings.append(describe_linked(linked, is_followed=follow_links))
+    lines = [f"labels: {columns.said}{found.describe_prefixes()}"]
+    if beside.outputs:
+        lines.append(f"left out, as made by harness: {list_names(beside.outputs, separator=', ')}")
+    return Listing(
+        pictures=tuple(labelled),
+        class_names=class_names,
+        left_out=(*left_out, *unlisted, *unlabelled, *_list_missing(found.unmatched, listed.name)),
+        lines=tuple(lines),
+        warnings=tuple(filter(None, warnings)),
+        depth=0,
+        group_rule="" if columns.group is None else f"column {listed.columns[columns.group]!r} of {listed.name}",
+    )
+
+
+def _reduce(row: Row, columns: Columns) -> Row:
+    """The row as path, label, split and group."""
+    split = "" if columns.split is None else split_of(row.cells[columns.split])
+    group = "" if columns.group is None else row.cells[columns.group]
+    label, group = (unicodedata.normalize("NFC", cell) for cell in (columns.label_of(row), group))
+    return Row(row.line, (row.cells[columns.path], label, split, group))
+
+
+def _list_missing(unmatched: Sequence[Row], name: str) -> list[LeftOut]:
+    """A file for each row that names one which is not there, once."""
+    first: dict[str, Row] = {}
+    for row in unmatched:
+        first.setdefault(row.cells[0], row)
+    return [
+        LeftOut(Listed(path, row.cells[1]), Reason.MISSING, f"line {row.line} of {name}", "a file of this name")
+        for path, row in first.items()
+        if path
+    ]
+
+
+def _warn(num: int, what: str, examples: str) -> str:
+    return f"{what}: {num:,}, such as {examples}. cleaning.csv has all of them." if num else ""
+
+
+def _show(left_out: Sequence[LeftOut]) -> str:
+    return ", ".join(repr(shorten(item.file.path)) for item in left_out[:3])
