@@ -8,7 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import ConfigError, DataError
+from harness.config.schema import Config
+from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import assign_groups
+from harness.dataset.curation.plan import make_plan
+from harness.dataset.listing.listed import Listed, Listing
 
 PATHS = ("happy/a.png", "happy/b.png", "sad/c.png")
 
@@ -206,3 +210,29 @@ def test_any_spelling_of_the_same_paths_gives_the_same_groups(tmp_path, data):
     encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
     (folder / "groups.csv").write_bytes(text.encode(encoding))
     assert list(assign_groups(SPELT, folder, "auto").keys.values()) == ["ann", "ann", "bob", "ann", "bob"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(st.data())
+def test_no_group_is_ever_on_both_sides_of_the_split(tmp_path, data):
+    folder = tmp_path / "faces"
+    folder.mkdir(exist_ok=True)
+    patients = data.draw(st.lists(st.integers(0, 9), min_size=6, max_size=40))
+    paths = [f"{('happy', 'sad')[index % 2]}/p{key}/{index}.jpg" for index, key in enumerate(patients)]
+    rows = [f"{spell(path, data.draw)},p{key}" for path, key in zip(paths, patients)]
+    (folder / "groups.csv").write_text("\n".join(["path,group", *rows]))
+    rule = data.draw(st.sampled_from(["auto", "folder", "(p[0-9])/", "groups.csv:group"]))
+    config = Config.model_validate(
+        {
+            "data": {"images": folder},
+            "clean": {"near_copies": "ignore"},
+            "split": {"group_by": rule, "validation": 0.3, "test": 0.1},
+        }
+    )
+    found = [Finding(path, path.partition("/")[0], pixels_sha256=path) for path in sorted(paths)]
+    listing = Listing(tuple(Listed(path, path.partition("/")[0]) for path in sorted(paths)), ("happy", "sad"))
+    sides: dict[str, set[str]] = {}
+    for item in make_plan(found, listing, config, lambda kept: []).findings:
+        sides.setdefault(item.path.split("/")[1], set()).add(item.split)
+        assert item.group == item.path.split("/")[1]
+    assert all(len(side) == 1 for side in sides.values())
