@@ -118,6 +118,15 @@ def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> N
         list_names(data.class_names),
         config.train.run,
     )
+    counts = data.splits["validation"].class_counts
+    missing = [name for name in data.class_names if not counts[name]]
+    if missing:
+        log.warning(
+            "validation has no picture of %s: no figure says anything of it, nor does any tell when to stop. The "
+            "report of the records, %s, says why.",
+            list_names(missing),
+            config.data.records_folder / "report.html",
+        )
 
 
 class _Figures(BaseModel):

@@ -137,8 +137,20 @@ class CleanConfig(_Section):
     )
     label_conflicts: Literal["fail", "drop", "keep"] = Field(
         "drop",
-        description="copies, exact or near, of different classes: fail stops, drop rejects all, keep takes all",
+        description="exact copies of different classes: fail stops, drop rejects all, keep takes all",
     )
+    near_conflicts: Literal["keep", "drop", "fail"] = Field(
+        "keep",
+        description="near copies of different classes: keep takes all, on one side of the split, and shows them; drop "
+        "rejects all, fail stops",
+    )
+
+    @field_validator("near_conflicts")
+    @classmethod
+    def _check_near_conflicts(cls, value: str, info: ValidationInfo) -> str:
+        if value != "keep" and info.data.get("near_copies") == "ignore":
+            raise ValueError("it should be keep with clean.near_copies ignore, which looks for no near copies")
+        return value
 
 
 class SplitConfig(_Section):

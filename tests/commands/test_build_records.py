@@ -339,9 +339,31 @@ class TestCopies:
             assert all(row["verdict"] == "kept" and row["near_copy_of"] for row in copies)
             assert len({(row["group"], row["split"]) for row in copies}) == 1
 
-    def test_copies_across_classes_are_dropped_by_default(self, images, tmp_path):
+    def test_exact_copies_across_classes_are_dropped_by_default_and_near_ones_shown(self, images, tmp_path):
         done = build(images, tmp_path / "records")
         assert done.returncode == 0 and "label conflict" in done.stdout
+        found = read_findings(tmp_path / "records")
+        exact = {"happy/02.png": "equals sad/02 again.png", "sad/02 again.png": "equals happy/02.png"}
+        near = {"happy/04.png", "sad/04 brighter.jpg"}
+        assert {path: row["measured"] for path, row in found.items() if row["reason"] == "label_conflict"} == exact
+        assert {path for path, row in found.items() if "near_conflict" in row["notes"].split()} == near
+        assert len({(found[path]["group"], found[path]["split"]) for path in near}) == 1
+        assert "near copies of different classes: 1 pair, kept on one side of the split" in done.stdout
+        for expected in (
+            "shows one thing under two classes, such as happy/02.png and sad/02 again.png: both are left out "
+            "(clean.label_conflicts)",
+            "shows nearly one thing under two classes, such as happy/04.png and sad/04 brighter.jpg: both are kept, on "
+            "one side of the split (clean.near_conflicts)",
+        ):
+            assert expected in done.stderr, done.stderr
+        page = (tmp_path / "records" / "report.html").read_text()
+        shown = page[page.index("Different classes of nearly the same picture") : page.index("<h3>Exact copies")]
+        assert "1 pair of 2 pictures" in shown and shown.count('src="data:image/jpeg') == 2
+        assert all(f'title="{path}"' in shown for path in near)
+
+    def test_near_copies_across_classes_are_dropped_if_asked(self, images, tmp_path):
+        done = build(images, tmp_path / "records", "--clean.near_conflicts", "drop")
+        assert done.returncode == 0 and "near copies of different classes: 1 pair, left out" in done.stdout
         found = read_findings(tmp_path / "records")
         assert {path: row["measured"] for path, row in found.items() if row["reason"] == "label_conflict"} == {
             "happy/02.png": "equals sad/02 again.png",
@@ -359,9 +381,12 @@ class TestCopies:
     def test_copies_across_classes_can_be_kept_on_one_side(self, images, tmp_path):
         assert build(images, tmp_path / "records", "--clean.label_conflicts", "keep").returncode == 0
         found = read_findings(tmp_path / "records")
-        for first, second in (("happy/02.png", "sad/02 again.png"), ("happy/04.png", "sad/04 brighter.jpg")):
+        for first, second, note in (
+            ("happy/02.png", "sad/02 again.png", "label_conflict"),
+            ("happy/04.png", "sad/04 brighter.jpg", "near_conflict"),
+        ):
             assert found[first]["verdict"] == found[second]["verdict"] == "kept"
-            assert found[first]["notes"] == found[second]["notes"] == "label_conflict"
+            assert found[first]["notes"] == found[second]["notes"] == note
             assert found[first]["group"] == found[second]["group"]
 
     def test_tiny_pictures_are_not_compared(self, tmp_path):

@@ -117,7 +117,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         work.publish({*written, *tfds_metadata.FILE_NAMES, *_OWN_FILES})
     for warning in warnings:
         log.warning("%s", warning)
-    return summary.describe(result, target, made)
+    return summary.describe(result, target, made, config.clean)
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,8 @@ def _read_known(existing: Manifest | None, work: BuildFolder, *, overwrite: bool
     def reset(item: Finding) -> Finding:
         if item.reason in findings.COPIES:
             item = item._replace(verdict=findings.KEPT, reason="", measured="", limit="")
-        notes = " ".join(
-            note for note in item.notes.split() if note not in (Reason.LABEL_CONFLICT, plan.LEAK, plan.MOVED)
-        )
+        passing = (*findings.CONFLICT_NOTES, plan.LEAK, plan.MOVED)
+        notes = " ".join(note for note in item.notes.split() if note not in passing)
         return item._replace(notes=notes, near_copy_of="")
 
     try:

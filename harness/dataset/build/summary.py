@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.base import files
 from harness.base.storage import Folder
 from harness.base.text import format_table, shorten
-from harness.config.schema import Config
+from harness.config.schema import CleanConfig, Config
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import cleaner, findings
 from harness.dataset.curation.findings import Finding
@@ -18,6 +18,7 @@ from harness.dataset.records.manifest import Manifest, SplitInfo
 
 REPORT_NAME = "report.html"
 _MOST_COLUMNS = 10  # classes up to which each has a column
+_NEAR_OUTCOMES = {"keep": "kept on one side of the split", "drop": "left out"}
 
 
 def make_manifest(
@@ -86,7 +87,7 @@ def count(result: Manifest) -> str:
     return ", ".join(f"{info.num_examples} {name}" for name, info in result.splits.items() if info.num_examples)
 
 
-def describe(result: Manifest, target: Folder, made: Plan) -> str:
+def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig) -> str:
     """Returns the tables and lines that a person sees at the end."""
     has_few = len(result.class_names) <= _MOST_COLUMNS
     names = [shorten(name) for name in result.class_names] if has_few else ["fewest of a class", "most of a class"]
@@ -100,6 +101,10 @@ def describe(result: Manifest, target: Folder, made: Plan) -> str:
     labels = ", ".join(f"{label} {shorten(name)}" for label, name in enumerate(result.class_names[:_MOST_COLUMNS]))
     labels = f"labels: {labels}{'' if has_few else ', …'}"
     groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
+    across = sum(not conflict.is_exact for conflict in made.conflicts)
+    if across:
+        pairs = "1 pair" if across == 1 else f"{across} pairs"
+        groups += f"\nnear copies of different classes: {pairs}, {_NEAR_OUTCOMES[policies.near_conflicts]}"
     lines = "\n".join([labels, *_describe_given(result, made), groups])
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
     return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{lines}\n{where}"

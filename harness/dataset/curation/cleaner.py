@@ -27,7 +27,8 @@ VERSION = 5
 # Smaller pictures show too little to tell a near duplicate from another picture: any two of handwriting can be laid on
 # each other. They get no fingerprint, so that only exact copies of them are found.
 _LEAST_COMPARED_SIDE = 64
-_JUDGED_LATER = ("near_copies", "label_conflicts")  # settings of `clean` that say nothing of a file by itself
+# Settings of `clean` that say nothing of a file by itself.
+_JUDGED_LATER = ("near_copies", "label_conflicts", "near_conflicts")
 
 
 def digest_rules(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""Copies of one picture: kept once within a class, judged by the policy for label conflicts across classes.
+"""Copies of one picture: kept once within a class, judged by the policies for label conflicts across classes.
 
 First what equals what is gathered, which no verdict changes, then every picture is judged by all of it: no verdict
 takes away what another one names. The pairs of near duplicates come from similarity_search.py and near_duplicates.py.
@@ -9,19 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
-from typing import Literal
 
 from harness.base.errors import DataError
-from harness.dataset.curation.findings import Finding
+from harness.config.schema import CleanConfig
+from harness.dataset.curation.findings import CONFLICT_NOTES, Finding
 from harness.dataset.images.rejection import Reason
 
-Policy = Literal["fail", "drop", "keep"]
 _ONE_LABEL = "one class for one picture"
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two files of different classes that show one picture."""
+    """Two files of different classes that show one picture, or nearly."""
 
     first: str
     second: str
@@ -109,12 +108,14 @@ def add_near(copies: Copies, pairs: Sequence[tuple[str, str]]) -> Copies:
     return Copies(copies.by_pixels, [(digests[first], digests[second]) for first, second in pairs])
 
 
-def judge(found: Sequence[Finding], copies: Copies, policy: Policy) -> list[Finding]:
+def judge(found: Sequence[Finding], copies: Copies, policies: CleanConfig) -> list[Finding]:
     """Returns the findings with what becomes of copies.
 
-    When pictures that are equal, or nearly, carry different classes nobody can say which label is right: all of them
-    are rejected, or kept with a note. Of equal pictures in one class all but the first path are rejected as duplicates
-    otherwise, so that what a duplicate equals is kept. Near duplicates of one class are kept and name each other.
+    When equal pictures carry different classes nobody can say which label is right: all of them are rejected, or kept
+    with a note, as `label_conflicts` asks. Pictures that nearly equal each other may differ in the very thing that
+    decides, as a part with a scratch does from one without: `near_conflicts` is about those. Of equal pictures in one
+    class all but the first path are rejected as duplicates otherwise, so that what a duplicate equals is kept. Near
+    duplicates that are kept name each other.
     """
     judged: dict[str, Finding] = {}
     near_of: dict[str, list[Finding]] = {}
@@ -123,24 +124,28 @@ def judge(found: Sequence[Finding], copies: Copies, policy: Policy) -> list[Find
             firsts = copies.find_firsts(digest)
             partners = (copies.find_firsts(partner).values() for partner in copies.partners.get(digest, ()))
             near = sorted(chain.from_iterable(partners), key=lambda item: item.path)
-            judged |= {copy.path: _judge_one(copy, firsts, near, policy) for copy in alike}
+            judged |= {copy.path: _judge_one(copy, firsts, near, policies) for copy in alike}
             near_of |= dict.fromkeys((copy.path for copy in alike), near)
     for path, near in near_of.items():
         judged[path] = _name_near_copy(judged[path], [judged[item.path] for item in near])
     return [judged.get(item.path, item) if item.is_kept else item for item in found]
 
 
-def _judge_one(finding: Finding, firsts: Mapping[str, Finding], near: Sequence[Finding], policy: Policy) -> Finding:
+def _judge_one(
+    finding: Finding, firsts: Mapping[str, Finding], near: Sequence[Finding], policies: CleanConfig
+) -> Finding:
     equal = next((firsts[name] for name in sorted(firsts) if name != finding.class_name), None)
     alike = next((item for item in near if item.class_name != finding.class_name), None)
     first = firsts[finding.class_name]
-    if policy == "drop" and equal:
+    if policies.label_conflicts == "drop" and equal:
         return finding.rejected(Reason.LABEL_CONFLICT, f"equals {equal.path}", _ONE_LABEL)
-    if policy == "drop" and alike:
+    if policies.near_conflicts == "drop" and alike:
         return finding.rejected(Reason.LABEL_CONFLICT, f"nearly equals {alike.path}", _ONE_LABEL)
     if finding is not first:
         return finding.rejected(Reason.DUPLICATE, f"equals {first.path}", "one copy")
-    return finding.noted("label_conflict") if equal or alike else finding
+    for note, other in zip(CONFLICT_NOTES, (equal, alike)):
+        finding = finding.noted(note) if other else finding
+    return finding
 
 
 def _name_near_copy(finding: Finding, near: Sequence[Finding]) -> Finding:
@@ -151,16 +156,30 @@ def _name_near_copy(finding: Finding, near: Sequence[Finding]) -> Finding:
     return finding._replace(near_copy_of=min(named, key=lambda item: item.class_name != finding.class_name).path)
 
 
-def check_labels(copies: Copies, policy: Policy, folder: str) -> None:
-    """Stops at label conflicts, if that is the policy.
+def check_labels(copies: Copies, policies: CleanConfig, folder: str) -> None:
+    """Stops at label conflicts, if that is the policy for their kind.
 
     Raises:
-      DataError: there is a label conflict and the policy is "fail"; `folder` is named.
+      DataError: there is a conflict of a kind whose policy is "fail"; `folder` is named.
     """
-    if copies.conflicts and policy == "fail":
-        first = copies.conflicts[0]
-        more = f", and {len(copies.conflicts) - 1} more pairs" if len(copies.conflicts) > 1 else ""
+    exact = [conflict for conflict in copies.conflicts if conflict.is_exact]
+    if exact and policies.label_conflicts == "fail":
         raise DataError(
-            f"{first.first} and {first.second} in {folder} show one picture under two classes{more}. Remove the wrong "
+            f"{_name_first(exact, folder)} show one picture under two classes{_count_others(exact)}. Remove the wrong "
             "ones, or set clean.label_conflicts to drop (leave out both) or keep."
         )
+    near = [conflict for conflict in copies.conflicts if not conflict.is_exact]
+    if near and policies.near_conflicts == "fail":
+        raise DataError(
+            f"{_name_first(near, folder)} show nearly one picture under two classes{_count_others(near)}. Remove the "
+            "wrong ones, or set clean.near_conflicts to keep (both stay, on one side of the split) or drop (leave out "
+            "both)."
+        )
+
+
+def _name_first(conflicts: Sequence[Conflict], folder: str) -> str:
+    return f"{conflicts[0].first} and {conflicts[0].second} in {folder}"
+
+
+def _count_others(conflicts: Sequence[Conflict]) -> str:
+    return f", and {len(conflicts) - 1} more pairs do" if len(conflicts) > 1 else ""

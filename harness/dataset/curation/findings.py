@@ -24,6 +24,8 @@ NO_CLASS = "(no class)"  # what stands for a class where a file has none
 
 # Reasons that are found by comparing pictures, not by looking at one.
 COPIES = (Reason.DUPLICATE, Reason.LABEL_CONFLICT)
+# Notes of pictures that are kept though one that equals them, or nearly does, has another class.
+CONFLICT_NOTES = ("label_conflict", "near_conflict")
 
 
 class Finding(NamedTuple):

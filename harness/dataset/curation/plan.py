@@ -55,18 +55,18 @@ def make_plan(
       find_near_duplicates: returns the pairs of near duplicates among findings, as paths.
 
     Raises:
-      DataError: there are label conflicts and the policy is "fail", a group would straddle two splits, or a class has
-        no usable picture.
+      DataError: there are label conflicts and the policy for their kind is "fail", a group would straddle two splits,
+        or a class has no usable picture.
     """
-    policy, folder = config.clean.label_conflicts, str(config.data.images)
+    policies, folder = config.clean, str(config.data.images)
     copies = duplicates.find_equal(found)
-    duplicates.check_labels(copies, policy, folder)
+    duplicates.check_labels(copies, policies, folder)
     if config.clean.near_copies == "group":
         copies = duplicates.add_near(copies, find_near_duplicates(copies.distinct))
-        duplicates.check_labels(copies, policy, folder)
+        duplicates.check_labels(copies, policies, folder)
     exact_pairs, near_pairs, conflicts = tuple(copies.exact_pairs), tuple(copies.near_pairs), tuple(copies.conflicts)
     links = [*exact_pairs, *near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
-    judged = duplicates.judge(found, copies, policy)
+    judged = duplicates.judge(found, copies, policies)
     given = tuple(name for name in splits.SPLITS if any(item.split == name for item in found))
     if config.split.leaks != "move":
         judged = _keep_in_each_split(judged)
@@ -108,10 +108,10 @@ def _place(
 ) -> tuple[list[Finding], Groups]:
     """Gives every kept finding its group and split.
 
-    A duplicate, which is left out, still joins its group with that of the picture it equals.
+    A copy that is left out still joins the groups of the pictures that it equals, or nearly.
     """
     kept = [item for item in found if item.is_kept]
-    compared = [item.path for item in found if item.is_kept or item.reason == Reason.DUPLICATE]
+    compared = [item.path for item in found if item.is_kept or item.reason in findings.COPIES]
     grouped = assign_groups(compared, config.data.images, config.split.group_by, listing=listing)
     keys = grouped.keys
     seed, kept_keys = config.split.seed, {keys[item.path] for item in kept}

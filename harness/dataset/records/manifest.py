@@ -17,6 +17,7 @@ from harness.config.schema import Classes
 from harness.dataset.records import tfrecord
 
 FILE_NAME = "manifest.json"
+_ASKED = ("validation", "test")  # splits whose share is a setting
 FORMAT: Literal[2] = 2
 _STRICT = ConfigDict(extra="forbid")  # what `load` compares the file with
 _Count = Annotated[int, Field(ge=0, lt=1 << 53)]
@@ -84,7 +85,8 @@ class Manifest:
         """
         if split not in self.splits or not self.splits[split].num_examples:
             known = ", ".join(name for name, info in self.splits.items() if info.num_examples)
-            raise DataError(f"{folder} has no pictures in a split '{split}'; it has {known}.")
+            cure = f" Build it with --split.{split} above 0; if it was, its report says why." if split in _ASKED else ""
+            raise DataError(f"{folder} has no pictures in a split '{split}'; it has {known}.{cure}")
         return [folder / shard.file for shard in self.splits[split].shards]
 
 

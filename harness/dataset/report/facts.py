@@ -80,12 +80,16 @@ class CopyGroup:
 
 @dataclass(frozen=True)
 class Copies:
-    """Groups of one kind of copies: the first of them, how many there are, and in words what was done with them."""
+    """Groups of one kind of copies: the first of them, how many there are, and in words what was done with them.
+
+    `noun` is what a group is called; a picture may be in several pairs.
+    """
 
     outcome: str = ""
     groups: tuple[CopyGroup, ...] = ()
     num_groups: int = 0
     num_pictures: int = 0
+    noun: str = "group"
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ class Facts:
     origin: Origin
     rejects: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     conflicts: Copies = Copies()
+    near_conflicts: Copies = Copies()
     exact_copies: Copies = Copies()
     near_duplicates: Copies = Copies()
     notable: tuple[Notable, ...] = ()

@@ -57,10 +57,11 @@ def show_copies(title: str, copies: Copies) -> Html:
         return Html(f'{heading}<span class="quiet">none</span></h3>')
     shown = copies.groups[:MAX_GROUPS]
     groups = "".join(_show_group(group) for group in shown)
+    counted = f"{count(copies.num_groups, copies.noun)} of {count(copies.num_pictures, 'picture')}"
+    more = _more(copies.num_groups - len(shown), f"{copies.noun}s: see cleaning.csv")
     return Html(
-        f'{heading}<span class="quiet">{count(copies.num_groups, "group")} of {count(copies.num_pictures, "picture")}'
-        f"</span></h3><p>{html.text(copies.outcome)}</p>"
-        f'<div class="groups">{groups}</div>{_more(copies.num_groups - len(shown), "groups: see cleaning.csv")}'
+        f'{heading}<span class="quiet">{counted}</span></h3><p>{html.text(copies.outcome)}</p>'
+        f'<div class="groups">{groups}</div>{more}'
     )
 
 

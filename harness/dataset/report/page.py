@@ -193,6 +193,7 @@ def _rejected(facts: Facts) -> str:
 def _copies(facts: Facts) -> str:
     return (
         gallery.show_copies("The same picture under different classes", facts.conflicts)
+        + gallery.show_copies("Different classes of nearly the same picture", facts.near_conflicts)
         + gallery.show_copies("Exact copies", facts.exact_copies)
         + gallery.show_copies("Nearly the same", facts.near_duplicates)
     )

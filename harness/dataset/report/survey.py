@@ -19,7 +19,7 @@ from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import Manifest
-from harness.dataset.report import facts, shortcuts
+from harness.dataset.report import data_warnings, facts, shortcuts
 from harness.dataset.report.facts import (
     ClassCounts,
     Copies,
@@ -52,6 +52,7 @@ NOTE_MEANINGS = {
     "label_conflict": "a copy has another class: kept, as clean.label_conflicts asks",
     "leak": "copies of it, or others of its group, are in another of the given splits: kept, as split.leaks asks",
     "moved": "others of its group are in another of the given splits: moved there, as split.leaks asks",
+    "near_conflict": "a near copy has another class: kept, as clean.near_conflicts asks; look at both",
     **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in quality.LIMITS.items()},
 }
 _NOTABLE = {
@@ -61,13 +62,13 @@ _NOTABLE = {
     "least information": ("low_information", "information", "entropy score: "),
     "oddest aspect": ("odd_aspect", None, "short side over long side: "),
 }
-_CONFLICT_OUTCOMES = {
-    "drop": "Nobody can say which label is right: none of them is kept.",
-    "keep": "All are kept under their classes, on one side of the split, as clean.label_conflicts asks.",
-    "fail": "",  # there are none in what was built
-}
+_DROPPED = "Nobody can say which label is right: none of them is kept."
+_KEPT = "All are kept under their classes, on one side of the split, as {} asks."
+_EVIDENCE = "A label may be wrong, or a small thing decides, as a scratch does on parts before a fixed camera."
+# Of a policy that stops a build there are none in what was built.
+_CONFLICT_OUTCOMES = {"drop": _DROPPED, "keep": _KEPT.format("clean.label_conflicts"), "fail": ""}
+_NEAR_OUTCOMES = {"drop": _DROPPED, "keep": f"{_KEPT.format('clean.near_conflicts')} {_EVIDENCE}", "fail": ""}
 _FEW, _IMBALANCE = 10, 10
-_CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
 DrawThumbnails = Callable[[Sequence[Finding]], Sequence[bytes | None]]
@@ -126,41 +127,37 @@ def make_facts(
             for reason, items in shown.rejects.items()
         },
         conflicts=_copies(shown.conflicts, thumbnails, _CONFLICT_OUTCOMES[config.clean.label_conflicts]),
+        near_conflicts=replace(
+            _copies(shown.near_conflicts, thumbnails, _NEAR_OUTCOMES[config.clean.near_conflicts]),
+            num_pictures=shown.num_in_near_conflict,
+            noun="pair",
+        ),
         exact_copies=_copies(shown.exact, thumbnails, "The first by path is kept, the others are left out."),
         near_duplicates=_copies(shown.near, thumbnails, "All are kept, on one side of the split."),
         notable=tuple(_notable(title, items, kept, thumbnails) for title, items in shown.notable.items()),
         notes=Counter(note for item in kept for note in item.notes.split()),
         note_meanings=NOTE_MEANINGS,
         probe=_describe_probe(found_shortcuts),
-        warnings=tuple(list_warnings(made, result, found_shortcuts)),
+        warnings=tuple(list_warnings(config, made, result, found_shortcuts)),
     )
 
 
-def list_warnings(made: Plan, result: Manifest, found_shortcuts: Sequence[Shortcut]) -> list[str]:
+def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts: Sequence[Shortcut]) -> list[str]:
     """Returns what a person should know before training, a sentence each."""
     warnings = shortcuts.describe(found_shortcuts)
-    if made.conflicts:
-        first = made.conflicts[0]
-        pairs = (
-            "1 pair of pictures shows" if len(made.conflicts) == 1 else f"{len(made.conflicts)} pairs of pictures show"
-        )
-        warnings.append(f"{pairs} one thing under two classes, such as {first.first} and {first.second}.")
+    warnings += data_warnings.describe_conflicts(config.clean, made.conflicts)
     if made.leaks:
         warnings.append(f"{made.leaks.describe()}.")
     warnings += made.warnings
-    counts = Counter(item.class_name for item in made.findings if item.is_kept)
+    kept = [item for item in made.findings if item.is_kept]
+    counts = Counter(item.class_name for item in kept)
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]
     if num_most > _IMBALANCE * num_least:
         warnings.append(f"the classes are far from even: {num_most} of {most}, {num_least} of {least}.")
-    groups = _join(made.near_pairs, _by_path(made))
-    crowd = max((sum(item.is_kept for item in group) for group in groups), default=0)
-    if crowd > max(_CROWD, _CROWD_SHARE * counts.total()):
-        warnings.append(
-            f"the largest group of near copies holds {crowd} of {counts.total()} pictures, all on one side of the "
-            "split. If they are different things that look alike, set clean.near_copies: ignore."
-        )
+    asked = [name for name, share in _list_shares(config).items() if share > 0]
+    warnings += data_warnings.describe_split(_join(made.near_pairs, _by_path(made)), kept, asked)
     for name, info in result.splits.items():
-        few = [label for label in made.class_names if info.num_examples and info.class_counts[label] < _FEW]
+        few = [label for label in made.class_names if 0 < info.class_counts[label] < _FEW]
         if few and name != "train":
             warnings.append(
                 f"{name} has fewer than {_FEW} pictures of {', '.join(few[:5])}: what is measured on them says little."
@@ -178,13 +175,19 @@ class _Shown:
             is_shown = not item.is_kept and item.reason not in findings.COPIES
             if is_shown and len(self.rejects[item.reason]) < facts.MAX_REJECTS:
                 self.rejects[item.reason].append(item)
-        conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts]
+        conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts if conflict.is_exact]
         conflicts += [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.LABEL_CONFLICT]
         self.conflicts = _join(conflicts, by_path)
-        in_conflict = {path for pair in conflicts for path in pair}
         left_out = [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.DUPLICATE]
         self.exact = _join(left_out, by_path)
-        self.near = _join([pair for pair in made.near_pairs if not in_conflict & {*pair}], by_path)
+        near = [(by_path[first], by_path[second]) for first, second in made.near_pairs]
+        across = [pair for pair in near if pair[0].class_name != pair[1].class_name]
+        self.num_in_near_conflict = len({item.path for pair in across for item in pair})
+        self.near_conflicts = _spread(across)
+        within = [
+            pair for pair in near if pair[0].class_name == pair[1].class_name and all(item.is_kept for item in pair)
+        ]
+        self.near = _join([(one.path, two.path) for one, two in within], by_path)
         self.notable = {
             title: sorted(kept, key=lambda item: (_score(item, field), item.path))[: facts.MAX_NOTABLE]
             for title, (_, field, _) in _NOTABLE.items()
@@ -194,7 +197,7 @@ class _Shown:
         """Every finding that needs a thumbnail; some more than once."""
         for items in (*self.rejects.values(), *self.notable.values()):
             yield from items
-        for groups in (self.conflicts, self.exact, self.near):
+        for groups in (self.conflicts, self.near_conflicts, self.exact, self.near):
             for group in groups[: facts.MAX_GROUPS]:
                 yield from group[: facts.MAX_COPIES]
 
@@ -211,6 +214,16 @@ def _join(pairs: Sequence[tuple[str, str]], by_path: Mapping[str, Finding]) -> l
     for path in paths:
         groups[keys[path]].append(by_path[path])
     return list(groups.values())
+
+
+def _spread(pairs: Sequence[tuple[Finding, Finding]]) -> list[tuple[Finding, Finding]]:
+    """Returns the pairs, those first that show pictures which no pair before them does."""
+    seen: set[str] = set()
+    is_seen = []
+    for pair in pairs:
+        is_seen.append(any(item.path in seen for item in pair))
+        seen.update(item.path for item in pair)
+    return [pairs[place] for place in sorted(range(len(pairs)), key=is_seen.__getitem__)]
 
 
 def _score(item: Finding, field: str | None) -> float:
@@ -257,8 +270,7 @@ def _count_classes(made: Plan, result: Manifest) -> dict[str, ClassCounts]:
 
 
 def _describe_split(config: Config, made: Plan, result: Manifest) -> SplitRule:
-    held_out = {"validation": config.split.validation, "test": config.split.test}
-    asked = {"train": 1 - sum(held_out.values()), **held_out}
+    asked = _list_shares(config)
     used = {name: share for name, share in asked.items() if share > 0 or result.splits[name].num_examples}
     num_groups = {name: result.splits[name].num_groups for name in used}
     rule = made.rule + (", joined where pictures are near copies" if made.near_pairs else "")
@@ -266,6 +278,11 @@ def _describe_split(config: Config, made: Plan, result: Manifest) -> SplitRule:
         return SplitRule(used, num_groups, config.split.seed, rule)
     used = {name: info.num_examples / max(1, result.num_examples) for name, info in result.splits.items()}
     return SplitRule(used, dict.fromkeys(used, 0) | num_groups, config.split.seed, rule, made.given)
+
+
+def _list_shares(config: Config) -> dict[str, float]:
+    held_out = {"validation": config.split.validation, "test": config.split.test}
+    return {"train": 1 - sum(held_out.values()), **held_out}
 
 
 def _describe_origin(config: Config, result: Manifest, command: str) -> Origin:

@@ -14,6 +14,7 @@ from conftest import list_recorded, read_findings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from harness.base.errors import DataError
 from harness.config.schema import Config
@@ -86,36 +87,38 @@ def write_pictures(folder: Path, pictures) -> dict[str, tuple[str, int, str, str
     return shown
 
 
-def make_config(images: Path, records: Path, policy: str, near: str = "group") -> Config:
+def make_config(images: Path, records: Path, policy: str, near_policy: str, near: str = "group") -> Config:
     return Config.model_validate(
         {
             "data": {"images": images, "records": records},
             "records": {"image_size": 64, "min_shards": 2},
-            "clean": {"label_conflicts": policy, "near_copies": near},
+            "clean": {"label_conflicts": policy, "near_copies": near, "near_conflicts": near_policy},
             "split": {"validation": 0.3, "test": 0.2},
         }
     )
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(PICTURE, max_size=14), st.sampled_from(POLICIES), st.sampled_from(["group", "ignore"]))
-def test_every_mixture_is_built(place, pictures, policy, near):
+@given(st.lists(PICTURE, max_size=14), st.sampled_from(POLICIES), st.sampled_from([*POLICIES, "ignore"]))
+def test_every_mixture_is_built(place, pictures, policy, near_policy):
     shown = write_pictures(place / "images", pictures)
     shutil.rmtree(place / "records", ignore_errors=True)
-    config = make_config(place / "images", place / "records", policy, near)
+    near = ("keep", "ignore") if near_policy == "ignore" else (near_policy, "group")
+    config = make_config(place / "images", place / "records", policy, *near)
     try:
         builder.build(config)
     except DataError as error:
-        assert policy == "fail" and "show one picture under two classes" in str(error)
+        is_exact = policy == "fail" and "show one picture under two classes" in str(error)
+        assert is_exact or (near_policy == "fail" and "show nearly one picture under two classes" in str(error))
         assert len({scene for _, scene, form, _ in shown.values() if form not in REJECTED}) < len(
             {(scene, name) for name, scene, form, _ in shown.values() if form not in REJECTED}
         )
         return
-    check(place, shown, policy)
+    check(place, shown, policy, near_policy)
     assert "is up to date" in builder.build(config)
 
 
-def check(place: Path, shown, policy: str) -> None:
+def check(place: Path, shown, policy: str, near_policy: str) -> None:
     rows = read_rows(place / "records")
     paths = [row["path"] for row in rows]
     anchors = [f"{name}/m{index}.png" for name in CLASSES for index in range(2)]
@@ -128,28 +131,30 @@ def check(place: Path, shown, policy: str) -> None:
         if path in shown and shown[path][2] in REJECTED:
             assert row["reason"] == REJECTED[shown[path][2]]
         else:
-            check_copy(path, row, found, kept, policy)
-    check_equal_pictures(found, shown, policy)
+            check_copy(path, row, found, kept, policy, near_policy)
+    check_equal_pictures(found, shown, policy, near_policy)
     check_sides(found, shown, kept)
     check_report(place / "records", set(found) - kept)
 
 
-def check_copy(path: str, row, found, kept, policy: str) -> None:
+def check_copy(path: str, row, found, kept, policy: str, near_policy: str) -> None:
     assert row["reason"] in ("", "duplicate", "label_conflict")
     named = row["measured"].partition("equals ")[2]
     if row["reason"] == "duplicate":
         assert named in kept and found[named]["class_name"] == row["class_name"]
         assert found[named]["pixels_sha256"] == row["pixels_sha256"]
     if row["reason"] == "label_conflict":
-        assert policy == "drop" and found[named]["class_name"] != row["class_name"]
+        is_near = row["measured"].startswith("nearly ")
+        assert (near_policy if is_near else policy) == "drop" and found[named]["class_name"] != row["class_name"]
         assert found[named]["reason"] == "label_conflict"
     if path in kept and row["near_copy_of"]:
         assert row["near_copy_of"] in kept
-    if path in kept and policy != "keep":
-        assert "label_conflict" not in row["notes"].split()
+    notes = row["notes"].split()
+    assert "label_conflict" not in notes or (path in kept and policy == "keep")
+    assert "near_conflict" not in notes or (path in kept and near_policy == "keep")
 
 
-def check_equal_pictures(found, shown, policy: str) -> None:
+def check_equal_pictures(found, shown, policy: str, near_policy: str) -> None:
     """Of pictures whose pixels are equal one a class stays; none if their classes differ and conflicts are dropped."""
     equal = defaultdict(lambda: defaultdict(list))
     for path, (name, scene, form, _) in shown.items():
@@ -161,7 +166,7 @@ def check_equal_pictures(found, shown, policy: str) -> None:
             if len(by_class) > 1 and policy == "drop":
                 assert set(reasons) == {"label_conflict"}
             elif "label_conflict" in reasons:  # a near copy of another class
-                assert policy == "drop" and set(reasons) == {"label_conflict"}
+                assert near_policy == "drop" and set(reasons) == {"label_conflict"}
             else:
                 assert reasons == ["", *["duplicate"] * (len(paths) - 1)]
 
@@ -203,7 +208,14 @@ def read_rows(records: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def build_files(place: Path, files: dict[str, tuple[int, str]], policy: str = "drop", groups: str = "", seed: int = 0):
+def build_files(
+    place: Path,
+    files: dict[str, tuple[int, str]],
+    policy: str = "drop",
+    near_policy: str = "keep",
+    groups: str = "",
+    seed: int = 0,
+):
     """Builds records of anchors and of `files`: path -> scene and form."""
     write_pictures(place / "images", [])
     for path, chosen in files.items():
@@ -211,7 +223,7 @@ def build_files(place: Path, files: dict[str, tuple[int, str]], policy: str = "d
     if groups:
         (place / "images" / "groups.csv").write_text(groups)
     shutil.rmtree(place / "records", ignore_errors=True)
-    config = make_config(place / "images", place / "records", policy)
+    config = make_config(place / "images", place / "records", policy, near_policy)
     builder.build(config.model_copy(update={"split": config.split.model_copy(update={"seed": seed})}))
     found = read_findings(place / "records")
     return {path: (found[path]["reason"], found[path]["measured"]) for path in files}
@@ -221,7 +233,7 @@ TWICE_AND_AGAIN = {"happy/p.png": (0, "png"), "happy/p2.png": (0, "bmp"), "sad/a
 
 
 def test_copies_of_a_picture_in_conflict_are_in_conflict_too(place):
-    assert build_files(place, TWICE_AND_AGAIN) == {
+    assert build_files(place, TWICE_AND_AGAIN, near_policy="drop") == {
         "happy/p.png": ("label_conflict", "nearly equals sad/again.jpg"),
         "happy/p2.png": ("label_conflict", "nearly equals sad/again.jpg"),
         "sad/again.jpg": ("label_conflict", "nearly equals happy/p.png"),
@@ -231,11 +243,54 @@ def test_copies_of_a_picture_in_conflict_are_in_conflict_too(place):
 
 def test_a_near_copy_of_a_picture_whose_equal_has_another_class_is_in_conflict(place):
     files = {"happy/p.png": (0, "png"), "happy/near.jpg": (0, "jpeg"), "sad/p.bmp": (0, "bmp")}
-    assert build_files(place, files) == {
+    assert build_files(place, files, near_policy="drop") == {
         "happy/p.png": ("label_conflict", "equals sad/p.bmp"),
         "happy/near.jpg": ("label_conflict", "nearly equals sad/p.bmp"),
         "sad/p.bmp": ("label_conflict", "equals happy/p.png"),
     }
+
+
+def test_near_copies_of_two_classes_stay_and_are_noted(place):
+    assert build_files(place, TWICE_AND_AGAIN) == {
+        "happy/p.png": ("", ""),
+        "happy/p2.png": ("duplicate", "equals happy/p.png"),
+        "sad/again.jpg": ("", ""),
+    }
+    found = read_findings(place / "records")
+    first, second = found["happy/p.png"], found["sad/again.jpg"]
+    assert "near_conflict" in first["notes"].split() and "near_conflict" in second["notes"].split()
+    assert (first["near_copy_of"], second["near_copy_of"]) == ("sad/again.jpg", "happy/p.png")
+    assert (first["group"], first["split"]) == (second["group"], second["split"])
+
+
+def test_pictures_that_a_dropped_one_nearly_equals_stay_on_one_side(place):
+    files = {
+        "happy/p.png": (0, "png"),
+        "sad/p.bmp": (0, "bmp"),
+        "happy/n.jpg": (0, "jpeg"),
+        "sad/m.png": (0, "mirrored"),
+    }
+    for seed in range(4):
+        assert build_files(place, files, seed=seed) == {
+            "happy/p.png": ("label_conflict", "equals sad/p.bmp"),
+            "sad/p.bmp": ("label_conflict", "equals happy/p.png"),
+            "happy/n.jpg": ("", ""),
+            "sad/m.png": ("", ""),
+        }
+        found = read_findings(place / "records")
+        assert found["happy/n.jpg"]["group"] == found["sad/m.png"]["group"]
+
+
+def test_near_copies_of_two_classes_can_be_an_error(place):
+    with pytest.raises(DataError, match=r"show nearly one picture under two classes.*clean\.near_conflicts to keep"):
+        build_files(place, TWICE_AND_AGAIN, near_policy="fail")
+    files = {"happy/p.png": (0, "png"), "happy/again.jpg": (0, "jpeg")}
+    assert build_files(place, files, near_policy="fail") == dict.fromkeys(files, ("", ""))
+
+
+def test_a_rule_for_near_copies_that_nobody_looks_for_is_refused(place):
+    with pytest.raises(ValidationError, match=r"it should be keep with clean\.near_copies ignore"):
+        make_config(place / "images", place / "records", "drop", "fail", "ignore")
 
 
 def test_a_duplicate_is_shown_with_the_picture_of_its_class(place):

@@ -1,0 +1,138 @@
+"""Sentences on labels and splits that a person should look at: copies under two classes, near copies that bind much of
+a class together, splits that lack one.
+
+It is handed pictures and groups, and changes none of them.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from harness.base.text import shorten
+from harness.config.schema import CleanConfig
+from harness.dataset.curation.duplicates import Conflict
+from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.splits import SPLITS, TRAIN
+
+_LEAST_BOUND = 10  # pictures of a class; below that a few copies are a large share of it
+_LARGE_GROUP, _MOST_BOUND = 0.2, 0.5  # shares of a class
+_CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
+_CURE = (
+    "If they are different things that look alike, as before a fixed camera, set clean.near_copies: ignore. If they "
+    "are one thing seen many times, as in a film, leave it so and add others."
+)
+
+
+def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict]) -> list[str]:
+    """Returns a sentence for each kind of conflict, exact and near, with what became of the pictures."""
+    sentences = []
+    for is_exact, what, setting, policy in (
+        (True, "one thing", "clean.label_conflicts", policies.label_conflicts),
+        (False, "nearly one thing", "clean.near_conflicts", policies.near_conflicts),
+    ):
+        found = [conflict for conflict in conflicts if conflict.is_exact == is_exact]
+        if found:
+            pairs = "1 pair of pictures shows" if len(found) == 1 else f"{len(found)} pairs of pictures show"
+            outcome = "left out" if policy == "drop" else "kept, on one side of the split"
+            sentences.append(
+                f"{pairs} {what} under two classes, such as {found[0].first} and {found[0].second}: both are {outcome} "
+                f"({setting}). Look at them in the report, under Copies."
+            )
+    return sentences
+
+
+def describe_split(groups: Sequence[Collection[Finding]], kept: Sequence[Finding], asked: Sequence[str]) -> list[str]:
+    """Returns a sentence on near copies that bind much of a class together, and one for each split that lacks a class.
+
+    Args:
+      groups: the pictures that near copies join, each group by itself.
+      kept: the pictures in the records.
+      asked: the splits that are to have a share of the pictures.
+    """
+    told = [*_describe_bound(groups, kept), *_describe_missing(kept, asked)]
+    cures = [cure for _, cure in told]
+    return [what if cure in cures[place + 1 :] else f"{what} {cure}" for place, (what, cure) in enumerate(told)]
+
+
+def _describe_bound(groups: Sequence[Collection[Finding]], kept: Sequence[Finding]) -> list[tuple[str, str]]:
+    totals = Counter(item.class_name for item in kept)
+    counted = [Counter(item.class_name for item in group if item.is_kept) for group in groups]
+    counted.sort(key=lambda counts: counts.total())
+    large = {
+        name: counts  # the largest of the class, which is the last
+        for counts in counted
+        for name, number in counts.items()
+        if number >= _LEAST_BOUND and number > _LARGE_GROUP * totals[name]
+    }
+    if large:
+        worst = max(large, key=lambda name: (large[name][name] / totals[name], large[name][name]))
+        group = large[worst]
+        more = _count_more(", and such groups over a fifth of", len(large) - 1)
+        what = (
+            f"the largest group of near copies holds {group.total()} of {len(kept)} pictures, among them "
+            f"{group[worst]} of the {totals[worst]} of {shorten(worst)}{more}. A group is on one side of the split as "
+            "a whole, so that a split is made of a few large groups: it may lack a class, or show one scene only."
+        )
+        return [(what, _CURE)]
+    if counted and counted[-1].total() > max(_CROWD, _CROWD_SHARE * len(kept)):
+        what = (
+            f"the largest group of near copies holds {counted[-1].total()} of {len(kept)} pictures, all on one side of "
+            "the split."
+        )
+        return [(what, _CURE)]
+    return _describe_most_bound(counted, totals)
+
+
+def _describe_most_bound(groups: Sequence[Counter[str]], totals: Mapping[str, int]) -> list[tuple[str, str]]:
+    bound = sum(groups, Counter[str]())
+    most = [name for name, number in bound.items() if number >= _LEAST_BOUND and number > _MOST_BOUND * totals[name]]
+    if not most:
+        return []
+    worst = max(most, key=lambda name: (bound[name] / totals[name], bound[name]))
+    num_groups = sum(counts[worst] > 0 for counts in groups)
+    more = _count_more(", as are most of", len(most) - 1)
+    what = (
+        f"{bound[worst]} of the {totals[worst]} pictures of {shorten(worst)} are near copies of another, in "
+        f"{num_groups} groups{more}. A group is on one side of the split as a whole, so that the figures rest on fewer "
+        "different things than there are pictures."
+    )
+    return [(what, _CURE)]
+
+
+def _describe_missing(kept: Sequence[Finding], asked: Sequence[str]) -> list[tuple[str, str]]:
+    groups_in = {split: defaultdict[str, set[str]](set) for split in SPLITS}
+    for item in kept:
+        groups_in[item.split][item.class_name].add(item.group)
+    names = sorted({item.class_name for item in kept})
+    told = []
+    for split in asked:
+        missing = [name for name in names if name not in groups_in[split]]
+        if missing:
+            num_groups = {name: sum(len(groups[name]) for groups in groups_in.values()) for name in missing}
+            name = min(missing, key=lambda name: num_groups[name])
+            pictures = [item for item in kept if item.class_name == name]
+            more = _count_more(", nor of", len(missing) - 1)
+            are = _count_groups(len(pictures), num_groups[name])
+            effect = "nothing is learnt of it" if split == TRAIN else "no figure there says anything of it"
+            told.append((f"{split} has no picture of {shorten(name)}{more}: {are}, and {effect}.", _cure(pictures)))
+    return told
+
+
+def _count_more(words: str, num_classes: int) -> str:
+    return f"{words} {num_classes} more class{'es' if num_classes > 1 else ''}" if num_classes else ""
+
+
+def _count_groups(num_pictures: int, num_groups: int) -> str:
+    if num_pictures == num_groups:
+        return f"there {'is' if num_pictures == 1 else 'are'} only {num_pictures} of it"
+    if num_groups == 1:
+        return f"its {num_pictures} pictures are one group, which stays whole"
+    return f"its {num_pictures} pictures are {num_groups} groups, which stay whole"
+
+
+def _cure(pictures: Sequence[Finding]) -> str:
+    """What gives a split pictures of a class again."""
+    if 2 * sum(bool(item.near_copy_of) for item in pictures) > len(pictures):
+        return _CURE
+    if len({item.group for item in pictures}) < len(pictures):
+        return "Add pictures of others, or let split.group_by make smaller groups."
+    return "Add pictures of it."

@@ -1,0 +1,90 @@
+"""What a person is told of a split: how much near copies bind together, and which class it lacks."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.dataset.curation.findings import Finding
+from harness.dataset.report.data_warnings import describe_split
+
+CURE = "set clean.near_copies: ignore"
+
+
+def make(name: str, groups: list[int], split: str = "train") -> list[list[Finding]]:
+    """Pictures of a class in near groups of these sizes; a group of one is a picture like no other."""
+    made = []
+    for place, size in enumerate(groups):
+        made.append(
+            [
+                Finding(
+                    f"{name}/{place}-{index}",
+                    name,
+                    split=split,
+                    group=f"{name}{place}",
+                    near_copy_of=f"{name}/{place}-0" if size > 1 else "",
+                )
+                for index in range(size)
+            ]
+        )
+    return made
+
+
+def tell(groups: list[list[Finding]], asked=("train",)) -> list[str]:
+    return describe_split(
+        [group for group in groups if len(group) > 1], [item for group in groups for item in group], asked
+    )
+
+
+def test_a_few_copies_are_nothing_to_tell():
+    assert tell(make("a", [1] * 90 + [2, 3, 5]) + make("b", [9, 1, 1])) == []
+
+
+def test_a_group_of_over_a_fifth_of_a_class_is_told_with_its_numbers():
+    told = tell(make("a", [1] * 400) + make("b", [1] * 40 + [12]) + make("c", [30, 40]))
+    assert len(told) == 1 and CURE in told[0]
+    assert told[0].startswith(
+        "the largest group of near copies holds 40 of 522 pictures, among them 40 of the 70 of c, and such groups over "
+        "a fifth of 1 more class. A group is on one side of the split as a whole"
+    )
+
+
+def test_a_group_of_a_twentieth_of_all_is_told():
+    told = tell(make("a", [1] * 400 + [30]))
+    assert len(told) == 1 and told[0].startswith(
+        "the largest group of near copies holds 30 of 430 pictures, all on one"
+    )
+
+
+def test_a_class_most_of_which_are_copies_of_another_is_told():
+    told = tell(make("a", [2] * 30 + [1] * 40) + make("b", [1] * 100))
+    assert len(told) == 1 and CURE in told[0]
+    assert told[0].startswith("60 of the 100 pictures of a are near copies of another, in 30 groups. A group is on one")
+
+
+def test_a_split_that_lacks_a_class_is_told_with_what_gives_it_one():
+    both = make("a", [1] * 5) + make("a2", [1], "validation")
+    person = [Finding(f"c/{index}", "c", split="train", group="ann") for index in range(7)]
+    assert tell([*both, *make("b", [9])], ("train", "validation"))[0].startswith(
+        "train has no picture of a2: there is only 1 of it, and nothing is learnt of it. Add pictures of it."
+    )
+    assert tell([*both[:5], *make("a", [1], "validation"), *make("b", [9])], ("train", "validation")) == [
+        "validation has no picture of b: its 9 pictures are one group, which stays whole, and no figure there says "
+        "anything of it. If they are different things that look alike, as before a fixed camera, set "
+        "clean.near_copies: ignore. If they are one thing seen many times, as in a film, leave it so and add others."
+    ]
+    assert tell([*both[:5], *make("a", [1], "validation"), person], ("train", "validation")) == [
+        "validation has no picture of c: its 7 pictures are one group, which stays whole, and no figure there says "
+        "anything of it. Add pictures of others, or let split.group_by make smaller groups."
+    ]
+
+
+def test_a_cure_is_told_once():
+    told = tell(make("a", [20]) + make("b", [1] * 9) + make("b", [1], "validation"), ("train", "validation"))
+    assert len(told) == 2 and [CURE in sentence for sentence in told] == [False, True]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.sampled_from(["train", "validation"]))))
+def test_any_groups_are_told_of_in_whole_sentences(drawn):
+    groups = [group for name, size, split in drawn for group in make(name, [size], split)]
+    told = tell(groups, ("train", "validation"))
+    assert len(told) <= 3
+    assert all(sentence.endswith(".") and "  " not in sentence and len(sentence) < 700 for sentence in told)
