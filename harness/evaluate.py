@@ -14,7 +14,7 @@ from harness.base.storage import Folder
 from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
 from harness.config.schema import Config, DataConfig
-from harness.dataset.images import sources
+from harness.dataset.images import rejection, sources
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.listing import class_names as listing_names
 from harness.dataset.listing import pictures
@@ -25,6 +25,7 @@ from harness.runs.workdir import Workdir
 log = logging.getLogger("harness")
 _BATCH = 64
 _MOST_SQUARE = 10  # classes up to which each has a column for each
+_OF_RUN = (*rejection.LIMITS, "data.follow_links", "data.labels")
 DESCRIPTION = """\
 Measures the exported model of a run.
 
@@ -36,31 +37,24 @@ Measures the exported model of a run.
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = flags.make_parser("evaluate", DESCRIPTION, sections=())
+    parser = flags.make_parser("evaluate", DESCRIPTION, sections=(), of_run=_OF_RUN)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--split", default="validation", help="split of the records (default: validation)")
     source.add_argument(
         "--images", type=flags.folder, metavar="DIR", help="class folders of pictures, instead of a split"
     )
-    flags.add_follow_links(parser)
-    parser.add_argument(
-        "--data.labels",
-        dest="labels",
-        metavar="FILE",
-        help="table of the labels of --images, in place of class folders",
-    )
     parser.add_argument("--records", type=flags.folder, metavar="DIR", help="records folder (default: the run's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
-    config = identity.load_config(Workdir(arguments.run))
+    given = flags.read_given(arguments)
+    if given and not arguments.images:
+        raise ConfigError(f"--{next(iter(given))} is about picture files: give it with --images DIR.")
+    config = flags.override(identity.load_config(Workdir(arguments.run)), arguments)
     folder = arguments.records or config.data.records_folder
-    if arguments.labels and not arguments.images:
-        raise ConfigError("--data.labels names the labels of a folder of pictures: give it too, with --images DIR.")
-    changes: dict[str, object] = {"images": arguments.images, "labels": arguments.labels}
-    if arguments.follow_links is not None:
-        changes["follow_links"] = arguments.follow_links
+    # The table of the run speaks of its own pictures.
+    changes = {"images": arguments.images} | ({} if "data.labels" in given else {"labels": None})
     paths = _list_paths(config.data.model_copy(update=changes), folder) if arguments.images else {}
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
@@ -79,21 +73,23 @@ def main(argv: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-Batch = tuple[np.ndarray, np.ndarray, int]  # labels int [n], pixels uint8 [n, size, size, 3], pictures skipped
+# Labels int [n], pixels uint8 [n, size, size, 3], and pictures that were skipped.
+Batch = tuple[np.ndarray, np.ndarray, Sequence[tuple[Folder, Rejected]]]
 
 
 def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Folder):
     from harness.results import export, metrics
 
-    labels, chances, skipped = [], [], 0
-    for label, pixels, num_skipped in batches:
-        skipped += num_skipped
+    labels, chances = [], []
+    skipped: list[tuple[Folder, Rejected]] = []
+    for label, pixels, rejected in batches:
+        skipped += rejected
         if len(label):
             labels.append(label)
             chances.append(export.predict(model, pixels))
     if not labels:
-        raise DataError(f"{source} has no usable picture: {skipped} were skipped.")
-    return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=skipped)
+        raise DataError(f"{source} has no usable picture: {rejection.summarise(skipped)}")
+    return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=len(skipped))
 
 
 def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Folder) -> None:
@@ -111,7 +107,7 @@ def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[
         split = loaded_split.open_split(data, folder, name, cache="none")
         for batch in pipeline.eval_batches(split, _BATCH).take(split.num_batches(_BATCH)).as_numpy_iterator():
             counted = batch["weight"] > 0
-            yield batch["label"][counted], batch["image"][counted], 0
+            yield batch["label"][counted], batch["image"][counted], ()
 
 
 def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]]:
@@ -152,15 +148,15 @@ def _read_folder(
         )
     for name, paths in found.items():
         pixels: list[np.ndarray] = []
-        skipped = 0
+        skipped = []
         for path, picture in sources.read_all(paths, config.clean, size):
             if isinstance(picture, Rejected):
                 log.warning("%s skipped: %s", path, picture)
-                skipped += 1
+                skipped.append((path, picture))
                 continue
             pixels.append(picture)
             if len(pixels) == _BATCH:
-                yield np.full(len(pixels), class_names.index(name)), np.stack(pixels), 0
+                yield np.full(len(pixels), class_names.index(name)), np.stack(pixels), ()
                 pixels = []
         yield np.full(len(pixels), class_names.index(name)), np.stack(pixels) if pixels else np.empty(0), skipped
 

@@ -13,7 +13,7 @@ from harness.base import app, csv_files, tf_import
 from harness.base.errors import DataError, ExitCode
 from harness.base.text import visible
 from harness.config import flags
-from harness.dataset.images import sources
+from harness.dataset.images import rejection, sources
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.listing import junk
 from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
@@ -26,30 +26,29 @@ DESCRIPTION = """\
 Says what is on pictures. Folders are walked; a file that cannot be read gets its line too and stops nothing.
 
   python -m harness.predict runs/emotion_cnn photo.jpg holiday/
+  python -m harness.predict runs/emotion_cnn icons/ --clean.min_side 16      smaller ones than the run was trained on
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
-    parser = flags.make_parser("predict", DESCRIPTION, sections=())
+    parser = flags.make_parser("predict", DESCRIPTION, sections=(), of_run=(*rejection.LIMITS, "data.follow_links"))
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a line")
     form.add_argument("--csv", action="store_true", help="print a table of comma-separated values")
-    flags.add_follow_links(parser)
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     workdir = Workdir(arguments.run)
-    config = identity.load_config(workdir)
-    follow_links = config.data.follow_links if arguments.follow_links is None else arguments.follow_links
-    files = _list_files(arguments.paths, follow_links=follow_links)
+    config = flags.override(identity.load_config(workdir), arguments)
+    files = _list_files(arguments.paths, follow_links=config.data.follow_links)
     tf_import.import_tensorflow()
     from harness.results import export
 
     model, class_names, size = export.load_model(workdir)
     write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
-    num_read = 0
+    num_read, rejected = 0, []
     pictures = sources.read_all(files, config.clean, size)
     while batch := list(islice(pictures, _BATCH)):
         readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
@@ -57,8 +56,10 @@ def main(argv: Sequence[str]) -> int:
         for path, picture in batch:
             write(path, picture if isinstance(picture, Rejected) else next(chances))
         num_read += len(readable)
+        if not num_read:
+            rejected += [(path, picture) for path, picture in batch if isinstance(picture, Rejected)]
     if not num_read:
-        raise DataError("not one picture could be read.")
+        raise DataError(f"not one picture could be read: {rejection.summarise(rejected)}")
     return ExitCode.DONE
 
 

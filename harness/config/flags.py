@@ -42,7 +42,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(
-    module: str, description: str, *, sections: Sequence[str], seed: str | None = None
+    module: str,
+    description: str,
+    *,
+    sections: Sequence[str],
+    seed: str | None = None,
+    of_run: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """Returns a parser with one flag for each setting of `sections`, and the short ones people type.
 
@@ -51,6 +56,7 @@ def make_parser(
       description: the first lines of its help.
       sections: the config sections the command reads.
       seed: the setting that `--seed` stands for.
+      of_run: settings that a command on a run takes from that run, unless their flags are given.
     """
     parser = _Parser(
         prog=f"python -m harness.{module}",
@@ -61,6 +67,10 @@ def make_parser(
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors")
+    if of_run:
+        group = parser.add_argument_group("settings of the run that may be others here")
+        for name in of_run:
+            _add_flag(group, name, default="the run's")
     if not sections:
         return parser
     parser.add_argument(
@@ -72,36 +82,23 @@ def make_parser(
     short = {name: flag for flag, name in SHORT_FLAGS.items()} | ({seed: "--seed"} if seed else {})
     for section in sections:
         group = parser.add_argument_group(section)
-        for name, text in settings.setting_names().items():
+        for name in settings.setting_names():
             if name.split(".")[0] == section and name != "tune.space":
-                flags = [f"--{name}"] + ([short[name]] if name in short else [])
-                group.add_argument(
-                    *flags,
-                    dest=name,
-                    metavar=settings.value_hint(name),
-                    default=argparse.SUPPRESS,
-                    help=f"{text} (default: {settings.default_text(name)})".replace("%", "%%"),
-                )
+                flags = [short[name]] if name in short else []
+                _add_flag(group, name, *flags, default=settings.default_text(name))
     return parser
 
 
-def add_follow_links(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag of `data.follow_links`, by which a command that reads pictures walks into linked folders."""
-    parser.add_argument(
-        "--data.follow_links",
-        dest="follow_links",
-        type=_parse_bool,
-        default=None,
-        metavar="BOOL",
-        help=f"{settings.setting_names()['data.follow_links']} (default: as the run)",
+def _add_flag(group: argparse._ArgumentGroup, name: str, *short: str, default: str) -> None:
+    """Adds the flag of a setting, which leaves nothing in the parsed arguments unless it is given."""
+    group.add_argument(
+        f"--{name}",
+        *short,
+        dest=name,
+        metavar=settings.value_hint(name),
+        default=argparse.SUPPRESS,
+        help=f"{settings.setting_names()[name]} (default: {default})".replace("%", "%%"),
     )
-
-
-def _parse_bool(text: str) -> bool:
-    value = settings.parse_flag("data.follow_links", text).value
-    if not isinstance(value, bool):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return value
 
 
 def read_config(arguments: argparse.Namespace) -> tuple[Config, dict[str, settings.Setting]]:
@@ -111,15 +108,33 @@ def read_config(arguments: argparse.Namespace) -> tuple[Config, dict[str, settin
       ConfigError: as `settings.read_file` and `settings.make_config` do.
       SystemExit: with code 0 after `--show-config`.
     """
-    given = settings.read_file(arguments.config) if arguments.config else {}
-    for name, text in vars(arguments).items():
-        if name in settings.setting_names():
-            given[name] = settings.parse_flag(name, text)
+    given = (settings.read_file(arguments.config) if arguments.config else {}) | read_given(arguments)
     config = settings.make_config(given)
     if arguments.show_config:
         app.show(settings.describe(config, given))
         sys.exit(ExitCode.DONE)
     return config, given
+
+
+def read_given(arguments: argparse.Namespace) -> dict[str, settings.Setting]:
+    """Returns the settings whose flags were given."""
+    names = settings.setting_names()
+    return {name: settings.parse_flag(name, text) for name, text in vars(arguments).items() if name in names}
+
+
+def override(config: Config, arguments: argparse.Namespace) -> Config:
+    """Returns the config of a run with the settings in place whose flags were given.
+
+    Raises:
+      ConfigError: as `settings.make_config` does.
+    """
+    given = read_given(arguments)
+    parsed = settings.make_config(given)
+    for name in given:
+        section, field = name.split(".")
+        value = getattr(getattr(parsed, section), field)
+        config = config.model_copy(update={section: getattr(config, section).model_copy(update={field: value})})
+    return config
 
 
 def folder(text: str) -> storage.Folder:

@@ -483,6 +483,38 @@ def test_a_class_without_a_usable_picture_is_an_error(faces, tmp_path):
     assert not (tmp_path / "records").exists()
 
 
+def test_what_is_wrong_with_a_whole_class_is_told_with_a_file_a_limit_and_a_setting(faces, tmp_path):
+    images = shutil.copytree(faces, tmp_path / "faces")
+    for place, name in enumerate(("angry", "calm")):
+        for index in range(3):
+            write_picture(images / name / f"{index}.png", draw_face(70 + 3 * place + index, happy=True)[::3, ::3])
+    (images / "angry" / "x.png").write_bytes(b"")
+    done = build(images, tmp_path / "records")
+    assert done.returncode == 3
+    assert (
+        f"the class folder {images}/angry has no usable picture: 3 too small, such as angry/0.png (22x22 pixels; "
+        "expected sides of at least 32), 1 empty. Lower --clean.min_side only if pictures as small are meant: they "
+        "show little. If the class is not meant, remove its folder. 1 more class folder has none either."
+    ) in done.stderr
+    done = build(images, tmp_path / "records", "--clean.min_side", 16)
+    assert done.returncode == 0, done.stderr
+
+
+def test_many_rejected_files_are_told_with_the_most_frequent_reason(faces, tmp_path):
+    images = shutil.copytree(faces, tmp_path / "faces")
+    for index in range(3):
+        write_picture(images / "sad" / f"small {index}.png", draw_face(index, happy=True)[::3, ::3])
+    (images / "happy" / "x.png").write_bytes(b"")
+    done = build(images, tmp_path / "records")
+    expected = (
+        "4 of 28 files are rejected: 3 too small, such as sad/small 0.png (22x22 pixels; expected sides of at least "
+        "32), 1 empty. Lower --clean.min_side only if pictures as small are meant: they show little."
+    )
+    assert done.returncode == 0 and f"warning: {expected}" in done.stderr, done.stderr
+    page = (tmp_path / "records" / "report.html").read_text()
+    assert expected in page and "<p>No setting takes it: copy it again, or remove it.</p>" in page
+
+
 def test_one_class_folder_is_not_enough(faces, tmp_path):
     shutil.copytree(faces / "happy", tmp_path / "one" / "happy")
     done = build(tmp_path / "one", tmp_path / "records")

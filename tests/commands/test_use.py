@@ -153,6 +153,55 @@ def test_nothing_readable_is_an_error(smoke_run, tmp_path):
     assert done.returncode == 3 and "not one picture could be read" in done.stderr
 
 
+@pytest.fixture
+def icons(tmp_path):
+    for index in range(4):
+        write_picture(tmp_path / "icons" / "happy" / f"{index}.png", draw_face(index, happy=True)[::3, ::3])
+    return tmp_path / "icons"
+
+
+TOO_SMALL = "22x22 pixels; expected sides of at least 32"
+ADVICE = "Lower --clean.min_side only if pictures as small are meant: they show little."
+
+
+def test_a_picture_outside_the_limits_is_refused_with_the_flag_that_takes_it(smoke_run, icons):
+    done = run_command("predict", smoke_run, icons, "--json")
+    assert done.returncode == 3
+    errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    assert errors == [f"too small: {TOO_SMALL}. {ADVICE}"] * 4
+    expected = f"not one picture could be read: 4 too small, such as {icons}/happy/0.png ({TOO_SMALL}). {ADVICE}"
+    assert expected in done.stderr
+    done = run_command("predict", smoke_run, icons, "--json", "--clean.min_side", 16)
+    assert done.returncode == 0, done.stderr
+    assert [set(json.loads(line)) for line in done.stdout.splitlines()] == [
+        {"path", "label", "probability", "probabilities"}
+    ] * 4
+
+
+def test_evaluating_pictures_outside_the_limits_tells_the_flag_that_takes_them(smoke_run, icons):
+    done = run_command("evaluate", smoke_run, "--images", icons)
+    assert done.returncode == 3
+    assert f"{icons}/happy/0.png skipped: too small: {TOO_SMALL}. {ADVICE}" in done.stderr
+    assert (
+        f"{icons} has no usable picture: 4 too small, such as {icons}/happy/0.png ({TOO_SMALL}). {ADVICE}"
+        in done.stderr
+    )
+    done = run_command("evaluate", smoke_run, "--images", icons, "--clean.min_side", 16, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["num_examples"] == 4, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--clean.min_side", 16), "--clean.min_side is about picture files: give it with --images DIR"),
+        (("--images", "x", "--clean.min_side", "few"), "clean.min_side is 'few'"),
+    ],
+)
+def test_a_limit_that_says_nothing_is_refused(smoke_run, flags, expected):
+    done = run_command("evaluate", smoke_run, *flags)
+    assert done.returncode == 2 and expected in done.stderr, done.stderr
+
+
 def test_a_damaged_export_is_refused(smoke_run, tmp_path, hundred):
     run = shutil.copytree(smoke_run, tmp_path / "run")
     (run / "export" / "model.keras").write_bytes(b"PK broken")

@@ -12,7 +12,8 @@ from harness.base import csv_files, files
 from harness.base.text import MOST_ROWS, cap_rows, format_table, shorten
 from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES
 from harness.dataset.curation.splits import SPLITS
-from harness.dataset.images.rejection import Reason
+from harness.dataset.images import rejection
+from harness.dataset.images.rejection import Reason, Rejected
 
 if TYPE_CHECKING:
     from harness.base.storage import Folder
@@ -135,6 +136,13 @@ def read(path: "Folder") -> list[Finding]:
         if next(rows, None) != list(COLUMNS):
             raise ValueError(f"{path} does not have the columns of this version")
         return [from_row(row) for row in rows]
+
+
+def summarise_rejects(findings: Iterable[Finding]) -> str:
+    """Returns how many are rejected for each reason, with a file of the most frequent and what to do about it."""
+    return rejection.summarise(
+        (item.path, Rejected(Reason(item.reason), item.measured, item.limit)) for item in findings if not item.is_kept
+    )
 
 
 def summarise(findings: Sequence[Finding]) -> str:

@@ -197,12 +197,11 @@ def _read_previous(previous: Folder, keys: Mapping[str, str]) -> dict[str, str]:
 
 def _check_usable(found: Sequence[Finding], listing: Listing, folder: Folder) -> None:
     kept = Counter(item.class_name for item in found if item.is_kept)
-    for name in listing.class_names:
-        if not kept[name]:
-            reasons = Counter(item.reason for item in found if item.class_name == name)
-            counts = (f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
-            why = ", ".join(counts) or "no files"
-            what = f"class folder {folder / name}" if listing.depth else f"class {name!r} of the table of labels"
-            raise DataError(
-                f"the {what} has no usable picture: {why}. Mend or remove the {'folder' if listing.depth else 'rows'}."
-            )
+    empty = [name for name in listing.class_names if not kept[name]]
+    if empty:
+        why = findings.summarise_rejects([item for item in found if item.class_name == empty[0]])
+        others = len(empty) - 1
+        more = f" {others} more class{'es have' if others > 1 else ' has'} none either." if others else ""
+        what = f"class folder {folder / empty[0]}" if listing.depth else f"class {empty[0]!r} of the table of labels"
+        cure = f"remove its {'folder' if listing.depth else 'rows'}"
+        raise DataError(f"the {what} has no usable picture: {why} If the class is not meant, {cure}.{more}")

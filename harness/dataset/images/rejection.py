@@ -1,5 +1,10 @@
-"""Why a picture is rejected: the closed list of reasons, and the error that carries one. It rejects nothing."""
+"""Why a picture is rejected: the closed list of reasons, the error that carries one, and what a person can do about it.
 
+It rejects nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 
@@ -27,9 +32,67 @@ class Reason(str, Enum):
     LABEL_CONFLICT = "label_conflict"
 
 
+# The settings that say which single pictures are taken, whoever reads them.
+LIMITS = ("clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
+# What to do about each reason: the setting that decides, as a flag, and whether to change it; or that there is none.
+_ADVICE: Mapping[Reason, str] = {
+    Reason.UNREADABLE: "No setting takes it: make it readable, or remove it.",
+    Reason.BAD_NAME: "No setting takes it: rename it.",
+    Reason.SYSTEM_FILE: "No setting takes it: rename it if it is a picture of yours.",
+    Reason.EMPTY: "No setting takes it: copy it again, or remove it.",
+    Reason.NOT_AN_IMAGE: "No setting takes it: save it as PNG or JPEG if it is a picture, or remove it.",
+    Reason.UNSUPPORTED_FORMAT: "No setting takes it: convert it to PNG or JPEG.",
+    Reason.CUT_OFF: "No setting takes it: copy or download it again.",
+    Reason.CORRUPT: "No setting takes it: copy it again, or open it in an editor and save it anew.",
+    Reason.SALVAGED: "Give --clean.salvaged keep only after a look: nobody knows what the damage did to its pixels.",
+    Reason.TOO_SMALL: "Lower --clean.min_side only if pictures as small are meant: they show little.",
+    Reason.TOO_LARGE: "Raise --clean.max_pixels if the picture is meant: it takes 3 to 22 bytes of memory a pixel.",
+    Reason.DUPLICATE: "No setting keeps it, and nothing need be done: one copy says all.",
+    Reason.LABEL_CONFLICT: "Remove the wrong one; --clean.label_conflicts keep takes both, one with a wrong label.",
+}
+_MEMORY_ADVICE = "No setting takes it: free memory, or make the picture smaller; --clean.max_pixels refuses its like."
+_BYTES_ADVICE = "Raise --clean.max_bytes if the file is meant: all of it is read into memory."
+_NEAR_ADVICE = "Remove the wrong one, or give --clean.near_conflicts keep if both labels are right."
+
+
 class Rejected(Exception):
     """A picture that cannot be used: the reason, what was measured, and the limit or expectation it missed."""
 
     def __init__(self, reason: Reason, measured: str, limit: str) -> None:
-        super().__init__(f"{reason.replace('_', ' ')}: {measured}; expected {limit}")
+        super().__init__(f"{_words(reason)}: {measured}; expected {limit}. {advise(reason, measured)}")
         self.reason, self.measured, self.limit = reason, measured, limit
+
+
+def advise(reason: Reason, measured: str) -> str:
+    """Returns what a person can do: which setting decides, and whether to change it."""
+    if reason == Reason.UNREADABLE and ("memory" in measured or "worker process" in measured):
+        return _MEMORY_ADVICE
+    if reason == Reason.TOO_LARGE and measured.endswith(" bytes"):
+        return _BYTES_ADVICE
+    if reason == Reason.LABEL_CONFLICT and measured.startswith("nearly "):
+        return _NEAR_ADVICE
+    return _ADVICE[reason]
+
+
+def summarise(rejected: Iterable[tuple[object, Rejected]]) -> str:
+    """Returns how many files were rejected for each reason, with a file of the most frequent and what to do about it.
+
+    Args:
+      rejected: files by their names, with why.
+    """
+    counts: Counter[Reason] = Counter()
+    firsts: dict[Reason, tuple[object, Rejected]] = {}
+    for item in rejected:
+        counts[item[1].reason] += 1
+        firsts.setdefault(item[1].reason, item)
+    if not counts:
+        return "there is no file. Put pictures there."
+    (most, number), *others = counts.most_common()
+    path, first = firsts[most]
+    rest = "".join(f", {count} {_words(reason)}" for reason, count in others)
+    shown = f"{number} {_words(most)}, such as {path} ({first.measured}; expected {first.limit}){rest}"
+    return f"{shown}. {advise(most, first.measured)}"
+
+
+def _words(reason: Reason) -> str:
+    return reason.replace("_", " ")

@@ -151,8 +151,8 @@ class Facts:
     """All that the page says.
 
     `classes` is in the order of the labels, then by name those of which nothing is kept; "" is of files that have none.
-    `rejects` is by reason: samples of what `classes` counts. `notes` counts kept pictures by note, and `note_meanings`
-    says what was done about each.
+    `rejects` is by reason: samples of what `classes` counts; `advice` says by reason what to do about them. `notes`
+    counts kept pictures by note, and `note_meanings` says what was done about each.
     """
 
     classes: Mapping[str, ClassCounts]
@@ -160,6 +160,7 @@ class Facts:
     kept: KeptPictures
     origin: Origin
     rejects: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    advice: Mapping[str, str] = field(default_factory=dict)
     conflicts: Copies = Copies()
     near_conflicts: Copies = Copies()
     exact_copies: Copies = Copies()

@@ -36,8 +36,8 @@ figcaption { margin-top: .25rem; } figcaption > * { display: block; } .path { co
 _MAX_CHARS = 56  # of a path in a caption; under the pointer it is whole
 
 
-def show_rejects(reason: str, samples: Sequence[Sample], num_pictures: int) -> Html:
-    """Returns the pictures rejected for one reason, with what was measured and what was expected."""
+def show_rejects(reason: str, samples: Sequence[Sample], num_pictures: int, advice: str) -> Html:
+    """Returns the pictures rejected for one reason, with what was measured, what was expected, and what to do."""
     shown = samples[:MAX_REJECTS]
     limits = {sample.limit for sample in shown}
     common = limits.pop() if len(limits) == 1 else ""
@@ -46,7 +46,8 @@ def show_rejects(reason: str, samples: Sequence[Sample], num_pictures: int) -> H
     more = _more(num_pictures - len(shown), "pictures: see cleaning.csv")
     return Html(
         f'<h3 id="{html.text(f"rejected-{reason}")}">{words(reason)} '
-        f'<span class="quiet">{num_pictures:,}{expected}</span></h3><div class="pictures">{figures}</div>{more}'
+        f'<span class="quiet">{num_pictures:,}{expected}</span></h3><p>{html.text(advice)}</p>'
+        f'<div class="pictures">{figures}</div>{more}'
     )
 
 

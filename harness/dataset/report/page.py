@@ -183,7 +183,7 @@ def _rejected(facts: Facts) -> str:
         f"<p>Nothing is deleted: the files lie where they lay. cleaning.csv names every one, and copies of each other "
         f'are shown under <a href="#copies">Copies</a>.</p>'
         + "".join(
-            gallery.show_rejects(reason, facts.rejects[reason], number)
+            gallery.show_rejects(reason, facts.rejects[reason], number, facts.advice.get(reason, ""))
             for reason, number in reasons
             if facts.rejects.get(reason)
         )

@@ -17,7 +17,7 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import join_groups
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
-from harness.dataset.images.rejection import Reason
+from harness.dataset.images.rejection import Reason, advise
 from harness.dataset.records.manifest import Manifest
 from harness.dataset.report import data_warnings, facts, shortcuts
 from harness.dataset.report.facts import (
@@ -69,6 +69,7 @@ _EVIDENCE = "A label may be wrong, or a small thing decides, as a scratch does o
 _CONFLICT_OUTCOMES = {"drop": _DROPPED, "keep": _KEPT.format("clean.label_conflicts"), "fail": ""}
 _NEAR_OUTCOMES = {"drop": _DROPPED, "keep": f"{_KEPT.format('clean.near_conflicts')} {_EVIDENCE}", "fail": ""}
 _FEW, _IMBALANCE = 10, 10
+_MANY_REJECTED = 0.05  # share of all files
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
 DrawThumbnails = Callable[[Sequence[Finding]], Sequence[bytes | None]]
@@ -126,6 +127,10 @@ def make_facts(
             reason: tuple(_sample(item, thumbnails, measured=item.measured, limit=item.limit) for item in items)
             for reason, items in shown.rejects.items()
         },
+        advice={
+            reason: " ".join(dict.fromkeys(advise(Reason(reason), item.measured) for item in items))
+            for reason, items in shown.rejects.items()
+        },
         conflicts=_copies(shown.conflicts, thumbnails, _CONFLICT_OUTCOMES[config.clean.label_conflicts]),
         near_conflicts=replace(
             _copies(shown.near_conflicts, thumbnails, _NEAR_OUTCOMES[config.clean.near_conflicts]),
@@ -149,6 +154,10 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     if made.leaks:
         warnings.append(f"{made.leaks.describe()}.")
     warnings += made.warnings
+    rejects = [item for item in made.findings if not item.is_kept and item.reason not in findings.COPIES]
+    if len(rejects) > _MANY_REJECTED * len(made.findings):
+        told = findings.summarise_rejects(rejects)
+        warnings.append(f"{len(rejects)} of {len(made.findings)} files are rejected: {told}")
     kept = [item for item in made.findings if item.is_kept]
     counts = Counter(item.class_name for item in kept)
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]

@@ -82,4 +82,7 @@ for name in ("small.png", "large.png"):
     except Rejected as refused:
         print(refused)
 """)
-    assert done.stdout.splitlines() == ["unreadable: Permission denied; expected a readable file"] * 2, done.stderr
+    told = (
+        "unreadable: Permission denied; expected a readable file. No setting takes it: make it readable, or remove it."
+    )
+    assert done.stdout.splitlines() == [told] * 2, done.stderr

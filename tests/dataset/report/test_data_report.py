@@ -141,8 +141,8 @@ def test_the_plain_facts_are_there():
 
 def test_a_rejected_picture_shows_what_was_measured_and_expected():
     sample = Sample("happy/a.jpg", "happy", FACE, measured="812 bytes: truncated", limit="a whole file")
-    page = read(make_facts(rejects={"cut_off": (sample,)}))
-    assert "cut off 1, expected a whole filehappy812 bytes: truncateda.jpg" in page.words
+    page = read(make_facts(rejects={"cut_off": (sample,)}, advice={"cut_off": "Copy it again."}))
+    assert "cut off 1, expected a whole fileCopy it again.happy812 bytes: truncateda.jpg" in page.words
     assert "happy/a.jpg" in page.titles
 
 
