@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from harness.base import figures
+from harness.base.arrays import Array
 from harness.results.metrics import Metrics
 
 BLUE, RED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
 _MOST_COUNTED, _MOST_NAMED = 20, 40  # classes whose counts and names find room beside one another
+_MOST_CONFUSED = 30  # classes that are drawn by name where all are too many
+_SHADE = "share of the true class"
 _MOST_UPRIGHT = 12  # characters of a name that stands level below its column
 
 
@@ -34,24 +40,57 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, titl
 
 
 def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
-    """Draws the confusion matrix: the share of the row as shade, and counts and names as far as one can read them."""
-    num_classes = len(metrics.class_names)
-    side = max(4.5, 0.6 * num_classes + 2) if num_classes <= _MOST_COUNTED else 0.3 * min(num_classes, _MOST_NAMED) + 3
-    figure = figures.new_figure(side + 0.8, side)
-    axes = figure.subplots()
-    shares = [[count / max(1, sum(row)) for count in row] for row in metrics.confusion]
-    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.8)
-    axes.set(title=figures.title(title), xlabel="predicted class", ylabel="true class")
-    if num_classes <= _MOST_COUNTED:
-        for i, row in enumerate(metrics.confusion):
-            for j, count in enumerate(row):
-                axes.text(j, i, str(count), ha="center", va="center", color="white" if shares[i][j] > 0.5 else "black")
-    if num_classes <= _MOST_NAMED:
-        names = [figures.label(name) for name in metrics.class_names]
-        is_narrow = num_classes > 4 or max(map(len, names)) > _MOST_UPRIGHT
-        axes.set_xticks(
-            range(num_classes), names, rotation=45 if is_narrow else 0, ha="right" if is_narrow else "center"
-        )
-        axes.set_yticks(range(num_classes), names)
+    """Draws the confusion matrix: the share of the row as shade, and counts and names as far as one can read them.
+
+    Of more classes than find room all are drawn without names, and beside them those that are confused most.
+    """
+    classes = np.arange(len(metrics.class_names))
+    if len(classes) <= _MOST_NAMED:
+        side = max(4.5, 0.6 * len(classes) + 2) if len(classes) <= _MOST_COUNTED else 0.3 * len(classes) + 3
+        figure = figures.new_figure(side + 0.8, side)
+        axes = figure.subplots()
+        shown = _draw_matrix(axes, metrics, classes, title=figures.title(title))
+        _write_names(axes, metrics, classes)
+        figure.colorbar(shown, ax=axes, label=_SHADE, shrink=0.8)
+        return figures.as_png(figure)
+    confused = find_most_confused(metrics, _MOST_CONFUSED)
+    figure = figures.new_figure(20, 0.3 * len(confused) + 3)
+    figure.suptitle(figures.title(title))
+    whole, part = figure.subplots(1, 2)
+    _draw_matrix(whole, metrics, classes, title=f"all {len(classes):,} classes")
+    shown = _draw_matrix(part, metrics, confused, title=f"the {len(confused)} classes that are confused most")
+    _write_names(part, metrics, confused)
+    figure.colorbar(shown, ax=[whole, part], label=_SHADE, shrink=0.8)
     return figures.as_png(figure)
+
+
+def find_most_confused(metrics: Metrics, number: int) -> Array:
+    """Returns the labels, in order, of the classes that take part in most mistakes."""
+    counts = np.array(metrics.confusion)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-(counts.sum(axis=0) + counts.sum(axis=1)), kind="stable")
+    return np.sort(order[:number])
+
+
+def _draw_matrix(axes: Axes, metrics: Metrics, classes: Array, *, title: str) -> AxesImage:
+    """Draws the rows and columns of some classes; each shade is a share of all pictures of the row's class."""
+    counts = np.array(metrics.confusion)
+    shares = counts[np.ix_(classes, classes)] / np.maximum(1, counts.sum(axis=1))[classes, None]
+    axes.set(title=title, xlabel="predicted class", ylabel="true class")
+    return axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+
+
+def _write_names(axes: Axes, metrics: Metrics, classes: Array) -> None:
+    """Writes the names of classes along the axes, and of few the counts into the cells."""
+    names = [figures.label(metrics.class_names[label]) for label in classes]
+    is_narrow = len(names) > 4 or max(map(len, names)) > _MOST_UPRIGHT
+    axes.set_xticks(range(len(names)), names, rotation=45 if is_narrow else 0, ha="right" if is_narrow else "center")
+    axes.set_yticks(range(len(names)), names)
+    if len(names) > _MOST_COUNTED:
+        return
+    for i, label in enumerate(classes):
+        row = metrics.confusion[label]
+        for j, other in enumerate(classes):
+            is_dark = row[other] > 0.5 * max(1, sum(row))
+            color = "white" if is_dark else "black"
+            axes.text(j, i, str(row[other]), ha="center", va="center", color=color)

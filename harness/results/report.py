@@ -13,6 +13,8 @@ from harness.results.metrics import Metrics
 from harness.runs import effective_settings
 from harness.runs.effective_settings import Row
 
+_MOST_CLASSES = 40  # whose figures are shown
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -80,7 +82,14 @@ def _class_table(found: Metrics) -> Html:
     for name, figures in found.per_class.items():
         shares = ("-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1"))
         rows.append((name, figures["num_examples"], *shares))
-    return html.table(("class", "pictures", "precision", "recall", "F1"), rows)
+    header = ("class", "pictures", "precision", "recall", "F1")
+    if len(rows) <= _MOST_CLASSES:
+        return html.table(header, rows)
+    present = [name for name, figures in found.per_class.items() if figures["num_examples"]]
+    worst = sorted(present, key=lambda name: found.per_class[name]["f1"] or 0)[:_MOST_CLASSES]
+    by_name = {str(row[0]): row for row in rows}
+    left_out = f"The {len(worst)} with the lowest F1 of {len(rows):,} classes; metrics.json has all."
+    return Html(f'{html.table(header, [by_name[name] for name in worst])}<p class="quiet">{left_out}</p>')
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> Html:

@@ -3,7 +3,7 @@
 It shows the facts that survey.py has gathered, and decides nothing. gallery.py shows the pictures.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.base import html
 from harness.base.html import Html
@@ -15,6 +15,7 @@ from harness.dataset.report.gallery import count, words
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#66ccee", "#ccbb44", "#aa3377")  # Paul Tol's bright scheme, by split
 _REJECTED = "#bbbbbb"
 _MAX_OPEN_ROWS = 24  # longer tables of shards are folded
+_MAX_CLASSES = 100  # whose numbers are shown at once
 _STYLE = """
 h3 { margin: 1.6rem 0 .6rem; } h3 .quiet { font-weight: 400; font-size: .9rem; margin-left: .4rem; }
 th a { color: inherit; }
@@ -138,7 +139,17 @@ def _classes(facts: Facts) -> str:
         rows.append((name or NO_CLASS, *map(_number, numbers), bar))
     totals = (*facts.num_in_split.values(), facts.num_kept, facts.num_found - facts.num_kept, facts.num_found)
     rows.append((Html("<b>total</b>"), *(Html(f"<b>{number:,}</b>") for number in totals), ""))
-    return html.table(("class", *splits, "kept", "rejected", "found", ""), rows, kind="counts words")
+    header = ("class", *splits, "kept", "rejected", "found", "")
+    *listed, total = rows
+    shown = html.table(header, [*listed[:_MAX_CLASSES], total], kind="counts words")
+    return shown + _fold(header, listed[_MAX_CLASSES:], "more classes", kind="counts words")
+
+
+def _fold(header: Sequence[object], rows: Sequence[Sequence[object]], what: str, *, kind: str) -> str:
+    """The rest of a long table, which is drawn only when somebody opens it."""
+    if not rows:
+        return ""
+    return f"<details><summary>{len(rows):,} {what}</summary>{html.table(header, rows, kind=kind)}</details>"
 
 
 def _split(facts: Facts) -> str:
@@ -178,8 +189,10 @@ def _rejected(facts: Facts) -> str:
     )
     num_clean = len(facts.classes) - len(rows)
     clean = f'<p class="quiet">Classes without any, which are not listed: {num_clean:,}.</p>' if num_clean else ""
+    header = ("class", "found", "kept", *links)
     return (
-        f"{html.table(('class', 'found', 'kept', *links), rows, kind='counts')}{clean}"
+        f"{html.table(header, rows[:_MAX_CLASSES], kind='counts')}"
+        f"{_fold(header, rows[_MAX_CLASSES:], 'more classes', kind='counts')}{clean}"
         f"<p>Nothing is deleted: the files lie where they lay. cleaning.csv names every one, and copies of each other "
         f'are shown under <a href="#copies">Copies</a>.</p>'
         + "".join(

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness import __version__
+from harness.base.text import shorten
 from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.curation import findings
@@ -69,6 +70,7 @@ _EVIDENCE = "A label may be wrong, or a small thing decides, as a scratch does o
 _CONFLICT_OUTCOMES = {"drop": _DROPPED, "keep": _KEPT.format("clean.label_conflicts"), "fail": ""}
 _NEAR_OUTCOMES = {"drop": _DROPPED, "keep": f"{_KEPT.format('clean.near_conflicts')} {_EVIDENCE}", "fail": ""}
 _FEW, _IMBALANCE = 10, 10
+_MOST_NAMED = 5  # classes in a sentence
 _MANY_REJECTED = 0.05  # share of all files
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
@@ -162,16 +164,23 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     counts = Counter(item.class_name for item in kept)
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]
     if num_most > _IMBALANCE * num_least:
-        warnings.append(f"the classes are far from even: {num_most} of {most}, {num_least} of {least}.")
+        warnings.append(
+            f"the classes are far from even: {num_most} of {shorten(most)}, {num_least} of {shorten(least)}."
+        )
     asked = [name for name, share in _list_shares(config).items() if share > 0]
     warnings += data_warnings.describe_split(_join(made.near_pairs, _by_path(made)), kept, asked)
     for name, info in result.splits.items():
         few = [label for label in made.class_names if 0 < info.class_counts[label] < _FEW]
         if few and name != "train":
             warnings.append(
-                f"{name} has fewer than {_FEW} pictures of {', '.join(few[:5])}: what is measured on them says little."
+                f"{name} has fewer than {_FEW} pictures of {_name_few(few)}: what is measured on them says little."
             )
     return warnings
+
+
+def _name_few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(map(shorten, names[:_MOST_NAMED])) + more
 
 
 class _Shown:
