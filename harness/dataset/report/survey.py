@@ -4,7 +4,7 @@ It makes no HTML: page.py does.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +15,11 @@ from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
-from harness.dataset.curation.groups import join_groups
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason, advise
 from harness.dataset.records.manifest import Manifest
-from harness.dataset.report import data_warnings, facts, shortcuts
+from harness.dataset.report import data_warnings, facts, selection, shortcuts
 from harness.dataset.report.facts import (
     ClassCounts,
     Copies,
@@ -55,13 +54,6 @@ NOTE_MEANINGS = {
     "moved": "others of its group are in another of the given splits: moved there, as split.leaks asks",
     "near_conflict": "a near copy has another class: kept, as clean.near_conflicts asks; look at both",
     **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in quality.LIMITS.items()},
-}
-_NOTABLE = {
-    "darkest": ("dark", "dark", "brightness of the brightest 1 %: "),
-    "lightest": ("light", "light", "1 less brightness of the darkest 5 %: "),
-    "blurriest": ("blurry", "blurry", "sharpness: "),
-    "least information": ("low_information", "information", "entropy score: "),
-    "oddest aspect": ("odd_aspect", None, "short side over long side: "),
 }
 _DROPPED = "Nobody can say which label is right: none of them is kept."
 _KEPT = "All are kept under their classes, on one side of the split, as {} asks."
@@ -111,7 +103,7 @@ def make_facts(
       command: what the user typed.
     """
     kept = [item for item in made.findings if item.is_kept]
-    shown = _Shown(made, kept)
+    shown = selection.Shown(made, kept)
     chosen = {item.path: item for item in shown.all_pictures()}
     thumbnails = dict(zip(chosen, draw(list(chosen.values()))))
     return Facts(
@@ -168,7 +160,7 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
             f"the classes are far from even: {num_most} of {shorten(most)}, {num_least} of {shorten(least)}."
         )
     asked = [name for name, share in _list_shares(config).items() if share > 0]
-    warnings += data_warnings.describe_split(_join(made.near_pairs, _by_path(made)), kept, asked)
+    warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked)
     for name, info in result.splits.items():
         few = [label for label in made.class_names if 0 < info.class_counts[label] < _FEW]
         if few and name != "train":
@@ -181,71 +173,6 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
 def _name_few(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(map(shorten, names[:_MOST_NAMED])) + more
-
-
-class _Shown:
-    """The findings that the page shows, by place."""
-
-    def __init__(self, made: Plan, kept: Sequence[Finding]) -> None:
-        by_path = _by_path(made)
-        self.rejects: dict[str, list[Finding]] = defaultdict(list)
-        for item in made.findings:
-            is_shown = not item.is_kept and item.reason not in findings.COPIES
-            if is_shown and len(self.rejects[item.reason]) < facts.MAX_REJECTS:
-                self.rejects[item.reason].append(item)
-        conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts if conflict.is_exact]
-        conflicts += [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.LABEL_CONFLICT]
-        self.conflicts = _join(conflicts, by_path)
-        left_out = [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.DUPLICATE]
-        self.exact = _join(left_out, by_path)
-        near = [(by_path[first], by_path[second]) for first, second in made.near_pairs]
-        across = [pair for pair in near if pair[0].class_name != pair[1].class_name]
-        self.num_in_near_conflict = len({item.path for pair in across for item in pair})
-        self.near_conflicts = _spread(across)
-        within = [
-            pair for pair in near if pair[0].class_name == pair[1].class_name and all(item.is_kept for item in pair)
-        ]
-        self.near = _join([(one.path, two.path) for one, two in within], by_path)
-        self.notable = {
-            title: sorted(kept, key=lambda item: (_score(item, field), item.path))[: facts.MAX_NOTABLE]
-            for title, (_, field, _) in _NOTABLE.items()
-        }
-
-    def all_pictures(self) -> Iterable[Finding]:
-        """Every finding that needs a thumbnail; some more than once."""
-        for items in (*self.rejects.values(), *self.notable.values()):
-            yield from items
-        for groups in (self.conflicts, self.near_conflicts, self.exact, self.near):
-            for group in groups[: facts.MAX_GROUPS]:
-                yield from group[: facts.MAX_COPIES]
-
-
-def _by_path(made: Plan) -> dict[str, Finding]:
-    """The findings but those of names that are not valid, which are shown as another file may really be called."""
-    return {item.path: item for item in made.findings if item.reason != Reason.BAD_NAME}
-
-
-def _join(pairs: Sequence[tuple[str, str]], by_path: Mapping[str, Finding]) -> list[list[Finding]]:
-    paths = sorted({path for pair in pairs for path in pair})
-    keys = join_groups({path: path for path in paths}, pairs, order=str.encode)
-    groups: dict[str, list[Finding]] = defaultdict(list)
-    for path in paths:
-        groups[keys[path]].append(by_path[path])
-    return list(groups.values())
-
-
-def _spread(pairs: Sequence[tuple[Finding, Finding]]) -> list[tuple[Finding, Finding]]:
-    """Returns the pairs, those first that show pictures which no pair before them does."""
-    seen: set[str] = set()
-    is_seen = []
-    for pair in pairs:
-        is_seen.append(any(item.path in seen for item in pair))
-        seen.update(item.path for item in pair)
-    return [pairs[place] for place in sorted(range(len(pairs)), key=is_seen.__getitem__)]
-
-
-def _score(item: Finding, field: str | None) -> float:
-    return getattr(item, field) if field else min(item.width / item.height, item.height / item.width)
 
 
 def _sample(item: Finding, thumbnails: Mapping[str, bytes | None], *, measured: str = "", limit: str = "") -> Sample:
@@ -263,11 +190,11 @@ def _copies(groups: Sequence[Sequence[Finding]], thumbnails: Mapping[str, bytes 
 def _notable(
     title: str, items: Sequence[Finding], kept: Sequence[Finding], thumbnails: Mapping[str, bytes | None]
 ) -> Notable:
-    note, field, words = _NOTABLE[title]
+    note, field, words = selection.NOTABLE[title]
     samples = tuple(
         replace(
             _sample(item, thumbnails),
-            measured=f"{words}{_score(item, field):.2f}",
+            measured=f"{words}{selection.score(item, field):.2f}",
             is_flagged=note in item.notes.split(),
         )
         for item in items

@@ -1,6 +1,6 @@
 """Small JPEGs for the data report: of encoded pictures, and of rejected files as far as they can be read.
 
-Which pictures the report shows is decided in survey.py. A thumbnail is an ornament: whatever fails here leaves a blank.
+selection.py decides which pictures are shown. A thumbnail is an ornament: whatever fails here leaves a blank.
 """
 
 import signal
