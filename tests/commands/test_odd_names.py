@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMOKE, command_environment, command_line, draw_face, run_command, write_picture
 
-CLASSES = [("$5_$ [happy]", '=sad \'n "blue"'), ("Icon\r", "ev\x1b[2Jil"), ("ü\u0308 幸福 😀", "-x\n* ?")]
-RUNS = ["run [1] $a_$ #b", "2024-11-25", "a*{b,c}?\t\x1b[2J"]
+CLASSES = [
+    ("$5_$ [happy]", '=sad \'n "blue"'),
+    ("Icon\r", "ev\x1b[2Jil"),
+    ("ü\u0308 幸福 😀", "-x\n* ?"),
+    ("100%d %(s)s", "y" * 200),
+    (" blank ", "back\\slash"),
+]
+RUNS = ["run [1] $a_$ #b", "2024-11-25", "a*{b,c}?\t\x1b[2J", "y" * 200, ' it\'s "100%" ü\u0308 幸福 😀 \\']
 
 
 @pytest.mark.slow
@@ -54,3 +60,9 @@ def test_a_run_goes_the_whole_way(tmp_path, classes, run):
     done = run_command("predict", folder, images)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 24
     assert not {"\x1b", "\r"} & {*done.stdout, *done.stderr}
+
+
+def test_a_name_that_no_file_system_takes_is_refused_before_training(face_records, tmp_path):
+    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", "y" * 256, cwd=tmp_path)
+    assert done.returncode == 7 and "File name too long" in done.stderr and "epoch" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
