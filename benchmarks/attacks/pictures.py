@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from attacks import Files, memory
 from attacks.spoiling import spoil
@@ -32,6 +32,8 @@ _MOST_BYTES, _MOST_S = 200_000_000, 5.0
 _SMALL_SIDE = 16  # what it is decoded for besides, as if records of that size were built
 # First bytes of formats that libraries know and nobody here may call.
 _OTHERS = (b"%!PS-Adobe-3.0 EPSF-3.0\n", b"DDS |\0\0\0", b"8BPS\0\1", b"\0\0\1\0", b"\0\0\0\x20ftypavif", b"\xff\x0a")
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_PROFILE = _SRGB.replace(b"rXYZ", b"    ").replace(b"gXYZ", b"rXYZ").replace(b"    ", b"gXYZ")  # red means green
 
 
 @cache
@@ -57,6 +59,9 @@ def sample_pictures() -> dict[str, bytes]:
         "bits": (lines, "PNG", {}),
         "palette": (rgb.convert("P"), "PNG", {"transparency": 3}),
         "alpha": (alpha, "PNG", {"icc_profile": b"\0" * 128}),
+        "profile": (rgb, "JPEG", {"icc_profile": _PROFILE}),
+        "png profile": (alpha, "PNG", {"icc_profile": _PROFILE}),
+        "tiff profile": (rgb, "TIFF", {"icc_profile": _PROFILE}),
         "wide": (wide, "PNG", {}),
         "apng": (rgb, "PNG", several),
         "lossy": (rgb, "WEBP", {"exif": exif}),

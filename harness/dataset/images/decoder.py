@@ -6,44 +6,27 @@ so that worker processes start quickly. sources.py finds and opens the files.
 """
 
 import io
-import struct
 import sys
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harness.base.arrays import Array
 from harness.config.schema import CleanConfig
-from harness.dataset.images import formats
+from harness.dataset.images import color_profiles, conversion, formats
+from harness.dataset.images.color_profiles import Conversion
 from harness.dataset.images.formats import FORMATS, Structure, sniff
 from harness.dataset.images.rejection import Reason, Rejected
 
 # Pillow's own guard against huge headers is replaced by `clean.max_pixels`, which is checked before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow's decoders are seen to raise on damaged files.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
 _PLAIN_COLORS = {"YCbCr": (), "RGB": (), "Gray": ("gray",)}  # the names of libjpeg-turbo, and what is noted
-_EXIF_ORIENTATION = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
 # Progressive files have about ten; thousands are a way to keep a decoder busy.
 _MAX_SCANS = 100
-_PART_PIXELS = 1 << 20  # converted to RGB at a time
 # Damage that every decoder gets over, of which nobody knows what it did to the pixels.
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
@@ -79,11 +62,11 @@ class Costly(Exception):
 def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None, budget: int | None = None) -> Picture:
     """Decodes every pixel of a picture file, whatever its name says it is.
 
-    The EXIF orientation is applied; grey, palette, CMYK and 16-bit become RGB of 8 bits; alpha is laid on white; of
-    several frames the first is taken. A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as no side falls
-    below `least_side`, which costs less than to shrink it afterwards. On photographs that differs by 46 to 55 dB from
-    shrinking alone, and storing the result as a JPEG of quality 95 by about 40; other fractions, in which libjpeg-turbo
-    is slow besides, differ by as little as 29.
+    The EXIF orientation is applied; grey, palette, CMYK and 16-bit become RGB of 8 bits, and colours of an embedded
+    profile those of sRGB; alpha is laid on white; of several frames the first is taken. A large JPEG is decoded at 1/2,
+    1/4 or 1/8 of its size as long as no side falls below `least_side`, which costs less than to shrink it afterwards.
+    On photographs that differs by 46 to 55 dB from shrinking alone, and storing the result as a JPEG of quality 95 by
+    about 40; other fractions, in which libjpeg-turbo is slow besides, differ by as little as 29.
 
     Raises:
       Rejected: the file is no picture, damaged, cut off, of another format, outside the limits, or takes more memory
@@ -103,26 +86,33 @@ def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget:
     _check_area(*structure.size, limits.max_pixels)
     if picture := _decode_plain(content, structure, limits, least_side, budget):
         return picture
+    start, end = structure.unread
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that it reads correctly
         try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(content[:start] + content[end:]), formats=FORMATS) as image:
                 _check_size(image.width, image.height, limits)
                 _check_cost(len(content) + _estimate(found, image, structure, limits, least_side), budget)
                 notes = [*_check_structure(content, found, structure)]
                 if found != "JPEG":
                     image.load()  # before its EXIF data, whose damage is forgiven
-                turn = _read_orientation(image)
-                notes += _notes(image, turn)
-                height, width = (image.height, image.width)[:: -1 if turn in _SIDEWAYS else 1]
+                turn = conversion.read_orientation(image)
+                notes += conversion.list_notes(image, turn)
+                height, width = (image.height, image.width)[:: -1 if turn in conversion.SIDEWAYS else 1]
+                profile = structure.profile if found in ("JPEG", "PNG") else image.info.get("icc_profile") or b""
+                colors, more = _find_conversion(profile, image.mode)
+                notes += more
+                pixels = None
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
                     notes += more
-                else:
-                    pixels = _to_rgb(image)
-        except _DECODER_ERRORS as error:
+                if pixels is None:
+                    pixels = conversion.to_rgb(image, colors)
+                elif colors:
+                    pixels = colors.convert_pixels(pixels)
+        except conversion.DECODER_ERRORS as error:
             raise _damage(error, content, structure) from None
-    return Picture(_turn_upright(pixels, turn), found.lower(), height, width, tuple(notes))
+    return Picture(conversion.turn_upright(pixels, turn), found.lower(), height, width, tuple(notes))
 
 
 def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
@@ -144,7 +134,7 @@ def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             warnings.simplefilter("ignore")
             _check_area(image.width, image.height, most_pixels)
-            return _to_rgb(image)
+            return conversion.to_rgb(image)
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -169,7 +159,17 @@ def _decode_plain(
         pixels = simplejpeg.decode_jpeg(content, "RGB", **reduction)
     except ValueError:
         return None
-    return Picture(pixels, "jpeg", height, width, _PLAIN_COLORS[colors])
+    if not structure.profile:
+        return Picture(pixels, "jpeg", height, width, _PLAIN_COLORS[colors])
+    to_srgb, notes = color_profiles.find_conversion(structure.profile, "L" if colors == "Gray" else "RGB")
+    pixels = to_srgb.convert_pixels(pixels) if to_srgb else pixels
+    return Picture(pixels, "jpeg", height, width, (*_PLAIN_COLORS[colors], *notes))
+
+
+def _find_conversion(profile: object, mode: str) -> tuple[Conversion | None, tuple[str, ...]]:
+    if not profile:
+        return None, ()
+    return color_profiles.find_conversion(profile if isinstance(profile, bytes) else b"", mode)
 
 
 def _check_file(content: bytes, limits: CleanConfig) -> str:
@@ -256,37 +256,13 @@ def _damage(error: Exception, content: bytes, structure: Structure) -> Rejected:
     return Rejected(reason, f"{len(content)} bytes: {text}"[:200], "a file that decodes to its last pixel")
 
 
-def _notes(image: Image.Image, turn: int) -> tuple[str, ...]:
-    """What `decode` converts, in words for the report."""
-    found = {
-        "exif": bool(image.info.get("exif")),
-        "exif_rotated": turn != 1,
-        "gray": image.mode in ("1", "L", "LA") or image.mode.startswith("I"),
-        "palette": image.mode in ("P", "PA"),
-        "alpha": image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info,
-        "cmyk": image.mode == "CMYK",
-        "16_bit": image.mode.startswith("I"),
-        "several_frames": getattr(image, "is_animated", False),
-    }
-    return tuple(note for note, is_true in found.items() if is_true)
-
-
-def _read_orientation(image: Image.Image) -> int:
-    """The EXIF orientation from 1 to 8; 1 where there is none or the EXIF data are damaged, which hurts no pixel."""
-    exif = image.info.get("exif", image.info.get("Raw profile type exif", b""))
-    if len(exif) > formats.MOST_EXIF_BYTES:  # each byte of it may become fifty in memory
-        return 1
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except _DECODER_ERRORS:
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
 def _decode_jpeg(
     content: bytes, structure: Structure, image: Image.Image, limits: CleanConfig, least_side: int | None
-) -> tuple[Array, tuple[str, ...]]:
-    """Decodes with every warning of libjpeg-turbo taken as an error, and says which of them do no harm."""
+) -> tuple[Array | None, tuple[str, ...]]:
+    """Decodes with every warning of libjpeg-turbo taken as an error, and says which of them do no harm.
+
+    Of inks and of what is salvaged it returns no pixels: these are left to Pillow.
+    """
     if structure.end is None:
         content += b"\xff\xd9"  # a scan that was complete decodes without a complaint now
     is_plain = image.mode in ("RGB", "L")
@@ -304,7 +280,7 @@ def _decode_jpeg(
             ) from None
         notes = ("salvaged",)
     image.load()
-    return _to_rgb(image), notes
+    return None, notes
 
 
 def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int]:
@@ -314,42 +290,3 @@ def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int
         if least_side and min(small) >= least_side:
             return {"min_height": small[0], "min_width": small[1], "min_factor": factor}
     return {}
-
-
-def _to_rgb(image: Image.Image) -> Array:
-    """Converts a picture a part at a time: each conversion of the whole would be another copy of it."""
-    image.load()
-    width, height = image.size
-    columns, rows = min(width, _PART_PIXELS), max(1, _PART_PIXELS // width)
-    if rows >= height and columns >= width:
-        return _part_to_rgb(image)
-    pixels: Array = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, rows):
-        for left in range(0, width, columns):
-            right, bottom = min(width, left + columns), min(height, top + rows)
-            pixels[top:bottom, left:right] = _part_to_rgb(image.crop((left, top, right, bottom)))
-    return pixels
-
-
-def _part_to_rgb(image: Image.Image) -> Array:
-    if image.mode.startswith("I"):
-        wide = np.asarray(image.convert("I")).clip(0, 65535)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
-
-
-def _turn_upright(pixels: Array, orientation: int) -> Array:
-    """Undoes an EXIF orientation: https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4 A."""
-    if orientation in _SIDEWAYS:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)

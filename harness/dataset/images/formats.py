@@ -40,6 +40,7 @@ _START_OF_SCAN, _END_OF_IMAGE, _PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xC
 # What a plain JPEG holds before its first scan: tables, one frame in Huffman codes, comments, and applications' data.
 # Those of 1 hold EXIF and XMP, those of 2 a colour profile or further pictures.
 _PLAIN_FRAMES, _APP_1, _APP_2 = (0xC0, 0xC1, 0xC2), 0xE1, 0xE2
+_PROFILE = b"ICC_PROFILE\0"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PLAIN_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)} - {0xE1})
 
@@ -48,6 +49,7 @@ _PLAIN_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)} - {0xE1
 _MOST_PARTS, _BYTES_A_CHUNK, _BYTES_A_BLOCK = 10_000, 1024, 64
 _MOST_COMMENT_BYTES = 1 << 20  # of a GIF
 _MOST_GAP_BYTES = 1 << 16  # between the markers before the first scan of a JPEG
+MOST_PROFILE_BYTES = 4 << 20  # the largest colour profiles, of printing inks, have 3 MB
 MOST_EXIF_BYTES = 4 << 20  # a JPEG's are divided into segments of 64 kB
 # What a TIFF says of its parts: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
 _WIDTH, _HEIGHT, _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _PLANES = 256, 257, 273, 277, 278, 284
@@ -71,7 +73,8 @@ class Structure:
     one frame whose header is in order and holds nothing that may say more of the pixels, such as that they are turned.
     `excess` is what there is too much of, and how much there may be; the rest of such a file is not looked at. `size`
     is the width and height of a GIF, its first frame included, or of a WebP: decoders take memory for that when they
-    open it.
+    open it. `profile` is the colour profile of a JPEG or PNG. `unread` is the first byte of a part that readers fail
+    on, though it holds no pixels, and the first behind it.
     """
 
     end: int | None
@@ -81,6 +84,8 @@ class Structure:
     is_plain: bool = False
     excess: tuple[str, str] | None = None
     size: tuple[int, int] = (0, 0)
+    profile: bytes = b""
+    unread: tuple[int, int] = (0, 0)
 
 
 def inspect(content: bytes, file_format: str) -> Structure:
@@ -96,10 +101,11 @@ def _too_many(what: str, most: int) -> Structure:
 def _walk_jpeg(content: bytes) -> Structure:
     """https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B: segments with lengths, and scans up to the next marker."""
     position, is_progressive, num_scans, num_frames, is_plain, gap, exif = 2, False, 0, 0, True, 0, 0
+    profile: list[bytes] = []
     for _ in range(_MOST_PARTS):
         found = _NEXT_MARKER.search(content, position)
         if not found:
-            return Structure(None, is_progressive, num_scans)
+            return Structure(None, is_progressive, num_scans, profile=_join_profile(profile))
         is_adjacent = found.start() == position
         if not (is_adjacent or num_scans):
             gap += found.start() - position
@@ -108,7 +114,8 @@ def _walk_jpeg(content: bytes) -> Structure:
         position = found.end()
         marker = content[position - 1]
         if marker == _END_OF_IMAGE:
-            return Structure(position, is_progressive, num_scans, is_plain=is_plain and num_frames == 1)
+            is_plain &= num_frames == 1
+            return Structure(position, is_progressive, num_scans, is_plain=is_plain, profile=_join_profile(profile))
         if marker == 0x01 or position + 2 > len(content):
             is_plain = False
             continue
@@ -124,18 +131,23 @@ def _walk_jpeg(content: bytes) -> Structure:
             if num_frames > 1:  # three bytes of each become an object
                 return Structure(None, excess=("a second frame", "one frame"))
             is_known = marker in _PLAIN_FRAMES or marker in _PLAIN_SEGMENTS
-            is_plain &= is_adjacent and is_known and (marker != _APP_2 or _is_profile(content, position))
+            is_profile = marker == _APP_2 and content.startswith(_PROFILE, position + 2)
+            is_plain &= is_adjacent and is_known and (marker != _APP_2 or is_profile)
+            if is_profile:
+                profile.append(content[position + 2 + len(_PROFILE) : position + length])
         position += length
     return _too_many("markers", _MOST_PARTS)
 
 
-def _is_profile(content: bytes, position: int) -> bool:
-    return content.startswith(b"ICC_PROFILE\0", position + 2)
+def _join_profile(parts: list[bytes]) -> bytes:
+    """Each part begins with its number: https://www.color.org/specification/ICC.1-2022-05.pdf, B.4."""
+    return b"".join(part[2:] for part in sorted(parts))
 
 
 def _walk_png(content: bytes) -> Structure:
     """https://www.w3.org/TR/png: chunks of length, kind, data and CRC; a kind in capitals is needed for the pixels."""
     position, bad_part, most = 8, "", max(_MOST_PARTS, len(content) // _BYTES_A_CHUNK)
+    profile, unread = b"", (0, 0)
     for _ in range(most):
         if position + 12 > len(content):
             return Structure(None, bad_part=bad_part)
@@ -146,10 +158,24 @@ def _walk_png(content: bytes) -> Structure:
         expected = int.from_bytes(content[end - 4 : end], "big")
         if zlib.crc32(memoryview(content)[position + 4 : end - 4]) != expected:
             bad_part = bad_part or f"the checksum of chunk {kind.decode('latin-1')!r} at byte {position}"
+        if kind == b"iCCP" and not profile:
+            profile = _inflate_profile(content[position + 8 : end - 4])
+            unread = (position, end)
         if kind == b"IEND":
-            return Structure(end, bad_part=bad_part)
+            return Structure(end, bad_part=bad_part, profile=profile, unread=unread)
         position = end
     return _too_many("chunks", most)
+
+
+def _inflate_profile(chunk: bytes) -> bytes:
+    """The profile in a chunk of a PNG, which is behind its name and a zero for the way it is compressed."""
+    _, _, packed = chunk.partition(b"\0")
+    unpacker = zlib.decompressobj()
+    try:
+        profile = unpacker.decompress(packed[1:], MOST_PROFILE_BYTES + 1) if packed[:1] == b"\0" else b""
+    except zlib.error:
+        profile = b""
+    return profile or b"damaged"
 
 
 def _walk_gif(content: bytes) -> Structure:

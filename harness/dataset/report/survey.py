@@ -42,6 +42,8 @@ NOTE_MEANINGS = {
     "palette": "colours were looked up in the palette",
     "alpha": "transparent pixels were laid on white",
     "cmyk": "printing inks were converted to RGB",
+    "color_profile": "colours were converted to sRGB from the profile in the file",
+    "color_profile_unused": "the profile in the file is damaged or not one of such pixels: colours as they are",
     "16_bit": "16 bits were rounded to 8",
     "several_frames": "the first frame was used",
     "wrong_extension": "the name says another format than the content, which was read as what it is",

@@ -13,7 +13,7 @@ from conftest import command_environment, draw_face
 from PIL import Image
 
 from harness.config.schema import CleanConfig
-from harness.dataset.images import decoder
+from harness.dataset.images import conversion, decoder
 from harness.dataset.images.rejection import Reason, Rejected
 
 LIMITS = CleanConfig()
@@ -226,7 +226,7 @@ def test_a_picture_converted_in_parts_is_the_same_as_in_one(monkeypatch, mode, s
     image.save(buffer, "PNG", compress_level=1, **options)
     limits = CleanConfig(min_side=2)
     in_parts = decoder.decode(buffer.getvalue(), limits)
-    monkeypatch.setattr(decoder, "_PART_PIXELS", 1 << 40)
+    monkeypatch.setattr(conversion, "_PART_PIXELS", 1 << 40)
     assert np.array_equal(in_parts.pixels, decoder.decode(buffer.getvalue(), limits).pixels)
     assert in_parts.pixels.shape == (*shape, 3)
 
@@ -236,7 +236,7 @@ def test_a_picture_takes_the_memory_that_is_documented():
     program = """
 import struct, zlib
 from harness.config.schema import CleanConfig
-from harness.dataset.images import decoder
+from harness.dataset.images import conversion, decoder
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 data = zlib.compressobj(1)

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import cv2
+import icc
 import numpy as np
 import pytest
 from conftest import draw_face
@@ -225,7 +226,7 @@ PLAIN_JPEGS = (
     {},
     {"progressive": True},
     {"comment": b"a comment"},
-    {"icc_profile": bytes(300)},
+    {"icc_profile": icc.rgb(icc.SRGB, "sRGB")},
     {"subsampling": 0},
     {"restart_marker_blocks": 2},
 )
