@@ -15,6 +15,7 @@ from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
 from harness.config.schema import Config, DataConfig
 from harness.dataset.images import rejection, sources
+from harness.dataset.images.preparation import Preparation, describe_preparation
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.listing import class_names as listing_names
 from harness.dataset.listing import pictures
@@ -62,11 +63,11 @@ def main(argv: Sequence[str]) -> int:
     tf_import.import_tensorflow()
     from harness.results import export
 
-    model, class_names, size = export.load_model(Workdir(arguments.run))
+    model, class_names, preparation = export.load_model(Workdir(arguments.run))
     if data is None:
-        batches = _read_folder(arguments.images, paths, class_names, size, config)
+        batches = _read_folder(arguments.images, paths, class_names, preparation, config)
     else:
-        _check_fit(data, class_names, size, folder)
+        _check_fit(data, class_names, preparation, folder)
         batches = _read_split(data, folder, arguments.split)
     found = _measure(model, class_names, batches, source=arguments.images or folder)
     app.show(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
@@ -92,11 +93,12 @@ def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, sou
     return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=len(skipped))
 
 
-def _check_fit(data: manifest.Manifest, class_names: Sequence[str], size: int, folder: Folder) -> None:
-    if data.class_names != tuple(class_names) or data.image_size != size:
+def _check_fit(data: manifest.Manifest, class_names: Sequence[str], preparation: Preparation, folder: Folder) -> None:
+    if data.class_names != tuple(class_names) or data.preparation != preparation:
         raise DataError(
-            f"{folder} holds {list_names(data.class_names)} of {data.image_size} pixels, the model knows "
-            f"{list_names(class_names)} of {size} pixels. Give fitting records: --records DIR"
+            f"{folder} holds {list_names(data.class_names)} of {describe_preparation(data.preparation)}, the model "
+            f"knows {list_names(class_names)} of {describe_preparation(preparation)}. Give fitting records: --records "
+            "DIR"
         )
 
 
@@ -137,7 +139,11 @@ def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]
 
 
 def _read_folder(
-    folder: Folder, found: Mapping[str, Iterable[Folder]], class_names: Sequence[str], size: int, config: Config
+    folder: Folder,
+    found: Mapping[str, Iterable[Folder]],
+    class_names: Sequence[str],
+    preparation: Preparation,
+    config: Config,
 ) -> Iterator[Batch]:
     """Reads the files of each class with the decoder of the build; says what it skips."""
     unknown = [name for name in found if name not in class_names]
@@ -149,7 +155,7 @@ def _read_folder(
     for name, paths in found.items():
         pixels: list[np.ndarray] = []
         skipped = []
-        for path, picture in sources.read_all(paths, config.clean, size):
+        for path, picture in sources.read_all(paths, config.clean, preparation):
             if isinstance(picture, Rejected):
                 log.warning("%s skipped: %s", path, picture)
                 skipped.append((path, picture))

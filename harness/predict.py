@@ -46,10 +46,10 @@ def main(argv: Sequence[str]) -> int:
     tf_import.import_tensorflow()
     from harness.results import export
 
-    model, class_names, size = export.load_model(workdir)
+    model, class_names, preparation = export.load_model(workdir)
     write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
     num_read, rejected = 0, []
-    pictures = sources.read_all(files, config.clean, size)
+    pictures = sources.read_all(files, config.clean, preparation)
     while batch := list(islice(pictures, _BATCH)):
         readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
         chances = iter(export.predict(model, np.stack(readable)) if readable else ())

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from attacks import Files, memory
 from attacks.spoiling import spoil
 from attacks.structures import rearrange
-from harness.config.schema import CleanConfig
+from harness.config.schema import CleanConfig, RecordsConfig
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder
 from harness.dataset.images.decoder import Picture
@@ -208,7 +208,7 @@ def _check_thumbnail(path: Path, refused: Rejected) -> None:
     if not thumbnails.is_visible_reject(item):
         return
     origins = thumbnails.Origins(images=path.parent, cache=path.parent, records=path.parent)
-    (shown,) = thumbnails.draw([item], origins, "jpeg", _SMALL_SIDE)
+    (shown,) = thumbnails.draw([item], origins, RecordsConfig(image_size=_SMALL_SIDE))
     if shown is not None:
         picture = Image.open(io.BytesIO(shown), formats=["JPEG"])
         assert max(picture.size) == facts.THUMBNAIL_SIDE, picture.size

@@ -52,7 +52,11 @@ def _parse_folder(value: object) -> storage.Folder:
 # A YAML file and a flag hold text and lists: paths and tuples are made from those, everything else keeps its own type.
 LocalPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_local)]
 AnyFolder = Annotated[Path | RemotePath, PlainValidator(_parse_folder), PlainSerializer(str, when_used="json")]
+Level = Annotated[int, Field(ge=0, le=255)]
+ImageSize = Annotated[int, Field(ge=16, le=2048)]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1, max_length=6)]
+Fit = Literal["stretch", "crop", "pad"]
+Color = Annotated[tuple[Level, Level, Level], Field(strict=False)]
 
 
 def _parse_classes(value: object) -> object:
@@ -178,7 +182,13 @@ class SplitConfig(_Section):
 class RecordsConfig(_Section):
     """What is written into the records."""
 
-    image_size: int = Field(256, ge=16, le=2048, description="height and width of a stored picture, in pixels")
+    image_size: ImageSize = Field(256, description="height and width of a stored picture, in pixels")
+    fit: Fit = Field(
+        "stretch",
+        description="how a picture becomes a square: stretch changes its proportions, crop takes the square in its "
+        "middle, pad adds bars of pad_color",
+    )
+    pad_color: Color = Field((0, 0, 0), description="red, green and blue of the bars that pad adds, each 0 to 255")
     encoding: Literal["jpeg", "png", "raw"] = Field(
         "jpeg", description="stored form: jpeg is small; png and raw keep every pixel; raw needs no decoding"
     )

@@ -92,7 +92,7 @@ def _export(run: Finished) -> float:
         run.config,
         run.workdir,
         class_names=run.data.class_names,
-        image_size=run.data.image_size,
+        preparation=run.data.preparation,
         precision=run.precision,
         probe=probe,
     )

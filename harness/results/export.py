@@ -17,7 +17,8 @@ from pydantic import Field, TypeAdapter
 
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError
-from harness.config.schema import Config
+from harness.config.schema import Color, Config, Fit
+from harness.dataset.images.preparation import Preparation
 from harness.models.network import LOGITS, build_model
 from harness.runs.workdir import Workdir
 
@@ -35,6 +36,13 @@ class Signature:
     class_names: Annotated[tuple[str, ...], Field(min_length=2)]
     image_size: Annotated[int, Field(ge=1, le=1 << 16)]
     pixels: str = "RGB, 0 to 255"
+    fit: Fit = "stretch"
+    pad_color: Color = (0, 0, 0)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How pictures are to be prepared for the model."""
+        return Preparation(self.image_size, self.fit, self.pad_color)
 
 
 _FORM = TypeAdapter(Signature)
@@ -46,7 +54,7 @@ def export_model(
     workdir: Workdir,
     *,
     class_names: tuple[str, ...],
-    image_size: int,
+    preparation: Preparation,
     precision: str,
     probe: np.ndarray,
 ) -> float:
@@ -59,7 +67,7 @@ def export_model(
       config: its section `model` is used.
       workdir: the run folder.
       class_names: the class of each label.
-      image_size: height and width in pixels.
+      preparation: how the pictures were prepared that it was trained on.
       precision: the precision the model was trained in.
       probe: pictures to compare on, uint8 [n, size, size, 3].
 
@@ -67,7 +75,11 @@ def export_model(
       CheckpointError: an exported file does not give the probabilities of the trained model.
     """
     plain = build_model(
-        config.model, num_classes=len(class_names), image_size=image_size, seed=config.train.seed, precision="float32"
+        config.model,
+        num_classes=len(class_names),
+        image_size=preparation.image_size,
+        seed=config.train.seed,
+        precision="float32",
     )
     plain.set_weights(model.get_weights())
     pictures = probe.astype(np.float32)
@@ -82,7 +94,7 @@ def export_model(
                 f"{path} gives probabilities that differ by {difference:.2g} from the trained model's; expected at "
                 f"most {_TOLERANCE[precision]}. The checkpoints in {workdir.best} are unharmed."
             )
-    files.write_json(workdir.signature, asdict(Signature(class_names, image_size)))
+    files.write_json(workdir.signature, asdict(Signature(class_names, **asdict(preparation))))
     return difference
 
 
@@ -115,8 +127,8 @@ def _load(path: Path) -> keras.Model:
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
-    """Returns the exported model, with an output for every class, its class names and its picture size in pixels.
+def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], Preparation]:
+    """Returns the exported model, with an output for every class, its class names, and how to prepare pictures for it.
 
     Raises:
       CheckpointError: the run has no exported model, or its files cannot be read or do not belong together.
@@ -138,7 +150,7 @@ def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], int]:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _refuse(workdir.keras_model, f"cannot be read: {reason}") from None
     _check_fit(model, signature, workdir)
-    return _answer_all_classes(model, workdir.keras_model), signature.class_names, signature.image_size
+    return _answer_all_classes(model, workdir.keras_model), signature.class_names, signature.preparation
 
 
 def _check_archive(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.base.errors import CheckpointError
 from harness.config.schema import Config, ModelConfig
+from harness.dataset.images.preparation import Preparation
 from harness.models.network import LOGITS, build_model
 from harness.results import export
 from harness.runs.workdir import Workdir
@@ -27,8 +28,15 @@ def write_model(folder, *, units=2, size=16, channels=3, **signature) -> Workdir
 
 @pytest.mark.parametrize(("units", "names"), [(1, ["a", "b"]), (2, ["a", "b"]), (3, ["a", "b", "c"])])
 def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
-    model, class_names, size = export.load_model(write_model(tmp_path, units=units, class_names=names))
-    assert model.output_shape == (None, max(units, 2)) and class_names == tuple(names) and size == 16
+    model, class_names, preparation = export.load_model(write_model(tmp_path, units=units, class_names=names))
+    assert (
+        model.output_shape == (None, max(units, 2)) and class_names == tuple(names) and preparation == Preparation(16)
+    )
+
+
+def test_a_model_says_how_pictures_are_prepared_for_it(tmp_path):
+    workdir = write_model(tmp_path, fit="pad", pad_color=[1, 2, 3])
+    assert export.load_model(workdir)[2] == Preparation(16, "pad", (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,8 @@ def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
         ({"class_names": [1, 2]}, "cannot be read: class_names.0 is 1"),
         ({"image_size": "16"}, "cannot be read: image_size is '16'"),
         ({"image_size": -1}, "cannot be read: image_size is -1"),
+        ({"fit": "fold"}, "cannot be read: fit is 'fold'"),
+        ({"pad_color": [0, 0, 256]}, "cannot be read: pad_color.2 is 256"),
     ],
 )
 def test_names_and_outputs_and_sizes_and_shapes_have_to_agree(tmp_path, made, expected):
@@ -111,10 +121,15 @@ def test_a_model_that_is_sure_is_as_exact_about_either_class(tmp_path, head, log
     biases = np.array([logit] if head == "sigmoid" else [0.0, logit], np.float32)
     layer.set_weights([np.zeros_like(layer.get_weights()[0]), biases])
     pictures, workdir = np.zeros((3, 16, 16, 3), np.uint8), Workdir(tmp_path)
-    options = {"class_names": ("happy", "sad"), "image_size": 16, "precision": "float32", "probe": pictures}
+    options = {
+        "class_names": ("happy", "sad"),
+        "preparation": Preparation(16),
+        "precision": "float32",
+        "probe": pictures,
+    }
     assert export.export_model(model, config, workdir, **options) == 0.0
-    reread, class_names, image_size = export.load_model(workdir)
-    assert (class_names, image_size) == (("happy", "sad"), 16)
+    reread, class_names, preparation = export.load_model(workdir)
+    assert (class_names, preparation) == (("happy", "sad"), Preparation(16))
     found = export.predict(reread, pictures)
     assert found.dtype == np.float32 and found.shape == (3, 2)
     expected = [1 / (1 + math.exp(logit)), 1 / (1 + math.exp(-logit))]

@@ -352,7 +352,7 @@ def _write_report(step: _Step, made: Plan, result: Manifest, command: str) -> li
         """Draws rejected files each by itself: what ends the process leaves no other blank."""
         stored = [item for item in found if item.file]
         chunks = [*_divide(stored, _PAIRS), *([item] for item in found if thumbnails.is_visible_reject(item))]
-        tasks = [(chunk, origins, config.encoding, config.image_size) for chunk in chunks]
+        tasks = [(chunk, origins, config) for chunk in chunks]
         drawn = process_pool.try_all(
             step.pool, thumbnails.draw, tasks, sizes=[len(chunk) for chunk in chunks], title="report"
         )

@@ -47,6 +47,8 @@ def make_manifest(
         config_sha256=digest_config(config),
         rules_sha256=cleaner.digest_rules(config),
         config=_list_settings(config),
+        fit=config.records.fit,
+        pad_color=config.records.pad_color,
     )
 
 

@@ -16,8 +16,9 @@ from harness.config.schema import Config
 from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
 from harness.dataset.curation.findings import Finding
-from harness.dataset.images import decoder, formats, quality, resizing, sources
+from harness.dataset.images import decoder, formats, quality, sources
 from harness.dataset.images.decoder import Costly, Picture
+from harness.dataset.images.preparation import find_inner, find_preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.listing.listed import LeftOut, Listed
 from harness.dataset.records.encoding import encode_pixels
@@ -35,8 +36,10 @@ def digest_rules(config: Config) -> str:
     """Returns one sha256 for everything but the file itself that a finding and an encoded picture follow from."""
     sections = config.sections("clean", "records")
     used = {name: value for name, value in sections["clean"].items() if name not in _JUDGED_LATER}
-    encoding_settings = {name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality")}
-    return files.digest_json([VERSION, used, encoding_settings])
+    stored = {
+        name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality", "fit", "pad_color")
+    }
+    return files.digest_json([VERSION, used, stored])
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,10 @@ def _look_at(
         if rejection.reason == Reason.UNREADABLE:
             return Examined(refuse(path, rejection), mtime_ns)
         return Examined(finding.rejected(rejection.reason, rejection.measured, rejection.limit), mtime_ns)
-    pixels = resizing.resize(picture.pixels, config.records.image_size)
-    small = replace(picture, pixels=quality.shrink(pixels))
+    preparation = find_preparation(config.records)
+    pixels = prepare(picture.pixels, preparation)
+    inner = find_inner(picture.pixels.shape[0], picture.pixels.shape[1], preparation)
+    small = replace(picture, pixels=quality.shrink(pixels[inner]))
     checksum = google_crc32c.value(pixels.tobytes())
     return _Usable(finding, mtime_ns, encode_pixels(pixels, config.records), small, checksum)
 

@@ -32,7 +32,7 @@ class Measures:
 
 
 def shrink(pixels: Array) -> Array:
-    """Returns `uint8 [64, 64, 3]` of square pixels; by halves, which OpenCV does three times as fast as at once."""
+    """Returns `uint8 [64, 64, 3]` of any pixels; by halves, which OpenCV does three times as fast as at once."""
     while len(pixels) >= 2 * _SIDE and len(pixels) % 2 == 0:
         half = (len(pixels) // 2, len(pixels) // 2)
         pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)

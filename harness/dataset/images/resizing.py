@@ -1,4 +1,7 @@
-"""A picture at another size: averaged over areas where it shrinks, cubic where it grows. Nothing is cropped."""
+"""A picture at another size: averaged over areas where it shrinks, cubic where it grows. Nothing is cropped.
+
+preparation.py says which size.
+"""
 
 from functools import lru_cache
 
@@ -12,18 +15,18 @@ _ONE = 1 << 15
 _MOST_AVERAGES = 1 << 22  # of three colours: 48 MiB
 
 
-def resize(pixels: Array, size: int) -> Array:
-    """Returns `uint8 [size, size, 3]` of `uint8 [H, W, 3]`.
+def resize(pixels: Array, width: int, height: int | None = None) -> Array:
+    """Returns `uint8 [height, width, 3]` of `uint8 [H, W, 3]`; without a height the result is a square.
 
     Each axis is by itself: averaged over areas when it shrinks, so there is no aliasing, and cubic when it grows. The
     averages are those of OpenCV's INTER_AREA, but that a half, or what is a hundredth off it, may be rounded otherwise.
     """
-    height, width = pixels.shape[:2]
-    small = (min(width, size), min(height, size))
-    if small != (width, height):
+    size = (width, height or width)
+    small = (min(pixels.shape[1], size[0]), min(pixels.shape[0], size[1]))
+    if small != pixels.shape[1::-1]:
         pixels = _average(pixels, small)
-    if small != (size, size):
-        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_CUBIC)
+    if small != size:
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
     return pixels
 
 

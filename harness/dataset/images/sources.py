@@ -13,8 +13,8 @@ from harness.base.arrays import Array
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
 from harness.dataset.images.decoder import Costly, Picture, check_num_bytes, decode
+from harness.dataset.images.preparation import Preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected
-from harness.dataset.images.resizing import resize
 
 _MB = 1_000_000
 # What decoding a picture may take while others are decoded beside it: half of what is free, shared, but so many bytes.
@@ -113,23 +113,26 @@ def check_memory(num_bytes: int) -> None:
         raise Rejected(Reason.UNREADABLE, taken, f"at most the {free / _MB:,.0f} MB that are free")
 
 
-def read_all(paths: Iterable[Folder], limits: CleanConfig, size: int) -> Iterator[tuple[Folder, Array | Rejected]]:
-    """Yields for every path, in order, its pixels `uint8 [size, size, 3]` or why there are none.
+def read_all(
+    paths: Iterable[Folder], limits: CleanConfig, preparation: Preparation
+) -> Iterator[tuple[Folder, Array | Rejected]]:
+    """Yields for every path, in order, its prepared pixels `uint8 [size, size, 3]` or why there are none.
 
     Files are decoded by a thread for each core, a bounded number ahead; those that take much memory one at a time.
     """
     turn = threading.Lock()
     num_threads = os.cpu_count() or 1
     budget = share_memory(num_threads)
+    size = preparation.image_size
 
     def read_one(path: Folder) -> Array | Rejected:
         try:
             try:
-                return resize(read(path, limits, least_side=size, budget=budget).pixels, size)
+                return prepare(read(path, limits, least_side=size, budget=budget).pixels, preparation)
             except Costly as costly:
                 with turn:
                     check_memory(costly.num_bytes)
-                    return resize(read(path, limits, least_side=size).pixels, size)
+                    return prepare(read(path, limits, least_side=size).pixels, preparation)
         except Rejected as rejection:
             return rejection
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.base import files, json_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.config.schema import Classes
+from harness.config.schema import Classes, Color, Fit, ImageSize
+from harness.dataset.images.preparation import Preparation
 from harness.dataset.records import tfrecord
 
 FILE_NAME = "manifest.json"
@@ -54,7 +55,7 @@ class Manifest:
 
     __pydantic_config__ = _STRICT
     class_names: Annotated[tuple[str, ...], Field(min_length=2)]
-    image_size: Annotated[int, Field(ge=16, le=2048)]  # as of records.image_size
+    image_size: ImageSize
     encoding: Literal["jpeg", "png", "raw"]
     splits: Mapping[str, SplitInfo]
     rejected: Mapping[str, _Count]
@@ -64,11 +65,18 @@ class Manifest:
     rules_sha256: _Sha256
     config: Mapping[str, object]
     format: Literal[2] = FORMAT
+    fit: Fit = "stretch"
+    pad_color: Color = (0, 0, 0)
 
     @property
     def num_examples(self) -> int:
         """Pictures in all splits together."""
         return sum(split.num_examples for split in self.splits.values())
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the pictures were prepared; of records that do not say so they were stretched."""
+        return Preparation(self.image_size, self.fit, self.pad_color)
 
     @property
     def digest(self) -> str:

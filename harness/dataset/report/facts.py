@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from harness.base.arrays import Array
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import ShardInfo
@@ -16,6 +18,7 @@ MAX_REJECTS = 24  # of one reason
 MAX_GROUPS = 40  # of one kind of copies
 MAX_COPIES = 6  # of one group
 MAX_NOTABLE = 8  # of one kind
+OBLONG = 1.25  # the longer side over the shorter one, from which stretching to a square is told of
 THUMBNAIL_SIDE = 112  # pixels of the longer side; as JPEG of quality 75 a full page stays under 10 MB
 
 
@@ -46,11 +49,17 @@ class KeptPictures:
     num_bytes: Array
     formats: Array
     image_size: int  # the side of an encoded picture
+    fit: str = "stretch"  # how they became squares
 
     def __post_init__(self) -> None:
         lengths = {len(self.widths), len(self.heights), len(self.num_bytes), len(self.formats)}
         if len(lengths) > 1:
             raise ValueError(f"widths, heights, num_bytes and formats differ in length: {sorted(lengths)}")
+
+    @property
+    def num_oblong(self) -> int:
+        """Pictures whose one side is longer by more than a quarter than the other."""
+        return int((np.maximum(self.widths, self.heights) > OBLONG * np.minimum(self.widths, self.heights)).sum())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from harness.base import html
 from harness.base.html import Html
 from harness.dataset.curation.findings import NO_CLASS
 from harness.dataset.report import charts, gallery
-from harness.dataset.report.facts import Facts, Probe, ProbeRow
+from harness.dataset.report.facts import Facts, KeptPictures, Probe, ProbeRow
 from harness.dataset.report.gallery import count, words
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#66ccee", "#ccbb44", "#aa3377")  # Paul Tol's bright scheme, by split
@@ -169,7 +169,18 @@ def _split(facts: Facts) -> str:
 def _sizes(facts: Facts) -> str:
     if not facts.num_kept:
         return "<p>No picture was kept.</p>"
-    return html.image(charts.draw_sizes(facts.kept), "png", "width, height, file size and format of kept pictures")
+    figure = html.image(charts.draw_sizes(facts.kept), "png", "width, height, file size and format of kept pictures")
+    return f"<p>{html.text(_describe_fit(facts.kept))}</p>{figure}"
+
+
+def _describe_fit(kept: KeptPictures) -> str:
+    share = f"{kept.num_oblong:,} of {len(kept.widths):,} pictures ({kept.num_oblong / len(kept.widths):.1%})"
+    done = {
+        "stretch": "Stretching to a square changes their proportions by more than a quarter.",
+        "crop": "Of all pictures the square in the middle is kept.",
+        "pad": "All pictures keep their proportions, between bars of one colour.",
+    }
+    return f"One side is longer than the other by more than a quarter in {share}. {done[kept.fit]}"
 
 
 def _rejected(facts: Facts) -> str:

@@ -66,6 +66,7 @@ _NEAR_OUTCOMES = {"drop": _DROPPED, "keep": f"{_KEPT.format('clean.near_conflict
 _FEW, _IMBALANCE = 10, 10
 _MOST_NAMED = 5  # classes in a sentence
 _MANY_REJECTED = 0.05  # share of all files
+_STRETCHED_SHARE = 0.25  # of all pictures
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
 DrawThumbnails = Callable[[Sequence[Finding]], Sequence[bytes | None]]
@@ -117,6 +118,7 @@ def make_facts(
             num_bytes=np.array([item.num_bytes for item in kept]),
             formats=np.array([item.format for item in kept]),
             image_size=result.image_size,
+            fit=result.fit,
         ),
         origin=_describe_origin(config, result, command),
         rejects={
@@ -163,6 +165,8 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
         )
     asked = [name for name, share in _list_shares(config).items() if share > 0]
     warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked)
+    if warning := _describe_stretching(kept, result):
+        warnings.append(warning)
     for name, info in result.splits.items():
         few = [label for label in made.class_names if 0 < info.class_counts[label] < _FEW]
         if few and name != "train":
@@ -175,6 +179,16 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
 def _name_few(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(map(shorten, names[:_MOST_NAMED])) + more
+
+
+def _describe_stretching(kept: Sequence[Finding], result: Manifest) -> str:
+    num = sum(max(item.width, item.height) > facts.OBLONG * min(item.width, item.height) for item in kept)
+    if result.fit != "stretch" or num < _STRETCHED_SHARE * len(kept):
+        return ""
+    return (
+        f"stretching to a square changes the proportions of {num} of {len(kept)} pictures by more than a quarter. If "
+        "shapes matter, set records.fit: crop (the square in the middle) or pad (bars, records.pad_color)."
+    )
 
 
 def _sample(item: Finding, thumbnails: Mapping[str, bytes | None], *, measured: str = "", limit: str = "") -> Sample:

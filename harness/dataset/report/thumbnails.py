@@ -13,7 +13,7 @@ import cv2
 
 from harness.base.arrays import Array
 from harness.base.storage import Folder
-from harness.config.schema import CleanConfig
+from harness.config.schema import CleanConfig, RecordsConfig
 from harness.dataset.curation import build_cache
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, sources
@@ -41,21 +41,22 @@ def is_visible_reject(item: Finding) -> bool:
     return not item.file and item.reason in _VISIBLE
 
 
-def draw(found: Sequence[Finding], origins: Origins, encoding: str, size: int) -> list[bytes | None]:
-    """Draws pictures as small JPEGs in their own proportions; None where nothing can be shown.
+def draw(found: Sequence[Finding], origins: Origins, config: RecordsConfig) -> list[bytes | None]:
+    """Draws pictures as small JPEGs, stretched ones in their own proportions; None where nothing can be shown.
 
     A picture that was refused is shown as a forgiving decoder reads it, which is often half of it. If that takes too
     long, the process is ended: call it in a worker process, with such a picture alone.
     """
-    return [_draw_one(item, origins, encoding, size) for item in found]
+    return [_draw_one(item, origins, config) for item in found]
 
 
-def _draw_one(item: Finding, origins: Origins, encoding: str, size: int) -> bytes | None:
+def _draw_one(item: Finding, origins: Origins, config: RecordsConfig) -> bytes | None:
     try:
         if item.file:
             place = build_cache.locate(item, origins.cache, origins.records)
-            pixels = decode_pixels(build_cache.read_encoded(place, item.offset, item.length), encoding, size)
-            return _shrink(pixels, item.width, item.height)
+            encoded = build_cache.read_encoded(place, item.offset, item.length)
+            pixels = decode_pixels(encoded, config.encoding, config.image_size)
+            return _shrink(pixels, *((item.width, item.height) if config.fit == "stretch" else (1, 1)))
         content = sources.read_bytes(origins.images / item.path, CleanConfig())
         with _limit_cpu_time(_CPU_TIME_S):
             pixels = decoder.peek(content, CleanConfig(), most_pixels=_MOST_PIXELS)

@@ -10,6 +10,7 @@ from conftest import draw_face, run_without_privileges, write_picture
 
 from harness.config.schema import CleanConfig
 from harness.dataset.images import sources
+from harness.dataset.images.preparation import Preparation
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.listing.walk import walk_files
 
@@ -22,7 +23,7 @@ def test_walking_is_in_order_and_reading_keeps_it(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no")
     paths = list(walk_files(tmp_path))
     assert [path.name for path in paths] == ["a.png", "b.png", "bad.png", "c.png"]
-    found = list(sources.read_all(paths, LIMITS, 32))
+    found = list(sources.read_all(paths, LIMITS, Preparation(32)))
     assert [path for path, _ in found] == paths
     assert [isinstance(picture, Rejected) for _, picture in found] == [False, False, True, False]
 
@@ -31,7 +32,7 @@ def test_pictures_that_take_much_memory_are_read_in_turn(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_MOST_SHARE", 1000)  # bytes: every picture takes more
     monkeypatch.setattr(sources, "_LEAST_SHARE", 1000)
     paths = [write_picture(tmp_path / f"{index}.png", draw_face(index, happy=True)) for index in range(9)]
-    found = list(sources.read_all(paths, LIMITS, 64))
+    found = list(sources.read_all(paths, LIMITS, Preparation(64)))
     assert [path for path, _ in found] == paths
     assert all((picture == draw_face(index, happy=True)).all() for index, (_, picture) in enumerate(found))
 
@@ -75,6 +76,7 @@ def test_what_cannot_be_read_is_unreadable_however_large(tmp_path):
 from pathlib import Path
 from harness.config.schema import CleanConfig
 from harness.dataset.images import sources
+from harness.dataset.images.preparation import Preparation
 from harness.dataset.images.rejection import Rejected
 for name in ("small.png", "large.png"):
     try:

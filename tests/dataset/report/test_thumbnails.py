@@ -9,6 +9,7 @@ import pytest
 from conftest import draw_face
 from PIL import Image
 
+from harness.config.schema import RecordsConfig
 from harness.dataset.build import process_pool
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images.rejection import Reason
@@ -26,7 +27,7 @@ def draw(folder, content: bytes, reason: Reason) -> bytes | None:
     (folder / "happy").mkdir(exist_ok=True)
     (folder / "happy" / "x.jpg").write_bytes(content)
     finding = Finding("happy/x.jpg", "happy").rejected(reason, "seen", "expected")
-    [jpeg] = thumbnails.draw([finding], Origins(folder, folder, folder), "jpeg", 64)
+    [jpeg] = thumbnails.draw([finding], Origins(folder, folder, folder), RecordsConfig(image_size=64))
     return jpeg
 
 
@@ -68,7 +69,7 @@ def test_what_cannot_be_read_leaves_a_blank(tmp_path, content):
 
 def test_a_file_that_has_gone_leaves_a_blank(tmp_path):
     gone = Finding("happy/gone.jpg", "happy").rejected(Reason.CORRUPT, "seen", "expected")
-    assert thumbnails.draw([gone], Origins(tmp_path, tmp_path, tmp_path), "jpeg", 64) == [None]
+    assert thumbnails.draw([gone], Origins(tmp_path, tmp_path, tmp_path), RecordsConfig(image_size=64)) == [None]
 
 
 def test_only_rejects_of_which_something_can_be_seen_are_tried():
