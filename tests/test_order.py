@@ -14,6 +14,7 @@ from conftest import ROOT, command_environment
 ORDER = (
     "base",
     "config",
+    "dataset.structure",
     "dataset.images",
     "dataset.listing",
     "dataset.records",

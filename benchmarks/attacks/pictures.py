@@ -21,7 +21,7 @@ from attacks.spoiling import spoil
 from attacks.structures import rearrange
 from harness.config.schema import CleanConfig, RecordsConfig
 from harness.dataset.curation.findings import Finding
-from harness.dataset.images import decoder
+from harness.dataset.images import decoder, formats
 from harness.dataset.images.decoder import Picture
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.report import facts, thumbnails
@@ -31,7 +31,7 @@ LIMITS = CleanConfig(max_pixels=4_000_000)
 _MOST_BYTES, _MOST_S = 200_000_000, 5.0
 _SMALL_SIDE = 16  # what it is decoded for besides, as if records of that size were built
 # First bytes of formats that libraries know and nobody here may call.
-_OTHERS = (b"%!PS-Adobe-3.0 EPSF-3.0\n", b"DDS |\0\0\0", b"8BPS\0\1", b"\0\0\1\0", b"\0\0\0\x20ftypavif", b"\xff\x0a")
+_OTHERS = (b"%!PS-Adobe-3.0 EPSF-3.0\n", b"DDS |\0\0\0", b"8BPS\0\1", b"\0\0\1\0", b"\0\0\0\x20ftypcrx ", b"\xff\x0a")
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _PROFILE = _SRGB.replace(b"rXYZ", b"    ").replace(b"gXYZ", b"rXYZ").replace(b"    ", b"gXYZ")  # red means green
 
@@ -72,7 +72,14 @@ def sample_pictures() -> dict[str, bytes]:
         "bmp": (rgb, "BMP", {}),
         "bmp palette": (rgb.convert("P"), "BMP", {}),
         "bmp alpha": (alpha, "BMP", {}),
+        "avif": (rgb, "AVIF", {"exif": exif}),
+        "avif alpha": (alpha, "AVIF", {"icc_profile": _PROFILE}),
+        "avif frames": (rgb, "AVIF", several),
+        "ppm": (rgb, "PPM", {}),
+        "pgm wide": (wide, "PPM", {}),
+        "pbm": (lines, "PPM", {}),
         "tiff": (rgb, "TIFF", {}),
+        "big tiff": (rgb, "TIFF", {"big_tiff": True}),
         "tiff bits": (lines, "TIFF", {"compression": "group4"}),
         "tiff palette": (rgb.convert("P"), "TIFF", {"compression": "packbits"}),
         "tiff inks": (rgb.convert("CMYK"), "TIFF", {"compression": "zstd", "strip_size": 500}),
@@ -81,6 +88,10 @@ def sample_pictures() -> dict[str, bytes]:
         "tiff wide": (wide, "TIFF", {"compression": "tiff_adobe_deflate"}),
         "tiff frames": (alpha, "TIFF", {"save_all": True, "append_images": [alpha]}),
     }
+    if "HEIC" in formats.FORMATS:
+        formats.open_with_pillow("HEIC")
+        made["heic"] = rgb, "HEIF", {"exif": exif}
+        made["heic alpha"] = alpha, "HEIF", {}
     found = {}
     for name, (picture, file_format, options) in made.items():
         buffer = io.BytesIO()

@@ -101,6 +101,19 @@ def _join_tiff(content: bytes, parts: list[bytes]) -> bytes:
     return content[:4] + start + content[8:] + num + table + bytes(4)
 
 
+def _split_big_tiff(content: bytes) -> Iterator[bytes]:
+    (start,) = struct.unpack_from("<Q", content, 8)
+    (num,) = struct.unpack_from("<Q", content, start)
+    for index in range(num):
+        yield content[start + 8 + 20 * index : start + 28 + 20 * index]
+
+
+def _join_big_tiff(content: bytes, parts: list[bytes]) -> bytes:
+    table = b"".join(part.ljust(20, b"\0")[:20] for part in parts)
+    start, num = struct.pack("<Q", len(content)), struct.pack("<Q", len(table) // 20)
+    return content[:8] + start + content[16:] + num + table + bytes(8)
+
+
 def _split_gif(content: bytes) -> Iterator[bytes]:
     """The screen with its colours, and each extension and frame."""
     position = 13 + _color_bytes(content[10])
@@ -134,12 +147,59 @@ def _split_bmp(content: bytes) -> Iterator[bytes]:
     yield content[position:]
 
 
+def _split_ppm(content: bytes) -> Iterator[bytes]:
+    """The words of the header, then the pixels."""
+    start = 0
+    for _ in range(3 if content[1] == ord("4") else 4):
+        end = next(place for place in range(start, len(content)) if content[place : place + 1].isspace()) + 1
+        yield content[start:end]
+        start = end
+    yield content[start:]
+
+
+def _join_all(content: bytes, parts: list[bytes]) -> bytes:
+    return b"".join(parts)
+
+
+def _split_boxes(content: bytes) -> Iterator[bytes]:
+    """Kind and content of each box; those in the box of data about the others are divided too."""
+    position = 0
+    while position + 8 <= len(content):
+        end = position + max(8, int.from_bytes(content[position : position + 4], "big"))
+        if content[position + 4 : position + 8] == b"meta":
+            yield b"meta" + content[position + 8 : position + 12]
+            end = position + 12
+        else:
+            yield content[position + 4 : end]
+        position = end
+
+
+def _join_boxes(content: bytes, parts: list[bytes]) -> bytes:
+    """Has what comes behind `meta`, up to data, in it."""
+    boxes, inner = [], None
+    for part in [*parts, b""]:
+        box = struct.pack(">I", len(part) + 4) + part
+        if part[:4] == b"meta":
+            inner = part
+        elif inner is not None and part[:4] not in (b"mdat", b"moov", b"free", b""):
+            inner += box
+        else:
+            if inner is not None:
+                boxes.append(struct.pack(">I", len(inner) + 4) + inner)
+                inner = None
+            boxes.append(box if part else b"")
+    return b"".join(boxes)
+
+
 # First bytes, what divides a file of the format into its parts, and what puts it together.
 FORMATS: tuple[tuple[bytes, Callable[[bytes], Iterator[bytes]], Callable[[bytes, list[bytes]], bytes]], ...] = (
     (b"\x89PNG", _split_png, _join_png),
     (b"\xff\xd8", _split_jpeg, _join_jpeg),
     (b"RIFF", _split_webp, _join_webp),
-    (b"II", _split_tiff, _join_tiff),
+    (b"II*", _split_tiff, _join_tiff),
+    (b"II+", _split_big_tiff, _join_big_tiff),
+    (b"P", _split_ppm, _join_all),
+    (b"\0\0\0", _split_boxes, _join_boxes),
     (b"GIF8", _split_gif, _join_plain),
     (b"BM", _split_bmp, _join_plain),
 )

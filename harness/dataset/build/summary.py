@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.base import files
 from harness.base.storage import Folder
-from harness.base.text import format_table, shorten
+from harness.base.text import MOST_ROWS, format_table, shorten
 from harness.config.schema import CleanConfig, Config
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import cleaner, findings
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.plan import Plan
+from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import Manifest, SplitInfo
 
 REPORT_NAME = "report.html"
@@ -107,7 +108,7 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
     if across:
         pairs = "1 pair" if across == 1 else f"{across} pairs"
         groups += f"\nnear copies of different classes: {pairs}, {_NEAR_OUTCOMES[policies.near_conflicts]}"
-    lines = "\n".join([labels, *_describe_given(result, made), groups])
+    lines = "\n".join([labels, *_describe_given(result, made), groups, *_describe_unread(made.findings)])
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
     return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
 
@@ -121,3 +122,9 @@ def _describe_given(result: Manifest, made: Plan) -> Iterator[str]:
         yield f"moved: {made.num_moved} pictures to the held-out split that others of their group are in"
     if made.leaks:
         yield f"leaks: {made.leaks.describe()}"
+
+
+def _describe_unread(found: Sequence[Finding]) -> list[str]:
+    """A line for each format that is not read: how many files, and what to do."""
+    unread = Counter((item.measured, item.limit) for item in found if item.reason == Reason.UNSUPPORTED_FORMAT)
+    return [f"not read: {num} {name}; expected {advice}" for (name, advice), num in unread.most_common(MOST_ROWS)]

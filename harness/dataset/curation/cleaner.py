@@ -18,6 +18,7 @@ from harness.dataset.curation.build_cache import Examined
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats, quality, sources
 from harness.dataset.images.decoder import Costly, Picture
+from harness.dataset.images.formats import FORMATS
 from harness.dataset.images.preparation import find_inner, find_preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.listing.listed import LeftOut, Listed
@@ -39,7 +40,7 @@ def digest_rules(config: Config) -> str:
     stored = {
         name: sections["records"][name] for name in ("image_size", "encoding", "jpeg_quality", "fit", "pad_color")
     }
-    return files.digest_json([VERSION, used, stored])
+    return files.digest_json([VERSION, FORMATS, used, stored])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from harness.base.arrays import Array
-from harness.dataset.images.formats import MOST_PROFILE_BYTES
+from harness.dataset.structure.inspection import MOST_PROFILE_BYTES
 
 CONVERTED, UNUSED = "color_profile", "color_profile_unused"  # notes
 _MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of a profile: Pillow's mode

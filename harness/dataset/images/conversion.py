@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from harness.base.arrays import Array
-from harness.dataset.images import formats
 from harness.dataset.images.color_profiles import Conversion
+from harness.dataset.structure.inspection import MOST_EXIF_BYTES
 
 # What Pillow's decoders are seen to raise on damaged files.
 DECODER_ERRORS = (
@@ -19,6 +19,8 @@ DECODER_ERRORS = (
     IndexError,
     KeyError,
     OverflowError,
+    EOFError,
+    RuntimeError,  # of what libavif and libheif say
     struct.error,
     zlib.error,
 )
@@ -44,8 +46,8 @@ def list_notes(image: Image.Image, turn: int) -> tuple[str, ...]:
 
 def read_orientation(image: Image.Image) -> int:
     """The EXIF orientation from 1 to 8; 1 where there is none or the EXIF data are damaged, which hurts no pixel."""
-    exif = image.info.get("exif", image.info.get("Raw profile type exif", b""))
-    if len(exif) > formats.MOST_EXIF_BYTES:  # each byte of it may become fifty in memory
+    exif = image.info.get("exif", image.info.get("Raw profile type exif")) or b""
+    if len(exif) > MOST_EXIF_BYTES:  # each byte of it may become fifty in memory
         return 1
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)

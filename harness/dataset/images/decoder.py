@@ -18,8 +18,10 @@ from harness.base.arrays import Array
 from harness.config.schema import CleanConfig
 from harness.dataset.images import color_profiles, conversion, formats
 from harness.dataset.images.color_profiles import Conversion
-from harness.dataset.images.formats import FORMATS, Structure, sniff
+from harness.dataset.images.formats import FORMATS, sniff
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.structure.enclosure import Structure
+from harness.dataset.structure.inspection import inspect
 
 # Pillow's own guard against huge headers is replaced by `clean.max_pixels`, which is checked before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
@@ -32,7 +34,7 @@ _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS p
 
 
 # Memory that decoding takes at most, in bytes a pixel, with the pixels that come of it and a copy of them, turned.
-_BYTES_A_PIXEL = {"PNG": 11, "BMP": 11, "GIF": 11, "TIFF": 20, "WEBP": 22}
+_BYTES_A_PIXEL = {"PNG": 11, "BMP": 11, "GIF": 11, "PPM": 11, "TIFF": 20, "WEBP": 22, "AVIF": 24, "HEIC": 24}
 _BYTES_OF_RGB, _BYTES_PROGRESSIVE, _BYTES_OF_INKS = 3, 12, 16  # of JPEGs; the first in the size they are decoded at
 
 
@@ -81,19 +83,22 @@ def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None
 
 def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget: int) -> Picture:
     found = _check_file(content, limits)
-    structure = formats.inspect(content, found)
+    structure = inspect(content, found)
     _check_bounds(structure, len(content))
     _check_area(*structure.size, limits.max_pixels)
     if picture := _decode_plain(content, structure, limits, least_side, budget):
         return picture
-    start, end = structure.unread
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about oddities that it reads correctly
         try:
-            with Image.open(io.BytesIO(content[:start] + content[end:]), formats=FORMATS) as image:
+            with Image.open(
+                io.BytesIO(_strip(content, found, structure)), formats=formats.open_with_pillow(found)
+            ) as image:
                 _check_size(image.width, image.height, limits)
                 _check_cost(len(content) + _estimate(found, image, structure, limits, least_side), budget)
                 notes = [*_check_structure(content, found, structure)]
+                if content[4:12] == b"ftypavis":
+                    notes.append("several_frames")
                 if found != "JPEG":
                     image.load()  # before its EXIF data, whose damage is forgiven
                 turn = conversion.read_orientation(image)
@@ -126,12 +131,15 @@ def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
       Rejected: nothing is to be seen, at least not with `most_pixels`.
     """
     found = _check_file(content, limits)
-    structure = formats.inspect(content, found)
+    structure = inspect(content, found)
     _check_bounds(structure, len(content))
     _check_area(*structure.size, most_pixels)
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with (
+            warnings.catch_warnings(),
+            Image.open(io.BytesIO(content), formats=formats.open_with_pillow(found)) as image,
+        ):
             warnings.simplefilter("ignore")
             _check_area(image.width, image.height, most_pixels)
             return conversion.to_rgb(image)
@@ -166,6 +174,14 @@ def _decode_plain(
     return Picture(pixels, "jpeg", height, width, (*_PLAIN_COLORS[colors], *notes))
 
 
+def _strip(content: bytes, found: str, structure: Structure) -> bytes:
+    """The file as Pillow gets it: without what it fails on, and of an animated AVIF the still picture."""
+    if found == "AVIF":
+        return content[:8] + b"avif" + content[12:]
+    start, end = structure.unread
+    return content[:start] + content[end:]
+
+
 def _find_conversion(profile: object, mode: str) -> tuple[Conversion | None, tuple[str, ...]]:
     if not profile:
         return None, ()
@@ -178,9 +194,9 @@ def _check_file(content: bytes, limits: CleanConfig) -> str:
     check_num_bytes(len(content), limits)
     found = sniff(content)
     if found is None:
-        raise Rejected(Reason.NOT_AN_IMAGE, f"first bytes {content[:8]!r}", "one of " + ", ".join(FORMATS))
+        raise Rejected(Reason.NOT_AN_IMAGE, *formats.describe_unknown(content))
     if found not in FORMATS:
-        raise Rejected(Reason.UNSUPPORTED_FORMAT, found, "one of " + ", ".join(FORMATS))
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, found, formats.advise(found))
     return found
 
 
@@ -237,6 +253,8 @@ def _check_structure(content: bytes, file_format: str, structure: Structure) -> 
 
 def _check_bounds(structure: Structure, num_bytes: int) -> None:
     """Refuses what costs more than the size in the header promises, before any library looks at it."""
+    if structure.other_format:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, structure.other_format, formats.advise(structure.other_format))
     if structure.excess:
         raise Rejected(Reason.CORRUPT, *structure.excess)
     if not structure.num_scans:

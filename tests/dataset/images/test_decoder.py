@@ -14,9 +14,10 @@ from conftest import draw_face
 from PIL import Image, ImageOps
 
 from harness.config.schema import CleanConfig
-from harness.dataset.images import decoder, formats
+from harness.dataset.images import decoder
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize
+from harness.dataset.structure.inspection import inspect
 
 LIMITS = CleanConfig()
 
@@ -215,8 +216,8 @@ def judge_both_ways(monkeypatch):
     def judge_both(content):
         short = judge(content)
         with monkeypatch.context() as patched:
-            inspect = formats.inspect
-            patched.setattr(formats, "inspect", lambda *args: replace(inspect(*args), is_plain=False))
+            inspect = decoder.inspect
+            patched.setattr(decoder, "inspect", lambda *args: replace(inspect(*args), is_plain=False))
             return short, judge(content)
 
     return judge_both
@@ -236,7 +237,7 @@ PLAIN_JPEGS = (
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_plain_jpeg_decodes_the_short_way_as_the_long(face, judge_both_ways, mode, options):
     content = encode(face.resize((200, 120)).convert(mode), "JPEG", **options)
-    assert formats.inspect(content, "JPEG").is_plain
+    assert inspect(content, "JPEG").is_plain
     short, long = judge_both_ways(content)
     assert short == long and short[1:] == (120, 200, {"RGB": (), "L": ("gray",)}[mode])
 
@@ -253,7 +254,7 @@ def test_a_jpeg_that_may_say_more_of_its_pixels_is_not_plain(face):
         two.getvalue(),
         saved[:2] + b"\0" + saved[2:],
     ):
-        assert content != saved and not formats.inspect(content, "JPEG").is_plain
+        assert content != saved and not inspect(content, "JPEG").is_plain
 
 
 def test_inks_and_12_bits_go_the_long_way(face, judge_both_ways):
