@@ -36,6 +36,9 @@ class Reason(str, Enum):
 LIMITS = ("clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
 # What to do about each reason: the setting that decides, as a flag, and whether to change it; or that there is none.
 _ADVICE: Mapping[Reason, str] = {
+    Reason.MISSING: "No setting takes it: put the file there, or correct its path in the table of labels.",
+    Reason.UNLISTED: "No setting takes it: add a row to the table of labels if it is meant.",
+    Reason.UNLABELLED: "No setting takes it: write its label into the table if it is meant.",
     Reason.UNREADABLE: "No setting takes it: make it readable, or remove it.",
     Reason.BAD_NAME: "No setting takes it: rename it.",
     Reason.SYSTEM_FILE: "No setting takes it: rename it if it is a picture of yours.",
