@@ -8,7 +8,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from harness.base import figures
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 from harness.results.metrics import Metrics
 
 BLUE, RED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers

@@ -1,12 +1,7 @@
-"""One owner for a folder: a lock that holds between the processes of one machine and ends with its process.
-
-It does not hold between machines that share a file system without locks of its own.
-"""
+"""One owner for a folder, who is named to others. How the lock holds stands in base/locks.py."""
 
 import contextlib
 import datetime
-import errno
-import fcntl
 import json
 import logging
 import os
@@ -17,13 +12,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from harness.base import files, json_files
+from harness.base import files, json_files, locks
 from harness.base.errors import CheckpointError
 
 log = logging.getLogger("harness")
 FILE_NAME = ".lock"
-_MOST_TRIES = 100  # to lock a file that others remove
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -59,49 +52,29 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> int:
-    for _ in range(_MOST_TRIES):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # its owner has removed the folder in between
-        except (FileExistsError, NotADirectoryError) as error:
-            raise CheckpointError(f"cannot write to {path.parent}: {error.strerror}. Give another folder.") from None
-        try:
-            _lock(descriptor, path)
-            if _is_same(descriptor, path):
-                owner = Owner(os.getpid(), socket.gethostname(), datetime.datetime.now().isoformat(" ", "seconds"))
-                with files.naming(path):
-                    os.truncate(descriptor, 0)
-                    os.write(descriptor, json.dumps(asdict(owner)).encode())
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its owner has removed it in the meantime: whoever makes it anew has another
-    raise _busy(path, "processes that come and go")
-
-
-def _lock(descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _busy(path, _describe_owner(path)) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
+        descriptor, is_locked = locks.acquire(path)
+    except locks.Held:
+        raise _busy(path) from None
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CheckpointError(f"cannot write to {path.parent}: {error.strerror}. Give another folder.") from None
+    if not is_locked:
         log.warning("%s cannot be locked: start nothing else in it", path.parent)
-
-
-def _busy(path: Path, owner: str) -> CheckpointError:
-    return CheckpointError(f"{path.parent} is in use by {owner}. Wait for its end, or give another folder.")
-
-
-def _is_same(descriptor: int, path: Path) -> bool:
+    owner = Owner(os.getpid(), socket.gethostname(), datetime.datetime.now().isoformat(" ", "seconds"))
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        with files.naming(path):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, json.dumps(asdict(owner)).encode())
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _busy(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path.parent} is in use by {_describe_owner(path)}. Wait for its end, or give another folder."
+    )
 
 
 def _describe_owner(path: Path) -> str:

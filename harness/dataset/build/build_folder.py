@@ -6,8 +6,6 @@ nothing in it is of use to the next build.
 It does not look into the files that it moves or sends.
 """
 
-import errno
-import fcntl
 import logging
 import os
 import re
@@ -17,9 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from harness.base import files
+from harness.base import files, locks
 from harness.base.errors import DataError, StorageError, describe_free
 from harness.base.storage import Folder, RemotePath
 from harness.dataset.records import manifest
@@ -30,8 +27,6 @@ _REMOTE_ROOT = Path("tfrecords") / ".s3"
 _SHARD_NAME = re.compile(r"\w+-\d{5}-of-\d{5}\.tfrecord")  # as tfrecord.shard_name gives
 _PROBE_NAME = ".writable"
 _NUM_SENT = 4  # files at a time; the storage's library divides large ones itself
-_MOST_TRIES = 100  # to lock a file that others remove
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -201,68 +196,36 @@ def open_folder(target: Folder, rules_sha256: str, *, is_shared: bool) -> Iterat
     """
     work = BuildFolder(target, rules_sha256)
     try:
-        file, is_locked = _open_lock(work, is_shared=is_shared)
+        descriptor, is_locked = locks.acquire(work.lock, is_shared=is_shared)
+    except locks.Held:
+        raise _busy(target) from None
     except OSError as error:
         raise StorageError(
             f"cannot write to {work.place.parent}: {error.strerror}. Give another folder: --records FOLDER"
         ) from None
-    with file:
-        try:
-            work.recover()
-            yield work
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise StorageError(
-                f"writing {target} failed: {error.strerror or error}{where}{describe_free(error)}. Nothing was "
-                "published; what is finished is kept, and the same command goes on with it."
-            ) from error
-        finally:
-            if is_locked:
-                _leave(work, file)
-
-
-def _open_lock(work: BuildFolder, *, is_shared: bool) -> tuple[TextIO, bool]:
-    """Returns the file of the lock, and whether it is locked, which some file systems cannot do."""
-    for _ in range(_MOST_TRIES):
-        work.lock.parent.mkdir(parents=True, exist_ok=True)
-        file = work.lock.open("w")
-        try:
-            is_locked = _lock(file.fileno(), work.target, is_shared=is_shared)
-        except BaseException:
-            file.close()
-            raise
-        if _lies_at(file, work.lock):
-            return file, is_locked
-        file.close()  # a build that ended in between has removed it: a lock on it keeps nobody out
-    raise _busy(work.target)
-
-
-def _lock(descriptor: int, target: Folder, *, is_shared: bool) -> bool:
+    if not is_locked:
+        log.warning("%s cannot be locked: start no second build of it", target)
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        work.recover()
+        yield work
     except OSError as error:
-        if error.errno in _NO_LOCKS:
-            log.warning("%s cannot be locked: start no second build of it", target)
-            return False
-        raise _busy(target) from None
-    return True
+        where = f" ({error.filename})" if error.filename else ""
+        raise StorageError(
+            f"writing {target} failed: {error.strerror or error}{where}{describe_free(error)}. Nothing was "
+            "published; what is finished is kept, and the same command goes on with it."
+        ) from error
+    finally:
+        _leave(work, descriptor)
+
+
+def _leave(work: BuildFolder, descriptor: int) -> None:
+    """Removes the lock, and a folder that is of no use, if no other build holds them."""
+    with suppress(OSError):  # nothing can be removed here
+        if locks.is_alone(descriptor, work.lock):
+            work.tidy()
+            work.lock.unlink()
+    os.close(descriptor)
 
 
 def _busy(target: Folder) -> DataError:
     return DataError(f"another build is writing {target} just now. Wait for it, or give another --records.")
-
-
-def _lies_at(file: TextIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _leave(work: BuildFolder, file: TextIO) -> None:
-    """Removes the lock, and a folder that is of no use, if no other build holds them."""
-    with suppress(OSError):  # another build holds the lock, or nothing can be removed here
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _lies_at(file, work.lock):  # a shared lock is let go before it becomes an exclusive one
-            work.tidy()
-            work.lock.unlink()

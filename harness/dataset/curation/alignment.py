@@ -5,7 +5,7 @@ from itertools import product
 import cv2
 import numpy as np
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 
 SIDE = 64
 _COARSE_SIDE = 32

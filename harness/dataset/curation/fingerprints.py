@@ -9,7 +9,7 @@ from itertools import product
 import cv2
 import numpy as np
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 
 _FREQUENCIES = 10
 FINGERPRINT_BYTES = _FREQUENCIES * _FREQUENCIES

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from harness.base.arrays import Array
 from harness.dataset.curation import alignment, build_cache
+from harness.dataset.images.arrays import Array
 from harness.dataset.records.encoding import decode_pixels
 
 # One side of a pair as a process needs it: the file of the encoded picture, its offset and its length.

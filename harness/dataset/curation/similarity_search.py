@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from harness.base.arrays import Array
 from harness.dataset.curation.fingerprints import COARSE_VIEWS, MIRROR, NORM, View, measure_likeness, predict
+from harness.dataset.images.arrays import Array
 
 Result = TypeVar("Result")
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 from harness.dataset.structure.inspection import MOST_PROFILE_BYTES
 
 CONVERTED, UNUSED = "color_profile", "color_profile_unused"  # notes

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 from harness.dataset.images.color_profiles import Conversion
 from harness.dataset.structure.inspection import MOST_EXIF_BYTES
 

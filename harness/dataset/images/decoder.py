@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from harness.base.arrays import Array
 from harness.config.schema import CleanConfig
 from harness.dataset.images import color_profiles, conversion, formats
+from harness.dataset.images.arrays import Array
 from harness.dataset.images.color_profiles import Conversion
 from harness.dataset.images.formats import FORMATS, sniff
 from harness.dataset.images.rejection import Reason, Rejected

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.base.arrays import Array
 from harness.config.schema import Color, Fit, ImageSize, RecordsConfig
+from harness.dataset.images.arrays import Array
 from harness.dataset.images.resizing import resize
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 
 _SIDE = 64
 # Scores below these limits are noted.

@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 
 _ROWS = 8  # averaged together: fewer waste the width of a matrix product, more multiply by zeros
 _ONE = 1 << 15

@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from harness.base import memory
-from harness.base.arrays import Array
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
+from harness.dataset.images.arrays import Array
 from harness.dataset.images.decoder import Costly, Picture, check_num_bytes, decode
 from harness.dataset.images.preparation import Preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from harness.base.arrays import Array
 from harness.config.schema import RecordsConfig
+from harness.dataset.images.arrays import Array
 
 # A PNG as it is stored: a header, chunks of pixels, an end.
 _PNG_START, _PNG_PIXELS, _PNG_END = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IDAT", b"\0\0\0\0IEND\xaeB`\x82"

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from harness.base import figures
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 from harness.dataset.report.facts import KeptPictures
 
 _PICTURES, _STORED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.base.arrays import Array
+from harness.dataset.images.arrays import Array
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import ShardInfo
 

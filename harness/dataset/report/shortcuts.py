@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from harness.base.arrays import Array, Floats, Ints
+from harness.dataset.images.arrays import Array, Floats, Ints
 
 _NUM_FOLDS = 5
 _MIN_GROUPS = 10  # two in each fold; even a perfect shortcut is hardly beyond doubt with fewer

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import cv2
 
-from harness.base.arrays import Array
 from harness.base.storage import Folder
 from harness.config.schema import CleanConfig, RecordsConfig
 from harness.dataset.curation import build_cache
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, sources
+from harness.dataset.images.arrays import Array
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.encoding import decode_pixels, encode_jpeg
 from harness.dataset.report import facts
