@@ -57,7 +57,10 @@ def test_a_flat_folder_is_evaluated_by_its_table(smoke_run, tmp_path):
     assert "labels: column 'feeling' of labels.csv, pictures by 'file'" in done.stderr
     assert "files that are not in labels.csv: 1, such as '9.png'" in done.stderr
     done = run_command("evaluate", smoke_run, "--images", tmp_path / "flat")
-    assert done.returncode == 3 and "found none. Labels may also stand in a table: --data.labels" in done.stderr
+    assert done.returncode == 3 and "or name a table of their labels: --data.labels labels.csv" in done.stderr
+    (tmp_path / "flat" / "labels.csv").write_text("file,feeling,split\n0.png,happy,train\n1.png,sad,test\n")
+    done = run_command("evaluate", smoke_run, "--images", tmp_path / "flat", "--data.labels", "labels.csv")
+    assert done.returncode == 3 and "labels.csv names several splits (test, train)" in done.stderr
     done = run_command("evaluate", smoke_run, "--data.labels", "labels.csv")
     assert done.returncode == 2 and "with --images DIR" in done.stderr
 

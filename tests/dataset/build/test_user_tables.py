@@ -160,3 +160,52 @@ def test_a_class_of_a_table_without_a_usable_picture_is_named(flat):
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"the class 'melanoma' of the table of labels has no usable picture: 30 empty"):
         build(flat, labels="moles.csv")
+
+
+def test_splits_of_a_table_are_kept_and_a_patient_in_two_of_them_is_a_leak(flat):
+    table = flat / "moles.csv"
+    lines = table.read_text().splitlines()
+    given = ["Usage", *(("Train", "VALID", "testing")[index * 3 // 60] for index in range(60))]
+    table.write_text("\n".join(f"{line};{split}" for line, split in zip(lines, given)))
+    text, rows, _ = build(flat, labels="moles.csv")
+    assert [row["split"] for row in rows] == ["train"] * 20 + ["validation"] * 20 + ["test"] * 20
+    assert "splits: train, validation, test as given" in text and "leaks:" not in text
+    table.write_text(table.read_text().replace("m003;melanoma;L0", "m003;melanoma;L14"))
+    text, rows, report = build(flat, labels="moles.csv")
+    assert "Groups: column 'lesion_id' of moles.csv" in report
+    assert [row["path"] for row in rows if "leak" in row["notes"].split()] == [
+        "m003.png",
+        "m056.png",
+        "m057.png",
+        "m058.png",
+        "m059.png",
+    ]
+    assert "leaks:" in text
+
+
+def test_classes_of_a_table_are_chosen_and_merged(flat):
+    text, rows, _ = build(flat, labels="moles.csv:lesion_id", classes={"few": ["L1", "L12"], "one": ["L3"]})
+    assert {row["path"][1:4]: row["class_name"] for row in rows} == {
+        **{f"{number:03d}": "few" for number in (4, 5, 6, 7, 48, 49, 50, 51)},
+        **{f"{number:03d}": "one" for number in (12, 13, 14, 15)},
+    }
+    assert "labels: 0 few, 1 one" in text
+    with pytest.raises(DataError, match=r"data.classes names 'L77', but moles.csv:lesion_id has L0 | L1"):
+        build(flat, labels="moles.csv:lesion_id", classes=["L1", "L77"])
+
+
+def test_labels_that_hardly_differ_are_refused(flat):
+    (flat / "moles.csv").write_text((flat / "moles.csv").read_text().replace("m000;nevus", "m000;Nevus"))
+    with pytest.raises(DataError, match=r"the classes 'Nevus' and 'nevus' of moles.csv differ in case"):
+        build(flat, labels="moles.csv")
+
+
+def test_folders_below_classes_of_given_splits_are_groups(tmp_path):
+    images = tmp_path / "faces"
+    for index in range(48):
+        split, name = ("train", "test")[index >= 32], ("happy", "sad")[index % 2]
+        write_picture(images / split / name / f"p{index // 4}" / f"{index}.png", index)
+    text, rows, _ = build(images, split={"group_by": "folder"})
+    assert {row["group"] for row in rows} == {f"p{number}" for number in range(12)}
+    assert all(len(side) == 1 for side in sides_of(rows, lambda path: path.split("/")[2]).values())
+    assert "groups: the folder below the class\n" in text
