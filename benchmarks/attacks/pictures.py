@@ -26,7 +26,7 @@ from harness.dataset.images.decoder import Picture
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.report import facts, thumbnails
 
-LIMITS = CleanConfig(max_pixels=4_000_000)
+LIMITS = CleanConfig(max_pixels=4_000_000, range="full")
 # Twice what a picture of that many pixels may cost by docs/data.md.
 _MOST_BYTES, _MOST_S = 200_000_000, 5.0
 _SMALL_SIDE = 16  # what it is decoded for besides, as if records of that size were built
@@ -86,6 +86,8 @@ def sample_pictures() -> dict[str, bytes]:
         "lzw": (rgb, "TIFF", {"compression": "tiff_lzw"}),
         "tiff jpeg": (rgb, "TIFF", {"compression": "jpeg"}),
         "tiff wide": (wide, "TIFF", {"compression": "tiff_adobe_deflate"}),
+        "tiff floats": (gray.convert("F"), "TIFF", {}),
+        "tiff signed": (gray.convert("I"), "TIFF", {}),
         "tiff frames": (alpha, "TIFF", {"save_all": True, "append_images": [alpha]}),
     }
     if "HEIC" in formats.FORMATS:
@@ -99,6 +101,9 @@ def sample_pictures() -> dict[str, bytes]:
         found[name] = buffer.getvalue()
     deep = np.asarray(rgb).astype(np.uint16) * 257
     found["png 16 bits"] = cv2.imencode(".png", deep)[1].tobytes()
+    found["png wide alpha"] = cv2.imencode(".png", np.dstack([deep, deep[:, :, 0]]))[1].tobytes()
+    found["tiff wide colors"] = cv2.imencode(".tiff", deep)[1].tobytes()
+    found["ppm wide"] = b"P6\n96 64\n65535\n" + deep.astype(">u2").tobytes()
     found["png interlaced"] = _make_interlaced(np.asarray(alpha))
     indices = np.arange(96, dtype=np.uint8) // 3
     runs = b"".join(b"\3%c" % index for index in indices[::3]) + b"\0\0"  # three pixels, and the end of the row

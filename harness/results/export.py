@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter
 
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError
-from harness.config.schema import Color, Config, Fit
+from harness.config.schema import Color, Config, Fit, ValueRange
 from harness.dataset.images.preparation import Preparation
 from harness.models.network import LOGITS, build_model
 from harness.runs.workdir import Workdir
@@ -38,11 +38,12 @@ class Signature:
     pixels: str = "RGB, 0 to 255"
     fit: Fit = "stretch"
     pad_color: Color = (0, 0, 0)
+    range: ValueRange | None = None
 
     @property
     def preparation(self) -> Preparation:
         """How pictures are to be prepared for the model."""
-        return Preparation(self.image_size, self.fit, self.pad_color)
+        return Preparation(self.image_size, self.fit, self.pad_color, self.range)
 
 
 _FORM = TypeAdapter(Signature)

@@ -25,6 +25,7 @@ from harness.dataset.curation import build_cache, cleaner, findings, near_duplic
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.curation.plan import Plan
+from harness.dataset.images.preparation import describe_range
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import labels, outputs, pictures
 from harness.dataset.listing.listed import Listed, Listing
@@ -92,9 +93,12 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
                 raise _other(target, existing, "pictures")
             work.abandon()
             return f"{target} is up to date: {summary.count(existing)}"
+        examined, scaling = _scale_wide(step, listing.pictures, examined)
+        if task is not None and len(examined) < len(listing.pictures):
+            return _describe_share(task, "pictures of more than 8 bits are not all scaled")
         whole = _find_whole_shards(step, existing) if existing is not None and known else {}
         stale = [path for path, item in examined.items() if item.is_kept and _lacks_encoded_picture(item, whole)]
-        examined |= _examine(replace(step, task=None), [listing.by_path[path] for path in stale], {})
+        examined |= _examine(replace(scaling, task=None), [listing.by_path[path] for path in stale], {})
         # stale ones may have changed since
         sources_sha256 = _digest_sources([*examined.values(), *left_out], [*lists, *given])
         found = sorted([*examined.values(), *left_out], key=lambda item: item.path)
@@ -227,7 +231,8 @@ def _examine(step: _Step, listed: Sequence[Listed], known: Mapping[str, Finding]
     waiting = []
     for position, (path, *_) in enumerate(listed):
         entry = cached.get(path)
-        if entry and build_cache.is_unchanged(folder / path, *entry):
+        is_usable = entry and cleaner.is_scaled(entry[0], step.config.clean.range)
+        if entry and is_usable and build_cache.is_unchanged(folder / path, *entry):
             results[path] = entry[0]
         elif step.has(position // examination.CHUNK):
             waiting.append((path, known[path].sha256 if path in known else ""))
@@ -236,6 +241,29 @@ def _examine(step: _Step, listed: Sequence[Listed], known: Mapping[str, Finding]
     examined = Examiner(step.pool, step.config, step.work.cache).examine(waiting)
     results |= {path: item or known[path] for path, item in examined.items()}
     return {item.path: cleaner.as_listed(results[item.path], item) for item in listed if item.path in results}
+
+
+def _scale_wide(
+    step: _Step, listed: Sequence[Listed], examined: Mapping[str, Finding]
+) -> tuple[dict[str, Finding], _Step]:
+    """Has pictures of more than 8 bits encoded once all are known, where the range of their values has become another.
+
+    Returns:
+      The findings, without those that another task is to make; and the step, whose settings say the range now.
+    """
+    value_range = cleaner.find_range(examined.values(), step.config.clean)
+    if value_range is None:
+        return dict(examined), step
+    clean = step.config.clean.model_copy(update={"range": value_range})
+    step = replace(step, config=step.config.model_copy(update={"clean": clean}))
+    old = {path for path, item in examined.items() if not cleaner.is_scaled(item, value_range)}
+    # Tasks share all that are wide, or each would count others.
+    wide = [item for item in listed if item.path in old or (step.task and examined[item.path].levels)]
+    num_wide = sum(bool(item.levels) for item in examined.values())
+    log.info("%d pictures of more than 8 bits: %s is black and white", num_wide, describe_range(value_range))
+    known = {item.path: examined[item.path] for item in wide if item.path not in old}
+    done = _examine(step, wide, known)
+    return {path: item for path, item in examined.items() if path not in old} | done, step
 
 
 def _divide(items: Sequence[Item], most: int) -> list[Sequence[Item]]:

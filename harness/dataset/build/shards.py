@@ -106,10 +106,14 @@ def _divide(
     planned = []
     for index in range(num_shards):
         chosen = tuple(mixed[bounds[index] : bounds[index + 1]])
-        made_of = [*rules, [[item.path, item.class_name, item.sha256, item.group] for item in chosen]]
+        made_of = [*rules, [_name_inputs(item) for item in chosen]]
         name = tfrecord.shard_name(split, index, num_shards)
         planned.append(PlannedShard(name, chosen, files.digest_json(made_of)))
     return tuple(planned)
+
+
+def _name_inputs(item: Finding) -> list[str]:
+    return [item.path, item.class_name, item.sha256, item.group, *([item.range] if item.range else [])]
 
 
 def read_done(work: BuildFolder, shard: PlannedShard) -> Shard | None:

@@ -50,6 +50,7 @@ def make_manifest(
         config=_list_settings(config),
         fit=config.records.fit,
         pad_color=config.records.pad_color,
+        range=cleaner.find_range(made.findings, config.clean),
     )
 
 

@@ -4,23 +4,26 @@ It looks at one file at a time and changes none. Comparing pictures with each ot
 """
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import google_crc32c
 
 from harness.base import files
 from harness.base.storage import Folder
-from harness.config.schema import Config
+from harness.config.schema import CleanConfig, Config, ValueRange
 from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats, quality, sources
-from harness.dataset.images.decoder import Costly, Picture
+from harness.dataset.images.decoder import Costly, Picture, Unscaled
 from harness.dataset.images.formats import FORMATS
-from harness.dataset.images.preparation import find_inner, find_preparation, prepare
+from harness.dataset.images.preparation import describe_range, find_inner, find_preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.images.wide_pixels import parse_levels
 from harness.dataset.listing.listed import LeftOut, Listed
 from harness.dataset.records.encoding import encode_pixels
 
@@ -74,6 +77,20 @@ def examine(
     return [next(located) if isinstance(item, Examined) else item for item in results]
 
 
+def find_range(found: Iterable[Finding], config: CleanConfig) -> ValueRange | None:
+    """Returns the values that become black and white of pixels of more than 8 bits; None if there are none such."""
+    all_levels = [parse_levels(item.levels) for item in found if item.levels]
+    if not all_levels or config.range != "auto":
+        return None if not all_levels or config.range == "auto" else config.range
+    low = min(levels.low for levels in all_levels)
+    return low, max(*(levels.high for levels in all_levels), math.nextafter(low, math.inf))
+
+
+def is_scaled(finding: Finding, value_range: ValueRange | Literal["auto"]) -> bool:
+    """Whether a finding holds as it is where these values become black and white; auto: they are not known yet."""
+    return not finding.levels or value_range == "auto" or finding.range == describe_range(value_range)
+
+
 def refuse(path: str, rejection: Rejected) -> Finding:
     """Returns the finding of a file that was not decoded for want of means; it has no digest, as nobody knows it."""
     return Finding(path).rejected(rejection.reason, rejection.measured, rejection.limit)
@@ -125,6 +142,8 @@ def _look_at(
         picture = decoder.decode(content, config.clean, least_side=config.records.image_size, budget=budget)
     except Costly as costly:
         return Postponed(costly.num_bytes)
+    except Unscaled as unscaled:
+        return Examined(finding._replace(levels=str(unscaled.levels)), mtime_ns)
     except Rejected as rejection:
         if rejection.reason == Reason.UNREADABLE:
             return Examined(refuse(path, rejection), mtime_ns)
@@ -134,6 +153,8 @@ def _look_at(
     inner = find_inner(picture.pixels.shape[0], picture.pixels.shape[1], preparation)
     small = replace(picture, pixels=quality.shrink(pixels[inner]))
     checksum = google_crc32c.value(pixels.tobytes())
+    if picture.levels and config.clean.range != "auto":
+        finding = finding._replace(range=describe_range(config.clean.range))
     return _Usable(finding, mtime_ns, encode_pixels(pixels, config.records), small, checksum)
 
 
@@ -160,6 +181,7 @@ def _describe(usable: _Usable) -> Examined:
         notes=" ".join(notes),
         pixels_sha256=digest.hexdigest(),
         fingerprint=_fingerprint(picture),
+        levels=str(picture.levels or ""),
         **vars(found),
     )
     return Examined(described, usable.mtime_ns, usable.encoded)

@@ -33,7 +33,10 @@ class Finding(NamedTuple):
     """What was found about one file. `path` is relative to the images folder, in POSIX form.
 
     `red`, `green`, `blue` are means from 0 to 255. `dark`, `light`, `blurry` and `information` are scores from 0 (bad)
-    to 1, see dataset/images/quality.py. The encoded picture lies at `offset` of `file`, in `length` bytes.
+    to 1, see dataset/images/quality.py. `levels` are the values of pixels of more than 8 bits, see
+    dataset/images/wide_pixels.py, and `range` those that are black and white in the encoded picture; it is empty as
+    long as that is not known, and there is no encoded picture then. The encoded picture lies at `offset` of `file`, in
+    `length` bytes.
 
     A build changes findings and sends them to other processes several times, which costs far less with a tuple than
     with a dataclass.
@@ -60,6 +63,8 @@ class Finding(NamedTuple):
     light: float = 0.0
     blurry: float = 0.0
     information: float = 0.0
+    levels: str = ""
+    range: str = ""
     sha256: str = ""
     pixels_sha256: str = ""
     file: str = ""
@@ -84,8 +89,9 @@ class Finding(NamedTuple):
 _KINDS = Finding.__annotations__
 _WORDS = {"verdict": {KEPT, REJECTED}, "reason": {"", *map(str, Reason)}, "split": {"", *SPLITS}}
 COLUMNS = Finding._fields
+_ADDED = ("levels", "range")  # beside each other; older files lack both
 # Words that many findings share are kept in memory once.
-_SHARED = {"class_name", "verdict", "reason", "limit", "notes", "format", "split", "file"}
+_SHARED = {"range", "class_name", "verdict", "reason", "limit", "notes", "format", "split", "file"}
 
 
 def as_row(finding: Finding) -> list[object]:
@@ -133,7 +139,11 @@ def read(path: "Folder") -> list[Finding]:
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv_files.read_rows(file)
-        if next(rows, None) != list(COLUMNS):
+        header = next(rows, None)
+        if header == [name for name in COLUMNS if name not in _ADDED]:
+            place = COLUMNS.index(_ADDED[0])
+            return [from_row([*row[:place], *("" for _ in _ADDED), *row[place:]]) for row in rows]
+        if header != list(COLUMNS):
             raise ValueError(f"{path} does not have the columns of this version")
         return [from_row(row) for row in rows]
 

@@ -58,7 +58,7 @@ def find_conversion(profile: bytes, mode: str) -> tuple[Conversion | None, tuple
     found = _load(profile)
     if found is None or (mode == "CMYK") != (found.mode == "CMYK"):
         return None, (UNUSED,)
-    if found.mode == "L" and mode not in ("1", "L", "LA", "La") and not mode.startswith("I"):
+    if found.mode == "L" and mode not in ("1", "L", "LA", "La", "F") and not mode.startswith("I"):
         return None, (UNUSED,)
     return (None, ()) if found.transform is None else (Conversion(found.mode, found.transform), (CONVERTED,))
 

@@ -34,11 +34,10 @@ def list_notes(image: Image.Image, turn: int) -> tuple[str, ...]:
     found = {
         "exif": bool(image.info.get("exif")),
         "exif_rotated": turn != 1,
-        "gray": image.mode in ("1", "L", "LA") or image.mode.startswith("I"),
+        "gray": image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"),
         "palette": image.mode in ("P", "PA"),
         "alpha": image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info,
         "cmyk": image.mode == "CMYK",
-        "16_bit": image.mode.startswith("I"),
         "several_frames": getattr(image, "is_animated", False),
     }
     return tuple(note for note, is_true in found.items() if is_true)
@@ -72,11 +71,6 @@ def to_rgb(image: Image.Image, conversion: Conversion | None = None) -> Array:
 
 
 def _part_to_rgb(image: Image.Image, conversion: Conversion | None) -> Array:
-    if image.mode.startswith("I"):
-        wide = np.asarray(image.convert("I")).clip(0, 65535)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         colors = image.convert("RGBA")
         if conversion:

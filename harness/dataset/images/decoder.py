@@ -15,11 +15,12 @@ import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harness.config.schema import CleanConfig
-from harness.dataset.images import color_profiles, conversion, formats
+from harness.dataset.images import color_profiles, conversion, formats, wide_pixels
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.color_profiles import Conversion
 from harness.dataset.images.formats import FORMATS, sniff
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.images.wide_pixels import CLIPPED, Levels
 from harness.dataset.structure.enclosure import Structure
 from harness.dataset.structure.inspection import inspect
 
@@ -29,12 +30,15 @@ Image.MAX_IMAGE_PIXELS = None
 _PLAIN_COLORS = {"YCbCr": (), "RGB": (), "Gray": ("gray",)}  # the names of libjpeg-turbo, and what is noted
 # Progressive files have about ten; thousands are a way to keep a decoder busy.
 _MAX_SCANS = 100
+_BANDS = "bands of grey, RGB or inks (1, 3 or 4): choose those that matter and save them so"
+_DEPTHS = "8 or 16 bits for each of several bands, or one band of up to 32"
 # Damage that every decoder gets over, of which nobody knows what it did to the pixels.
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
 
 # Memory that decoding takes at most, in bytes a pixel, with the pixels that come of it and a copy of them, turned.
 _BYTES_A_PIXEL = {"PNG": 11, "BMP": 11, "GIF": 11, "PPM": 11, "TIFF": 20, "WEBP": 22, "AVIF": 24, "HEIC": 24}
+_BYTES_WIDE = 32  # of more than 8 bits
 _BYTES_OF_RGB, _BYTES_PROGRESSIVE, _BYTES_OF_INKS = 3, 12, 16  # of JPEGs; the first in the size they are decoded at
 
 
@@ -43,7 +47,7 @@ class Picture:
     """A decoded picture.
 
     `pixels` are upright, `uint8 [H, W, 3]` in RGB, perhaps smaller than the picture's own `height` and `width`; `notes`
-    say what was odd or converted.
+    say what was odd or converted; `levels` are the values of pixels of more than 8 bits.
     """
 
     pixels: Array
@@ -51,6 +55,7 @@ class Picture:
     height: int
     width: int
     notes: tuple[str, ...]
+    levels: Levels | None = None
 
 
 class Costly(Exception):
@@ -61,19 +66,28 @@ class Costly(Exception):
         self.num_bytes = num_bytes
 
 
+class Unscaled(Exception):
+    """A picture of pixels of more than 8 bits, with these levels, of which is not known yet what is black and white."""
+
+    def __init__(self, levels: Levels) -> None:
+        super().__init__(str(levels))
+        self.levels = levels
+
+
 def decode(content: bytes, limits: CleanConfig, *, least_side: int | None = None, budget: int | None = None) -> Picture:
     """Decodes every pixel of a picture file, whatever its name says it is.
 
-    The EXIF orientation is applied; grey, palette, CMYK and 16-bit become RGB of 8 bits, and colours of an embedded
-    profile those of sRGB; alpha is laid on white; of several frames the first is taken. A large JPEG is decoded at 1/2,
-    1/4 or 1/8 of its size as long as no side falls below `least_side`, which costs less than to shrink it afterwards.
-    On photographs that differs by 46 to 55 dB from shrinking alone, and storing the result as a JPEG of quality 95 by
-    about 40; other fractions, in which libjpeg-turbo is slow besides, differ by as little as 29.
+    The EXIF orientation is applied; grey, palette, CMYK and wider pixels become RGB of 8 bits, and colours of an
+    embedded profile those of sRGB; alpha is laid on white; of several frames the first is taken. A large JPEG is
+    decoded at 1/2, 1/4 or 1/8 of its size as long as no side falls below `least_side`, which costs less than to shrink
+    it afterwards. On photographs that differs by 46 to 55 dB from shrinking alone, and storing the result as a JPEG of
+    quality 95 by about 40; other fractions, in which libjpeg-turbo is slow besides, differ by as little as 29.
 
     Raises:
       Rejected: the file is no picture, damaged, cut off, of another format, outside the limits, or takes more memory
         than there is.
       Costly: it would take more than `budget` bytes of memory; None: it may take what it takes.
+      Unscaled: its pixels have more than 8 bits, and `limits.range` is auto, which is for a set to decide.
     """
     try:
         return _decode(content, limits, least_side, sys.maxsize if budget is None else budget)
@@ -95,7 +109,13 @@ def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget:
                 io.BytesIO(_strip(content, found, structure)), formats=formats.open_with_pillow(found)
             ) as image:
                 _check_size(image.width, image.height, limits)
-                _check_cost(len(content) + _estimate(found, image, structure, limits, least_side), budget)
+                kind = wide_pixels.find_kind(content, image)
+                cost = (
+                    _BYTES_WIDE * image.width * image.height
+                    if kind
+                    else _estimate(found, image, structure, limits, least_side)
+                )
+                _check_cost(len(content) + cost, budget)
                 notes = [*_check_structure(content, found, structure)]
                 if content[4:12] == b"ftypavis":
                     notes.append("several_frames")
@@ -107,17 +127,22 @@ def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget:
                 profile = structure.profile if found in ("JPEG", "PNG") else image.info.get("icc_profile") or b""
                 colors, more = _find_conversion(profile, image.mode)
                 notes += more
-                pixels = None
+                pixels, levels = None, None
+                if kind:
+                    pixels, levels = _decode_wide(content, image, kind, limits, colors)
+                    notes += [f"{_note_bits(kind)}_bit", *([CLIPPED] if _is_clipped(levels, limits) else [])]
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
                     notes += more
                 if pixels is None:
                     pixels = conversion.to_rgb(image, colors)
-                elif colors:
+                elif colors and not kind:
                     pixels = colors.convert_pixels(pixels)
         except conversion.DECODER_ERRORS as error:
+            if structure.depth and isinstance(error, UnidentifiedImageError):
+                raise Rejected(Reason.UNSUPPORTED_FORMAT, structure.depth, _DEPTHS) from None
             raise _damage(error, content, structure) from None
-    return Picture(conversion.turn_upright(pixels, turn), found.lower(), height, width, tuple(notes))
+    return Picture(conversion.turn_upright(pixels, turn), found.lower(), height, width, tuple(notes), levels)
 
 
 def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
@@ -142,6 +167,11 @@ def peek(content: bytes, limits: CleanConfig, *, most_pixels: int) -> Array:
         ):
             warnings.simplefilter("ignore")
             _check_area(image.width, image.height, most_pixels)
+            if image.mode == "F" or image.mode.startswith("I"):
+                kind = wide_pixels.find_kind(content, image)
+                image.load()
+                wide = wide_pixels.read(content, image, kind)
+                return wide_pixels.scale(wide, wide_pixels.measure(wide).middle)
             return conversion.to_rgb(image)
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -172,6 +202,27 @@ def _decode_plain(
     to_srgb, notes = color_profiles.find_conversion(structure.profile, "L" if colors == "Gray" else "RGB")
     pixels = to_srgb.convert_pixels(pixels) if to_srgb else pixels
     return Picture(pixels, "jpeg", height, width, (*_PLAIN_COLORS[colors], *notes))
+
+
+def _decode_wide(
+    content: bytes, image: Image.Image, kind: str, limits: CleanConfig, colors: Conversion | None
+) -> tuple[Array, Levels]:
+    wide = wide_pixels.read(content, image, kind)
+    levels = wide_pixels.measure(wide)
+    if limits.range == "auto":
+        raise Unscaled(levels)
+    pixels = wide_pixels.scale(wide, limits.range)
+    pixels = colors.convert_pixels(pixels) if colors else pixels
+    return wide_pixels.lay_on_white(pixels, wide.alpha), levels
+
+
+def _is_clipped(levels: Levels, limits: CleanConfig) -> bool:
+    return limits.range != "auto" and wide_pixels.is_clipped(levels, limits.range)
+
+
+def _note_bits(kind: str) -> int:
+    bits = int(kind.lstrip("uintfloa"))
+    return next(width for width in (16, 32, 64) if bits <= width)
 
 
 def _strip(content: bytes, found: str, structure: Structure) -> bytes:
@@ -257,6 +308,8 @@ def _check_bounds(structure: Structure, num_bytes: int) -> None:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, structure.other_format, formats.advise(structure.other_format))
     if structure.excess:
         raise Rejected(Reason.CORRUPT, *structure.excess)
+    if structure.bands:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, structure.bands, _BANDS)
     if not structure.num_scans:
         reason = Reason.CUT_OFF if structure.end is None else Reason.CORRUPT
         raise Rejected(reason, f"{num_bytes} bytes without a scan", "the pixels of a JPEG")

@@ -1,5 +1,6 @@
 """Picture files: their bytes, and many of them decoded in order. Which there are is decided in dataset/listing."""
 
+import logging
 import os
 import stat
 import threading
@@ -13,9 +14,11 @@ from harness.base.storage import Folder, RemotePath, Status
 from harness.config.schema import CleanConfig
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.decoder import Costly, Picture, check_num_bytes, decode
-from harness.dataset.images.preparation import Preparation, prepare
+from harness.dataset.images.preparation import Preparation, describe_range, prepare
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.images.wide_pixels import CLIPPED
 
+log = logging.getLogger("harness")
 _MB = 1_000_000
 # What decoding a picture may take while others are decoded beside it: half of what is free, shared, but so many bytes.
 _LEAST_SHARE, _MOST_SHARE = 16 * _MB, 256 * _MB
@@ -118,21 +121,33 @@ def read_all(
 ) -> Iterator[tuple[Folder, Array | Rejected]]:
     """Yields for every path, in order, its prepared pixels `uint8 [size, size, 3]` or why there are none.
 
+    Pixels of more than 8 bits are scaled by the range that is prepared for; the full one if there is none. At the end
+    it is told how many had values outside of that.
+
     Files are decoded by a thread for each core, a bounded number ahead; those that take much memory one at a time.
     """
-    turn = threading.Lock()
+    turn, counting = threading.Lock(), threading.Lock()
     num_threads = os.cpu_count() or 1
     budget = share_memory(num_threads)
     size = preparation.image_size
+    limits = limits.model_copy(update={"range": preparation.range or "full"})
+    num_wide, num_clipped = 0, 0
+
+    def use(picture: Picture) -> Array:
+        nonlocal num_wide, num_clipped
+        with counting:
+            num_wide += picture.levels is not None
+            num_clipped += CLIPPED in picture.notes
+        return prepare(picture.pixels, preparation)
 
     def read_one(path: Folder) -> Array | Rejected:
         try:
             try:
-                return prepare(read(path, limits, least_side=size, budget=budget).pixels, preparation)
+                return use(read(path, limits, least_side=size, budget=budget))
             except Costly as costly:
                 with turn:
                     check_memory(costly.num_bytes)
-                    return prepare(read(path, limits, least_side=size).pixels, preparation)
+                    return use(read(path, limits, least_side=size))
         except Rejected as rejection:
             return rejection
 
@@ -145,3 +160,18 @@ def read_all(
                 yield done, future.result()
         for path, future in ahead:
             yield path, future.result()
+    for line in _describe_wide(num_wide, num_clipped, preparation):
+        log.warning("%s", line)
+
+
+def _describe_wide(num_wide: int, num_clipped: int, preparation: Preparation) -> Iterator[str]:
+    if num_wide and preparation.range is None:
+        yield (
+            f"{num_wide} pictures have more than 8 bits, of which the records had none: they were scaled by all that "
+            "their kind can have. Pictures that use a part of it come out dark; give them in 8 bits."
+        )
+    elif num_clipped:
+        yield (
+            f"{num_clipped} of {num_wide} pictures of more than 8 bits have values outside the range of the records, "
+            f"{describe_range(preparation.range or 'full')}: these are black or white."
+        )

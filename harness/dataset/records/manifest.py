@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.base import files, json_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.config.schema import Classes, Color, Fit, ImageSize
+from harness.config.schema import Classes, Color, Fit, ImageSize, ValueRange
 from harness.dataset.images.preparation import Preparation
 from harness.dataset.records import tfrecord
 
@@ -67,6 +67,7 @@ class Manifest:
     format: Literal[2] = FORMAT
     fit: Fit = "stretch"
     pad_color: Color = (0, 0, 0)
+    range: ValueRange | None = None
 
     @property
     def num_examples(self) -> int:
@@ -76,7 +77,7 @@ class Manifest:
     @property
     def preparation(self) -> Preparation:
         """How the pictures were prepared; of records that do not say so they were stretched."""
-        return Preparation(self.image_size, self.fit, self.pad_color)
+        return Preparation(self.image_size, self.fit, self.pad_color, self.range)
 
     @property
     def digest(self) -> str:

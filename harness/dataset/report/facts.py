@@ -50,6 +50,7 @@ class KeptPictures:
     formats: Array
     image_size: int  # the side of an encoded picture
     fit: str = "stretch"  # how they became squares
+    wide: str = ""  # how pixels of more than 8 bits were scaled, in words
 
     def __post_init__(self) -> None:
         lengths = {len(self.widths), len(self.heights), len(self.num_bytes), len(self.formats)}

@@ -170,7 +170,8 @@ def _sizes(facts: Facts) -> str:
     if not facts.num_kept:
         return "<p>No picture was kept.</p>"
     figure = html.image(charts.draw_sizes(facts.kept), "png", "width, height, file size and format of kept pictures")
-    return f"<p>{html.text(_describe_fit(facts.kept))}</p>{figure}"
+    wide = f"<p>{html.text(facts.kept.wide)}</p>" if facts.kept.wide else ""
+    return f"<p>{html.text(_describe_fit(facts.kept))}</p>{wide}{figure}"
 
 
 def _describe_fit(kept: KeptPictures) -> str:

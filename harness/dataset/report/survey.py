@@ -19,7 +19,7 @@ from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason, advise
 from harness.dataset.records.manifest import Manifest
-from harness.dataset.report import data_warnings, facts, selection, shortcuts
+from harness.dataset.report import data_warnings, facts, levels, selection, shortcuts
 from harness.dataset.report.facts import (
     ClassCounts,
     Copies,
@@ -44,7 +44,8 @@ NOTE_MEANINGS = {
     "cmyk": "printing inks were converted to RGB",
     "color_profile": "colours were converted to sRGB from the profile in the file",
     "color_profile_unused": "the profile in the file is damaged or not one of such pixels: colours as they are",
-    "16_bit": "16 bits were rounded to 8",
+    **{f"{bits}_bit": f"{bits} bits became 8, as clean.range says" for bits in (16, 32, 64)},
+    "clipped": "values outside clean.range became black or white",
     "several_frames": "the first frame was used",
     "wrong_extension": "the name says another format than the content, which was read as what it is",
     "symbolic_link": "the link was followed",
@@ -119,6 +120,7 @@ def make_facts(
             formats=np.array([item.format for item in kept]),
             image_size=result.image_size,
             fit=result.fit,
+            wide=levels.describe_levels(made, result),
         ),
         origin=_describe_origin(config, result, command),
         rejects={
@@ -165,6 +167,7 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
         )
     asked = [name for name, share in _list_shares(config).items() if share > 0]
     warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked)
+    warnings += levels.list_level_warnings(made, result)
     if warning := _describe_stretching(kept, result):
         warnings.append(warning)
     for name, info in result.splits.items():

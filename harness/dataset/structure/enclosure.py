@@ -15,7 +15,8 @@ class Structure:
     is the width and height of a GIF, its first frame included, of a WebP or PPM, or of the largest picture in a file of
     boxes: decoders take memory for that when they open it. `profile` is the colour profile of a JPEG or PNG. `unread`
     is the first byte of a part that readers fail on, though it holds no pixels, and the first behind it. `other_format`
-    is what the file is in truth.
+    is what the file is in truth, `bands` what a TIFF has that is not read, and `depth` what it has of more than 8
+    bits.
     """
 
     end: int | None
@@ -28,6 +29,8 @@ class Structure:
     profile: bytes = b""
     unread: tuple[int, int] = (0, 0)
     other_format: str = ""
+    bands: str = ""
+    depth: str = ""
 
 
 def too_many(what: str, most: int) -> Structure:

@@ -17,7 +17,10 @@ _TIFF_NUMBERS = (_WIDTH, _HEIGHT, _SAMPLES, _STRIP_ROWS, _PLANES, _TILE_WIDTH, _
 _TIFF_BITS = {1: 8, 3: 16, 4: 32, 16: 64}  # of the types that whole numbers have
 # What only files of cameras have: a version of DNG, pixels of one colour each, a small picture before the others.
 _DNG_VERSION, _COLORS, _SUBFILE, _SUBLISTS = 50706, 262, 254, 330
-_RAW_TAGS = (_DNG_VERSION, _COLORS, _SUBFILE, _SUBLISTS)
+_EXTRA, _ALPHA = 338, (1, 2)  # what bands beyond colours are
+_DEPTHS = (10, 12, 14, 16, 24, 32, 64)  # more than 8 bits, such as occur
+_BITS, _SAMPLE_FORMAT, _FLOATS, _SHORT = 258, 339, 3, 3
+_TOLD_TAGS = (_DNG_VERSION, _COLORS, _SUBFILE, _SUBLISTS, _EXTRA, _BITS, _SAMPLE_FORMAT)
 _RAW_COLORS, _REDUCED = (32803, 34892), 1
 _MOST_SAMPLES = 6  # of a pixel of a TIFF; decoders refuse more
 # Pixels that a tile and all parts of a TIFF together may have, however small the picture: tiles are filled up.
@@ -41,10 +44,13 @@ def inspect(content: bytes) -> Structure:
                 return Structure(end, excess=(f"{count} values of type {kind} for tag {tag}", "one whole number"))
             bits = _TIFF_BITS[kind]
             number = value >> max(0, form.bits - bits) if order == ">" else value & (1 << bits) - 1
-        elif tag in _RAW_TAGS:
+        elif tag in _TOLD_TAGS:
             bits = min(form.bits, _TIFF_BITS.get(kind, form.bits))
             number = value >> form.bits - bits if order == ">" else value & (1 << bits) - 1
+            if count * bits > form.bits and kind == _SHORT:  # the first of many, which stand elsewhere
+                number = _read_number(content, f"{order}H", value) if value + 2 <= end else 0
             found.setdefault(tag, number)
+            num_values += count * (kind not in _BYTE_TYPES and 2 * count <= end)
             continue
         else:
             # What the file is too short for, readers leave out.
@@ -58,7 +64,20 @@ def inspect(content: bytes) -> Structure:
     is_raw = _DNG_VERSION in found or found.get(_COLORS) in _RAW_COLORS
     if is_raw or (found.get(_SUBFILE) == _REDUCED and _SUBLISTS in found) or content[8:10] == b"CR":
         return Structure(end, other_format="camera RAW")
-    return Structure(end, excess=_find_excess(found))
+    return Structure(end, excess=_find_excess(found), bands=_describe_bands(found), depth=_describe_depth(found))
+
+
+def _describe_bands(found: Mapping[int, int]) -> str:
+    """What a TIFF has that is no grey, colours or inks, perhaps with alpha, of one width; "" for what is."""
+    num = found.get(_SAMPLES, 1)
+    is_known = num in (1, 3, 4) or (num == 2 and found.get(_EXTRA) in _ALPHA)
+    return "" if is_known else f"TIFF of {num} bands"
+
+
+def _describe_depth(found: Mapping[int, int]) -> str:
+    bits = found.get(_BITS, 1)
+    kind = ", floats" if found.get(_SAMPLE_FORMAT) == _FLOATS else ""
+    return f"TIFF of {found.get(_SAMPLES, 1)} bands of {bits} bits{kind}" if bits in _DEPTHS else ""
 
 
 @dataclass(frozen=True)

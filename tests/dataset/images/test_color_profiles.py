@@ -14,7 +14,7 @@ from PIL import Image
 from harness.config.schema import CleanConfig
 from harness.dataset.images import color_profiles, decoder
 
-LIMITS = CleanConfig()
+LIMITS = CleanConfig(range="full")
 PROFILES = {
     "display_p3": icc.rgb(icc.DISPLAY_P3, "sRGB"),
     "adobe_rgb": icc.rgb(icc.ADOBE_RGB, 563 / 256),

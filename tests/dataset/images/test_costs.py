@@ -16,7 +16,7 @@ from harness.config.schema import CleanConfig
 from harness.dataset.images import conversion, decoder
 from harness.dataset.images.rejection import Reason, Rejected
 
-LIMITS = CleanConfig()
+LIMITS = CleanConfig(range="full")
 
 
 def encode(kind: str, size: int = 64, **options) -> bytes:
@@ -224,7 +224,7 @@ def test_a_picture_converted_in_parts_is_the_same_as_in_one(monkeypatch, mode, s
     buffer = io.BytesIO()
     options = {"transparency": 3} if mode == "P" else {}
     image.save(buffer, "PNG", compress_level=1, **options)
-    limits = CleanConfig(min_side=2)
+    limits = CleanConfig(min_side=2, range="full")
     in_parts = decoder.decode(buffer.getvalue(), limits)
     monkeypatch.setattr(conversion, "_PART_PIXELS", 1 << 40)
     assert np.array_equal(in_parts.pixels, decoder.decode(buffer.getvalue(), limits).pixels)

@@ -19,7 +19,7 @@ from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize
 from harness.dataset.structure.inspection import inspect
 
-LIMITS = CleanConfig()
+LIMITS = CleanConfig(range="full")
 
 
 def encode(image: Image.Image, kind: str, **options) -> bytes:

@@ -13,7 +13,7 @@ from harness.dataset.images import decoder, formats
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.structure.inspection import inspect
 
-LIMITS = CleanConfig()
+LIMITS = CleanConfig(range="full")
 FACE = Image.fromarray(draw_face(1, happy=True))
 
 
