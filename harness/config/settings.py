@@ -22,50 +22,10 @@ from harness.base.errors import ConfigError
 from harness.base.storage import RemotePath
 from harness.base.text import visible
 from harness.config.schema import Config
+from harness.config.yaml_loader import NO_VALUE, WORD_TAGS, Loader, construct_names
 
 DEFAULT = "default"
 _MOST_CHARACTERS = 1 << 18
-_DEEPEST = 16
-# What PyYAML raises for text that looks like a number, a date or a key and is none, beside its own errors.
-_NO_VALUE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader without two rules of YAML 1.1: `1e-3` is a number, and `10:20` is text, not one of base 60.
-
-    It refuses aliases, of which a few lines can make more values than any memory holds, and deep nesting.
-    """
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise self._refuse("aliases (*name) are not taken; write the value out")
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise self._refuse(f"it is nested more than {_DEEPEST} deep")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def _refuse(self, reason: str) -> yaml.MarkedYAMLError:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        return yaml.composer.ComposerError(None, None, reason, event.start_mark)
-
-
-_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-for _digit in "0123456789":  # the first that matches decides
-    _Loader.yaml_implicit_resolvers[_digit].insert(0, ("tag:yaml.org,2002:str", re.compile(r"^\d+(:\d+)+$")))
-
-
-_READ_INTO_WORDS = {
-    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "merge", "value")
-}
-
-
 # Settings made of names of folders, which are text also where YAML reads a number or a truth value: [0, 1], [no, yes].
 _NAMES = ("data.classes",)
 
@@ -99,7 +59,7 @@ def read_file(path: Path) -> dict[str, Setting]:
     """
     text = _read_text(path)
     try:
-        loader = _Loader(text)  # which looks for characters that YAML does not have
+        loader = Loader(text)  # which looks for characters that YAML does not have
         try:
             root = loader.get_single_node()
             return _flatten(loader, root, path) if root else {}
@@ -126,7 +86,7 @@ def _read_text(path: Path) -> str:
     raise ConfigError(f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml.")
 
 
-def _flatten(loader: _Loader, root: yaml.Node, path: Path) -> dict[str, Setting]:
+def _flatten(loader: Loader, root: yaml.Node, path: Path) -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}:1: expected sections such as 'train:', found a single value.")
@@ -154,34 +114,18 @@ def _name_of(key: yaml.Node, path: Path) -> str:
     raise ConfigError(f"{path}:{key.start_mark.line + 1}: expected the name of a section or setting, found a list.")
 
 
-def _construct(loader: _Loader, name: str, node: yaml.Node, source: str) -> object:
+def _construct(loader: Loader, name: str, node: yaml.Node, source: str) -> object:
     if name in _NAMES:
-        return _construct_names(node)
-    if isinstance(node, yaml.ScalarNode) and node.tag in _READ_INTO_WORDS and _takes_text(name):
+        return construct_names(node)
+    if isinstance(node, yaml.ScalarNode) and node.tag in WORD_TAGS and _takes_text(name):
         return node.value  # a folder called 2024-11-25 is text, whatever else YAML reads in it
     try:
         return loader.construct_object(node, deep=True)
-    except _NO_VALUE as error:
+    except NO_VALUE as error:
         reason = " ".join(str(error).split())[:100]
         raise ConfigError(
             f"{source}: {name} has a value that cannot be read: {type(error).__name__}: {reason}."
         ) from None
-
-
-def _construct_names(node: yaml.Node | None) -> object:
-    return None if node is None or node.tag.endswith(":null") else _read_names(node)
-
-
-def _read_names(node: yaml.Node) -> object:
-    """Returns a list or a mapping whose scalars are text as it stands there."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_read_names(item) for item in node.value]
-    if isinstance(node, yaml.MappingNode):
-        keys = [str(_read_names(key)) for key, _ in node.value]
-        if len(set(keys)) < len(keys):
-            return keys  # of which the schema says that one stands there twice; in a mapping the last would win
-        return dict(zip(keys, (_read_names(value) for _, value in node.value)))
-    return str(node.value)
 
 
 def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
@@ -202,11 +146,11 @@ def parse_flag(name: str, text: str) -> Setting:
     value: object = text
     is_null = text == "null" and type(None) in get_args(_declared(name))
     if is_null or not _takes_text(name):
-        with contextlib.suppress(yaml.YAMLError, *_NO_VALUE):
+        with contextlib.suppress(yaml.YAMLError, *NO_VALUE):
             if name in _NAMES:
-                value = _construct_names(yaml.compose(text, Loader=_Loader))
+                value = construct_names(yaml.compose(text, Loader=Loader))
             else:
-                value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+                value = yaml.load(text, Loader=Loader)  # noqa: S506 - Loader is a SafeLoader
     return Setting(value, f"flag --{name}")
 
 
