@@ -15,8 +15,8 @@ from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder, RemotePath
 from harness.config import flags
 from harness.config.schema import DataConfig
-from harness.dataset.build import builder, process_pool
-from harness.dataset.build.builder import Task
+from harness.dataset.build import builder, existing_records, process_pool
+from harness.dataset.build.step import Task
 from harness.dataset.curation import quarantine
 from harness.dataset.records import manifest
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     text = builder.build(config, overwrite=arguments.overwrite, task=task, command=command)
     app.show(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
-        found = builder.read_findings(config.data.records_folder)
+        found = existing_records.read_findings(config.data.records_folder)
         num_moved = quarantine.move_rejects(found, config.data.images, arguments.move_rejects)
         log.info("%d rejected files moved; back: sh %s", num_moved, arguments.move_rejects / quarantine.UNDO_NAME)
     return ExitCode.DONE

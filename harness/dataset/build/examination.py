@@ -3,25 +3,75 @@
 What is looked for in a file stands in curation/cleaner.py.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base import memory
 from harness.config.schema import Config
 from harness.dataset.build import process_pool
 from harness.dataset.build.process_pool import Died, Pool
-from harness.dataset.curation import cleaner
+from harness.dataset.build.step import Step
+from harness.dataset.curation import build_cache, cleaner
 from harness.dataset.curation.cleaner import Postponed
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import sources
+from harness.dataset.images.preparation import describe_range
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.listing.listed import Listed
+
+log = logging.getLogger("harness")
 
 CHUNK = 128  # files a worker takes at a time: enough to hide the hand-over, few enough for an even end
 _SHARE_OF_FREE = 0.8  # of the memory that is free when pictures that take much of it begin
 
 Known = tuple[str, str]  # a file, and the sha256 it was examined with before or ""
 Found = Finding | Postponed | None
+
+
+def examine(step: Step, listed: Sequence[Listed], known: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Returns a finding for each file: from the build cache, from the records of the same bytes, or examined now."""
+    if not listed:
+        return {}
+    folder, cached = step.config.data.images, build_cache.read(step.work.cache)
+    results: dict[str, Finding] = {}
+    waiting = []
+    for position, (path, *_) in enumerate(listed):
+        entry = cached.get(path)
+        is_usable = entry and cleaner.is_scaled(entry[0], step.config.clean.range)
+        if entry and is_usable and build_cache.is_unchanged(folder / path, *entry):
+            results[path] = entry[0]
+        elif step.has(position // CHUNK):
+            waiting.append((path, known[path].sha256 if path in known else ""))
+    if results:
+        log.info("%d files were examined before", len(results))
+    examined = Examiner(step.pool, step.config, step.work.cache).examine(waiting)
+    results |= {path: item or known[path] for path, item in examined.items()}
+    return {item.path: cleaner.as_listed(results[item.path], item) for item in listed if item.path in results}
+
+
+def scale_wide(
+    step: Step, listed: Sequence[Listed], examined: Mapping[str, Finding]
+) -> tuple[dict[str, Finding], Step]:
+    """Has pictures of more than 8 bits encoded once all are known, where the range of their values has become another.
+
+    Returns:
+      The findings, without those that another task is to make; and the step, whose settings say the range now.
+    """
+    value_range = cleaner.find_range(examined.values(), step.config.clean)
+    if value_range is None:
+        return dict(examined), step
+    clean = step.config.clean.model_copy(update={"range": value_range})
+    step = replace(step, config=step.config.model_copy(update={"clean": clean}))
+    old = {path for path, item in examined.items() if not cleaner.is_scaled(item, value_range)}
+    # Tasks share all that are wide, or each would count others.
+    wide = [item for item in listed if item.path in old or (step.task and examined[item.path].levels)]
+    num_wide = sum(bool(item.levels) for item in examined.values())
+    log.info("%d pictures of more than 8 bits: %s is black and white", num_wide, describe_range(value_range))
+    known = {item.path: examined[item.path] for item in wide if item.path not in old}
+    done = examine(step, wide, known)
+    return {path: item for path, item in examined.items() if path not in old} | done, step
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from harness.base.errors import DataError
 from harness.config.schema import Config
-from harness.dataset.build import builder
+from harness.dataset.build import builder, existing_records
 from harness.dataset.curation import quarantine
 
 
@@ -116,7 +116,8 @@ def test_files_and_rows_without_their_other_half_are_in_the_report_and_cleaning_
     )
     assert "files that are not in moles.csv: 1, such as 'm001.png'" in report
     assert "rows of moles.csv that name no picture: 1, such as line 3: 'x001'" in report
-    moved = quarantine.move_rejects(builder.read_findings(flat.parent / "records"), flat, flat.parent / "rejects")
+    found = existing_records.read_findings(flat.parent / "records")
+    moved = quarantine.move_rejects(found, flat, flat.parent / "rejects")
     assert moved == 0 and (flat / "m000.png").exists() and (flat / "m001.png").exists()
 
 

@@ -1,0 +1,51 @@
+"""What every step of a build has at hand: settings, folder, worker processes, and its share where tasks divide it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.config.schema import Config
+from harness.dataset.build import process_pool
+from harness.dataset.build.build_folder import BuildFolder
+from harness.dataset.build.process_pool import Pool, Result
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of several processes, perhaps on several machines, that share the work of a build."""
+
+    index: int
+    num_tasks: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A build in progress."""
+
+    config: Config
+    work: BuildFolder
+    pool: Pool
+    task: Task | None
+
+    def run(
+        self,
+        function: Callable[..., Result],
+        tasks: Sequence[tuple[object, ...]],
+        sizes: Sequence[int],
+        title: str,
+        *,
+        unit: str = "pictures",
+    ) -> list[Result]:
+        """Runs a function of a module on many tasks in the worker processes."""
+        return process_pool.run_all(self.pool, function, tasks, sizes=sizes, title=title, unit=unit)
+
+    def has(self, position: int) -> bool:
+        """Whether the chunk or shard at this position is to be done here."""
+        return self.task is None or position % self.task.num_tasks == self.task.index
+
+
+def divide(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
+    """Returns the items in parts of as many at most."""
+    return [items[start : start + most] for start in range(0, len(items), most)]
