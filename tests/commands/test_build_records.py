@@ -238,7 +238,7 @@ def test_odd_files_are_handled_by_rule(faces, tmp_path):
     assert odd == {
         "happy/link.png": ("kept", "", "symbolic_link low_information"),
         "happy/nowhere.png": ("rejected", "unreadable", ""),
-        "happy/others": ("rejected", "unreadable", ""),
+        "happy/others": ("rejected", "linked_folder", ""),
         "happy/pipe.png": ("rejected", "unreadable", ""),
         'happy/two\nlines, "x".png': ("kept", "", "low_information"),
         "happy/.cache/thumb.png": ("rejected", "system_file", ""),

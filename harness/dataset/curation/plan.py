@@ -28,7 +28,8 @@ class Plan:
     """What becomes of each picture, and how that came about.
 
     `given` names the splits that folders or a table give, `leaks` says what lies in several of them, `num_moved` how
-    many pictures were taken out of one for that reason, and `warnings` are those of the listing and the groups.
+    many pictures were taken out of one for that reason. `lines` are those of the listing, `warnings` its own and those
+    of the groups.
     """
 
     findings: tuple[Finding, ...]
@@ -40,6 +41,7 @@ class Plan:
     given: tuple[str, ...] = ()
     leaks: Leaks | None = None
     num_moved: int = 0
+    lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -82,8 +84,8 @@ def make_plan(
         judged = [item.noted(LEAK) if item.is_kept and item.group in leaks.keys else item for item in judged]
     pairs = (exact_pairs, near_pairs, conflicts)
     num_moved = sum(MOVED in item.notes.split() for item in judged)
-    warnings = (*listing.warnings, *grouped.warnings)
-    return Plan(tuple(judged), listing.class_names, grouped.rule, *pairs, given, leaks, num_moved, warnings)
+    said = (listing.lines, (*listing.warnings, *grouped.warnings))
+    return Plan(tuple(judged), listing.class_names, grouped.rule, *pairs, given, leaks, num_moved, *said)
 
 
 def _keep_in_each_split(judged: Sequence[Finding]) -> list[Finding]:

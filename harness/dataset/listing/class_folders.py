@@ -5,6 +5,7 @@ What their names mean is decided in split_folders.py and class_names.py.
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
 from harness.base.text import list_names
 from harness.dataset.listing import junk, outputs
+
+_NUM_ASKED = 16  # addresses on s3:// at a time
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def look_into(folder: Folder) -> Contents:
 def _list(folder: Folder) -> tuple[list[str], list[str]]:
     """The names of folders, sorted, and of files."""
     if isinstance(folder, RemotePath):
-        entries = [(path.name, path.is_dir()) for path in folder.iterdir()]
+        paths = list(folder.iterdir())
+        with ThreadPoolExecutor(_NUM_ASKED) as pool:
+            entries = [(path.name, is_dir) for path, is_dir in zip(paths, pool.map(RemotePath.is_dir, paths))]
     else:
         with os.scandir(folder) as listed:  # a link to a folder is one here
             entries = [(entry.name, _is_folder(entry)) for entry in listed]

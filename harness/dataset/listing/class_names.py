@@ -46,9 +46,9 @@ def _divide(name: str) -> list[str | tuple[int, str]]:
     return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)]
 
 
-def list_wanted(wanted: Wanted) -> set[str]:
-    """Returns every name that the setting `data.classes` takes pictures from."""
-    return {part for parts in _merged(wanted).values() for part in parts}
+def invert(wanted: Wanted) -> dict[str, str]:
+    """Returns the class of each name that the setting `data.classes` takes pictures from."""
+    return {part: class_name for class_name, parts in _merged(wanted).items() for part in parts}
 
 
 def _merged(wanted: Wanted) -> Mapping[str, tuple[str, ...]]:
@@ -57,7 +57,7 @@ def _merged(wanted: Wanted) -> Mapping[str, tuple[str, ...]]:
 
 def also_merged(wanted: Wanted) -> Wanted:
     """Returns the setting with every class found under its own name too, as in a folder that was merged already."""
-    taken = list_wanted(wanted)
+    taken = invert(wanted)
     return {name: parts if name in taken else (name, *parts) for name, parts in _merged(wanted).items()} or None
 
 

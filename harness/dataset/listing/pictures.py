@@ -53,7 +53,7 @@ def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
         folders=tuple(item.path for item in taken),
         depth=2 if layout.line else 1,
         lines=tuple(_describe(found, layout, chosen, left_out)),
-        warnings=tuple(_warn(found, chosen, left_out, is_followed=data.follow_links)),
+        warnings=tuple(_warn(found, layout, chosen, left_out, is_followed=data.follow_links)),
     )
 
 
@@ -83,10 +83,10 @@ def _list_by_table(folder: Folder, table: str, data: DataConfig, *, is_partial: 
 
 def _recognise(folder: Folder, found: Contents, data: DataConfig) -> Layout:
     """Class folders that `data.classes` names are classes, whatever they are called."""
-    wanted = class_names.list_wanted(data.classes)
-    if wanted and wanted <= set(found.folders):
+    merged = class_names.invert(data.classes)
+    if merged and merged.keys() <= set(found.folders):
         return Layout(tuple(PictureFolder(name, name) for name in found.folders))
-    return split_folders.recognise(folder, found.folders, class_folders.peek_into)
+    return split_folders.recognise(folder, found.folders, class_folders.peek_into, merged)
 
 
 def _walk(
@@ -132,11 +132,15 @@ def _describe_choice(found: Iterable[str], chosen: Chosen) -> Iterator[str]:
         yield f"classes left out by data.classes: {list_names(unused, separator=', ')}"
 
 
-def _warn(found: Contents, chosen: Chosen, left_out: Sequence[LeftOut], *, is_followed: bool) -> Iterator[str]:
+def _warn(
+    found: Contents, layout: Layout, chosen: Chosen, left_out: Sequence[LeftOut], *, is_followed: bool
+) -> Iterator[str]:
     """Yields what a user may not have meant, a sentence each."""
     linked = [item for item in left_out if item.reason == Reason.LINKED_FOLDER]
     if linked:
         yield describe_linked([(item.file.path, item.measured) for item in linked], is_followed=is_followed)
+    if layout.warning:
+        yield layout.warning
     yield from class_names.describe_alike(chosen.class_names)
     if found.pictures:
         number = f"{len(found.pictures):,} pictures lie" if len(found.pictures) > 1 else "1 picture lies"

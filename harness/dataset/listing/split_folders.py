@@ -1,7 +1,8 @@
 """Folders that are splits: data/train/cat or data/cat/train. Their names are known, and they agree on the classes."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder
@@ -17,6 +18,7 @@ _SPLIT_OF = {
     "test": "test",
     "testing": "test",
 }
+_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photos", "split"}
 _DECLARE = "If these are classes and no splits, name them: --data.classes '[{}]'"
 
 
@@ -31,10 +33,11 @@ class PictureFolder:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders that hold pictures, and in a line how they were understood, "" if there is nothing to say."""
+    """The folders that hold pictures; how they were understood and what may be wrong, "" if there is nothing to say."""
 
     folders: tuple[PictureFolder, ...]
     line: str = ""
+    warning: str = ""
 
     @property
     def class_names(self) -> frozenset[str]:
@@ -43,11 +46,14 @@ class Layout:
 
 
 def split_of(name: str) -> str:
-    """Returns the split that a folder of this name is, or ""."""
-    return _SPLIT_OF.get(name.strip().lower(), "")
+    """Returns the split that a folder of this name is, such as test, Testing, test_set or test1; or ""."""
+    words = [word for word in re.findall("[a-z]+", name.lower()) if word not in _FILLERS]
+    return _SPLIT_OF.get(words[0], "") if len(words) == 1 and name.isascii() else ""
 
 
-def recognise(folder: Folder, names: Sequence[str], look: Callable[[Folder], Contents]) -> Layout:
+def recognise(
+    folder: Folder, names: Sequence[str], look: Callable[[Folder], Contents], merged: Mapping[str, str] | None = None
+) -> Layout:
     """Returns the class folders, of each split if the folders are splits.
 
     Folders are splits if all of them are called so, hold no pictures but folders, and those of `train` are all the
@@ -57,6 +63,7 @@ def recognise(folder: Folder, names: Sequence[str], look: Callable[[Folder], Con
       folder: the images folder.
       names: of the folders in it.
       look: returns what lies directly in a folder.
+      merged: the class of each name that is wanted, if not all are.
 
     Raises:
       DataError: folders are called like splits, but not all is as it is with splits.
@@ -66,38 +73,55 @@ def recognise(folder: Folder, names: Sequence[str], look: Callable[[Folder], Con
     if not called:
         return _recognise_below(folder, names, look) or plain
     inside = {name: look(folder / name) for name in names}
-    deep = [name for name in called if inside[name].folders and not inside[name].pictures]
-    others = [name for name in names if name not in called]
-    if not deep:
-        if others:
-            return plain
-        raise _no_classes(folder, names)
-    if others and any(inside[name].pictures for name in others) and len(deep) == 1:
-        return plain  # a class that is called like a split, and has sub-folders
-    _check_whole(folder, called, inside, deep, [name for name in others if _may_hold_pictures(inside[name])])
-    line = _describe(folder, called, {name: inside[name].folders for name in called}, others)
+    deep = _find_deep(called, inside)
+    others = [name for name in names if name not in called and (inside[name].pictures or inside[name].folders)]
+    is_train_only = len(called) == 1 and any(inside[name].pictures for name in others)
+    if not deep or is_train_only or not (len(set(called.values())) > 1 or "train" in called.values()):
+        if not others and len(set(called.values())) > 1:
+            raise _no_classes(folder, names)
+        return replace(plain, warning=_warn_of_called(called))
+    _check_whole(folder, called, inside, others, merged)
+    empty = [name for name in names if name not in called]
     return Layout(
         tuple(
             PictureFolder(f"{name}/{class_name}", class_name, split)
             for name, split in called.items()
             for class_name in inside[name].folders
         ),
-        line,
+        _describe(folder, called, inside, empty),
+        _warn_of_loose(folder, called, inside),
     )
 
 
-def _may_hold_pictures(found: Contents) -> bool:
-    return bool(found.pictures or found.folders)
+def _find_deep(called: Sequence[str] | Mapping[str, str], inside: Mapping[str, Contents]) -> list[str]:
+    """The folders that hold folders and no pictures, and those that hold the same folders and pictures beside them."""
+    clean = [name for name in called if inside[name].folders and not inside[name].pictures]
+    classes = {below for name in clean for below in inside[name].folders}
+    return [name for name in called if name in clean or classes & set(inside[name].folders)]
+
+
+def _warn_of_called(called: Mapping[str, str]) -> str:
+    if len(set(called.values())) < 2:
+        return ""
+    return f"the folders {list_names(list(called), separator=', ')} are called like splits, and are taken as classes."
+
+
+def _warn_of_loose(folder: Folder, called: Sequence[str] | Mapping[str, str], inside: Mapping[str, Contents]) -> str:
+    loose = [f"{name}/{picture}" for name in called for picture in inside[name].pictures]
+    if not loose:
+        return ""
+    return f"{_count(loose)} in {folder} beside the class folders, in none of them, such as {shorten(loose[0])}."
 
 
 def _check_whole(
     folder: Folder,
     called: Mapping[str, str],
     inside: Mapping[str, Contents],
-    deep: Sequence[str],
     others: Sequence[str],
+    merged: Mapping[str, str] | None,
 ) -> None:
     """Refuses folders that are splits in part only."""
+    deep = _find_deep(called, inside)
     train = next((name for name, split in called.items() if split == "train" and name in deep), "")
     best = folder / (train or deep[0])
     declare = _DECLARE.format(", ".join(inside))
@@ -120,8 +144,9 @@ def _check_whole(
             f"{folder} has {list_names(twice, separator=' and ')}, which are one split by their names. Put them "
             f"together, or take one: --images {best}"
         )
+    classes = {_class_of(below, merged) for below in inside[train].folders}
     for name in called:
-        unknown = sorted(set(inside[name].folders) - set(inside[train].folders))
+        unknown = [below for below in inside[name].folders if _class_of(below, merged) not in {None, *classes}]
         if unknown:
             raise DataError(
                 f"{folder} looks like splits, but {name} has {list_names(unknown)} and {train} does not: it has "
@@ -134,6 +159,11 @@ def _check_whole(
             f"{list_names(inside[train].folders)}, and beside them {list_names(others, separator=', ')}. Move "
             f"what is no split elsewhere, or take one split: --images {best}. {declare}"
         )
+
+
+def _class_of(name: str, merged: Mapping[str, str] | None) -> str | None:
+    """The class of a folder; None of all that are not wanted."""
+    return merged.get(name) if merged else name
 
 
 def _no_classes(folder: Folder, names: Sequence[str]) -> DataError:
@@ -161,10 +191,8 @@ def _recognise_below(folder: Folder, names: Sequence[str], look: Callable[[Folde
     return Layout(found, f"{folder} is split by the folders in its classes: {_list_splits(splits)}")
 
 
-def _describe(
-    folder: Folder, called: Mapping[str, str], inside: Mapping[str, Sequence[str]], others: Sequence[str]
-) -> str:
-    classes = sorted({name for listed in inside.values() for name in listed})
+def _describe(folder: Folder, called: Mapping[str, str], inside: Mapping[str, Contents], others: Sequence[str]) -> str:
+    classes = sorted({below for name in called for below in inside[name].folders})
     empty = f"; left out for want of pictures: {list_names(others, separator=', ')}" if others else ""
     return (
         f"{folder} is split by its folders: {_list_splits(called)}; the classes are those in them, "

@@ -103,7 +103,7 @@ def read_classes(folder: Folder) -> Classes | None:
     """Returns the setting `data.classes` that records were built with; None also if they cannot be read."""
     try:
         return list_classes(json_files.read(folder / FILE_NAME, _FORM))
-    except json_files.WrongForm:
+    except (json_files.WrongForm, DataError):
         return None
 
 

@@ -161,8 +161,9 @@ class Facts:
     """All that the page says.
 
     `classes` is in the order of the labels, then by name those of which nothing is kept; "" is of files that have none.
-    `rejects` is by reason: samples of what `classes` counts; `advice` says by reason what to do about them. `notes`
-    counts kept pictures by note, and `note_meanings` says what was done about each.
+    `lines` say how the pictures were listed. `rejects` is by reason: samples of what `classes` counts; `advice` says by
+    reason what to do about them. `notes` counts kept pictures by note, and `note_meanings` says what was done about
+    each.
     """
 
     classes: Mapping[str, ClassCounts]
@@ -179,6 +180,7 @@ class Facts:
     notes: Mapping[str, int] = field(default_factory=dict)
     note_meanings: Mapping[str, str] = field(default_factory=dict)
     probe: Probe = Probe(skipped="it was not asked for")
+    lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

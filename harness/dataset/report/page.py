@@ -141,7 +141,8 @@ def _classes(facts: Facts) -> str:
     rows.append((Html("<b>total</b>"), *(Html(f"<b>{number:,}</b>") for number in totals), ""))
     header = ("class", *splits, "kept", "rejected", "found", "")
     *listed, total = rows
-    shown = html.table(header, [*listed[:_MAX_CLASSES], total], kind="counts words")
+    said = "".join(f"<p>{html.text(line)}</p>" for line in facts.lines)
+    shown = said + html.table(header, [*listed[:_MAX_CLASSES], total], kind="counts words")
     return shown + _fold(header, listed[_MAX_CLASSES:], "more classes", kind="counts words")
 
 

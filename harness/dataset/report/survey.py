@@ -143,6 +143,7 @@ def make_facts(
         notes=Counter(note for item in kept for note in item.notes.split()),
         note_meanings=NOTE_MEANINGS,
         probe=_describe_probe(found_shortcuts),
+        lines=made.lines,
         warnings=tuple(list_warnings(config, made, result, found_shortcuts)),
     )
 

@@ -70,7 +70,8 @@ def test_given_splits_are_used_and_leaks_are_told(benchmark, tmp_path, caplog):
     leak = "1 picture of the held-out splits belongs to 1 group that other splits have too"
     assert "splits: train, test as given, validation cut from train" in told
     assert leak in told and leak in caplog.text
-    assert leak in (tmp_path / "records" / "report.html").read_text()
+    report = (tmp_path / "records" / "report.html").read_text()
+    assert leak in report and "is split by its folders: test, train" in report
 
 
 def test_a_leak_stops_the_build_where_it_is_asked_to(benchmark, tmp_path):

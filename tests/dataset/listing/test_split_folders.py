@@ -41,6 +41,42 @@ def test_splits_are_recognised_and_said(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["test", "TESTING", "test_set", "Test1", "test-images", "testing data", "test_2"])
+def test_a_folder_is_called_like_a_split(name):
+    assert split_of(name) == "test"
+
+
+@pytest.mark.parametrize("name", ["tested", "contest", "train_station", "test tube", "value", "set", "1", "t\xebst"])
+def test_a_folder_is_not_called_like_a_split(name):
+    assert split_of(name) == ""
+
+
+def test_pictures_beside_the_classes_of_a_split_are_told(tmp_path):
+    write(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "test/loose.png")
+    found = list_all(tmp_path)
+    assert len(found.pictures) == 3
+    told = f"1 picture in {tmp_path} beside the class folders, in none of them, such as test/loose.png."
+    assert found.warnings == (told,)
+
+
+def test_splits_may_call_a_class_differently_where_that_is_merged(tmp_path):
+    write(tmp_path, "train/Cat/a.png", "train/dog/b.png", "test/cat/c.png", "test/cow/d.png")
+    with pytest.raises(DataError, match=r"test has cat \| cow and train does not"):
+        list_all(tmp_path)
+    found = list_all(tmp_path, classes={"cat": ("Cat", "cat"), "dog": ("dog",)})
+    assert [(item.path, item.class_name) for item in found.pictures] == [
+        ("test/cat/c.png", "cat"),
+        ("train/Cat/a.png", "cat"),
+        ("train/dog/b.png", "dog"),
+    ]
+
+
+def test_classes_called_like_several_splits_are_told(tmp_path):
+    found = list_all(write(tmp_path, "train/a.png", "test/b.png", "plane/c.png"))
+    assert found.class_names == ("plane", "test", "train")
+    assert found.warnings == ("the folders test, train are called like splits, and are taken as classes.",)
+
+
 def test_a_folder_without_pictures_beside_splits_is_left_out(tmp_path):
     write(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "annotations/a.xml")
     found = list_all(tmp_path)
@@ -72,6 +108,8 @@ def test_classes_that_hold_splits_are_understood_too(tmp_path):
         ("train/a.png", "plane/test/b.png"),
         ("cat/train/a.png", "dog/b.png"),
         ("cat/train/a.png", "dog/train/b.png", "dog/other/b.png"),
+        ("test1/a.png", "test2/b.png"),
+        ("test1/cat/a.png", "test2/cat/b.png"),
         ("cat/val/a.png", "dog/val/b.png"),  # nothing to train on: folders of the user's own
     ],
 )
@@ -88,6 +126,8 @@ def test_classes_that_are_called_like_splits_are_classes(tmp_path, paths):
         (("train/cat/a.png", "train/dog/b.png", "test/unknown/c.png"), "test has unknown and train does not"),
         (("train/cat/a.png", "train/dog/b.png", "extra/cow/c.png"), "beside them extra. .*--images .*/train"),
         (("val/cat/a.png", "test/cat/b.png"), "no folder train"),
+        (("train/cat/a.png", "train/dog/b.png", "test/c.png", "extra/d.png"), "test holds 1 picture without"),
+        (("train/a.png", "test1/b.png", "annotations/b.xml"), "which are splits by their names, but no folders"),
         (("train/cat/a.png", "Training/cat/b.png", "test/cat/c.png"), "Training and train, which are one split"),
         (
             ("train/a.png", "test/b.png"),
