@@ -18,7 +18,7 @@ from harness.dataset.images import rejection, sources
 from harness.dataset.images.preparation import Preparation, describe_preparation
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.listing import class_names as listing_names
-from harness.dataset.listing import pictures
+from harness.dataset.listing import pictures, split_folders
 from harness.dataset.records import manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
@@ -124,9 +124,10 @@ def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]
         )
     if found and not data.labels:
         first = listing.pictures[0].path.partition("/")[0]
+        advice = f", such as --images {data.images / first}" if split_folders.split_of(first) else ": --images FOLDER"
         raise DataError(
-            f"{data.images} has pictures of several splits ({', '.join(found)}). Say which to measure on, such as "
-            f"--images {data.images / first}"
+            f"{data.images} has pictures of several splits ({', '.join(found)}). Give a folder with those of "
+            f"one{advice}"
         )
     for line in listing.lines:
         log.info("%s", line)

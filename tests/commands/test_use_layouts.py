@@ -60,10 +60,8 @@ def test_several_splits_are_refused_with_one_to_give(smoke_run, tmp_path):
         write_class(tmp_path / split / "sad", 0, happy=False)
     done, _ = evaluate(smoke_run, tmp_path)
     assert done.returncode == 3
-    assert (
-        f"has pictures of several splits (test, train). Say which to measure on, such as --images {tmp_path}/test"
-        in (done.stderr)
-    )
+    told = "has pictures of several splits (test, train). Give a folder with those of one, such as --images"
+    assert f"{told} {tmp_path}/test" in done.stderr
     assert evaluate(smoke_run, tmp_path / "test")[1]["num_examples"] == 6
 
 

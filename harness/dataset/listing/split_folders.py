@@ -127,11 +127,11 @@ def _check_whole(
     declare = _DECLARE.format(", ".join(inside))
     for name in called:
         if name not in deep:
-            number = _count(inside[name].pictures) if inside[name].pictures else "no picture"
+            loose = inside[name].pictures
+            found = f"{_count(loose)} without such folders, whose classes nobody knows" if loose else "none"
             raise DataError(
-                f"{folder} has folders of classes in {deep[0]} ({list_names(inside[deep[0]].folders)}), but {name} "
-                f"holds {number} without such folders, whose classes nobody knows. Take the others alone: "
-                f"--images {best}"
+                f"{folder} has folders of classes in {deep[0]} ({list_names(inside[deep[0]].folders)}), but {name} has "
+                f"{found}. Take the others alone: --images {best}"
             )
     if not train:
         raise DataError(

@@ -122,11 +122,12 @@ def test_classes_that_are_called_like_splits_are_classes(tmp_path, paths):
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
-        (("train/cat/a.png", "train/dog/b.png", "test/c.png"), "test holds 1 picture without .*--images .*/train$"),
+        (("train/cat/a.png", "train/dog/b.png", "test/c.png"), "test has 1 picture without .*--images .*/train$"),
         (("train/cat/a.png", "train/dog/b.png", "test/unknown/c.png"), "test has unknown and train does not"),
         (("train/cat/a.png", "train/dog/b.png", "extra/cow/c.png"), "beside them extra. .*--images .*/train"),
+        (("train/cat/a.png", "train/dog/b.png", "test/readme.txt"), "but test has none. .*--images .*/train$"),
         (("val/cat/a.png", "test/cat/b.png"), "no folder train"),
-        (("train/cat/a.png", "train/dog/b.png", "test/c.png", "extra/d.png"), "test holds 1 picture without"),
+        (("train/cat/a.png", "train/dog/b.png", "test/c.png", "extra/d.png"), "test has 1 picture without"),
         (("train/a.png", "test1/b.png", "annotations/b.xml"), "which are splits by their names, but no folders"),
         (("train/cat/a.png", "Training/cat/b.png", "test/cat/c.png"), "Training and train, which are one split"),
         (
