@@ -22,8 +22,14 @@ _CURE = (
 )
 
 
-def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict]) -> list[str]:
-    """Returns a sentence for each kind of conflict, exact and near, with what became of the pictures."""
+def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict], *, has_leaks: bool) -> list[str]:
+    """Returns a sentence for each kind of conflict, exact and near, with what became of the pictures.
+
+    Args:
+      policies: what was asked for.
+      conflicts: pairs of pictures under two classes.
+      has_leaks: whether splits were given that such pairs lie across.
+    """
     sentences = []
     for is_exact, what, setting, policy in (
         (True, "one thing", "clean.label_conflicts", policies.label_conflicts),
@@ -32,7 +38,8 @@ def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict]) -> 
         found = [conflict for conflict in conflicts if conflict.is_exact == is_exact]
         if found:
             pairs = "1 pair of pictures shows" if len(found) == 1 else f"{len(found)} pairs of pictures show"
-            outcome = "left out" if policy == "drop" else "kept, on one side of the split"
+            kept = "kept" if has_leaks else "kept, on one side of the split"
+            outcome = "left out" if policy == "drop" else kept
             sentences.append(
                 f"{pairs} {what} under two classes, such as {found[0].first} and {found[0].second}: both are {outcome} "
                 f"({setting}). Look at them in the report, under Copies."
@@ -40,15 +47,18 @@ def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict]) -> 
     return sentences
 
 
-def describe_split(groups: Sequence[Collection[Finding]], kept: Sequence[Finding], asked: Sequence[str]) -> list[str]:
+def describe_split(
+    groups: Sequence[Collection[Finding]], kept: Sequence[Finding], asked: Sequence[str], given: Collection[str] = ()
+) -> list[str]:
     """Returns a sentence on near copies that bind much of a class together, and one for each split that lacks a class.
 
     Args:
       groups: the pictures that near copies join, each group by itself.
       kept: the pictures in the records.
       asked: the splits that are to have a share of the pictures.
+      given: splits that were there before, which no group changes.
     """
-    told = [*_describe_bound(groups, kept), *_describe_missing(kept, asked)]
+    told = [*([] if given else _describe_bound(groups, kept)), *_describe_missing(kept, asked, given)]
     cures = [cure for _, cure in told]
     return [what if cure in cures[place + 1 :] else f"{what} {cure}" for place, (what, cure) in enumerate(told)]
 
@@ -98,7 +108,7 @@ def _describe_most_bound(groups: Sequence[Counter[str]], totals: Mapping[str, in
     return [(what, _CURE)]
 
 
-def _describe_missing(kept: Sequence[Finding], asked: Sequence[str]) -> list[tuple[str, str]]:
+def _describe_missing(kept: Sequence[Finding], asked: Sequence[str], given: Collection[str]) -> list[tuple[str, str]]:
     groups_in = {split: defaultdict[str, set[str]](set) for split in SPLITS}
     for item in kept:
         groups_in[item.split][item.class_name].add(item.group)
@@ -111,9 +121,14 @@ def _describe_missing(kept: Sequence[Finding], asked: Sequence[str]) -> list[tup
             name = min(missing, key=lambda name: num_groups[name])
             pictures = [item for item in kept if item.class_name == name]
             more = _count_more(", nor of", len(missing) - 1)
-            are = _count_groups(len(pictures), num_groups[name])
+            are = "as it was given" if split in given else _count_groups(len(pictures), num_groups[name])
             effect = "nothing is learnt of it" if split == TRAIN else "no figure there says anything of it"
-            told.append((f"{split} has no picture of {shorten(name)}{more}: {are}, and {effect}.", _cure(pictures)))
+            told.append(
+                (
+                    f"{split} has no picture of {shorten(name)}{more}: {are}, and {effect}.",
+                    "Add pictures of it." if split in given else _cure(pictures),
+                )
+            )
     return told
 
 

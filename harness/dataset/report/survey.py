@@ -59,7 +59,8 @@ NOTE_MEANINGS = {
     **{name: f"below cleanvision's limit of {limit}: kept, look at it" for name, limit in quality.LIMITS.items()},
 }
 _DROPPED = "Nobody can say which label is right: none of them is kept."
-_KEPT = "All are kept under their classes, on one side of the split, as {} asks."
+_ONE_SIDE = ", on one side of the split"
+_KEPT = "All are kept under their classes, as {} asks."
 _EVIDENCE = "A label may be wrong, or a small thing decides, as a scratch does on parts before a fixed camera."
 # Of a policy that stops a build there are none in what was built.
 _CONFLICT_OUTCOMES = {"drop": _DROPPED, "keep": _KEPT.format("clean.label_conflicts"), "fail": ""}
@@ -138,7 +139,7 @@ def make_facts(
             noun="pair",
         ),
         exact_copies=_copies(shown.exact, thumbnails, "The first by path is kept, the others are left out."),
-        near_duplicates=_copies(shown.near, thumbnails, "All are kept, on one side of the split."),
+        near_duplicates=_copies(shown.near, thumbnails, f"All are kept{_ONE_SIDE if not made.leaks else ''}."),
         notable=tuple(_notable(title, items, kept, thumbnails) for title, items in shown.notable.items()),
         notes=Counter(note for item in kept for note in item.notes.split()),
         note_meanings=NOTE_MEANINGS,
@@ -151,7 +152,7 @@ def make_facts(
 def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts: Sequence[Shortcut]) -> list[str]:
     """Returns what a person should know before training, a sentence each."""
     warnings = shortcuts.describe(found_shortcuts)
-    warnings += data_warnings.describe_conflicts(config.clean, made.conflicts)
+    warnings += data_warnings.describe_conflicts(config.clean, made.conflicts, has_leaks=bool(made.leaks))
     if made.leaks:
         warnings.append(f"{made.leaks.describe()}.")
     warnings += made.warnings
@@ -166,8 +167,9 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
         warnings.append(
             f"the classes are far from even: {num_most} of {shorten(most)}, {num_least} of {shorten(least)}."
         )
-    asked = [name for name, share in _list_shares(config).items() if share > 0]
-    warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked)
+    shares = _list_shares(config).items()
+    asked = [name for name, share in shares if share > 0 or name in made.given]
+    warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked, made.given)
     warnings += levels.list_level_warnings(made, result)
     if warning := _describe_stretching(kept, result):
         warnings.append(warning)

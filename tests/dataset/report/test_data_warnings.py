@@ -77,6 +77,13 @@ def test_a_split_that_lacks_a_class_is_told_with_what_gives_it_one():
     ]
 
 
+def test_a_split_that_was_given_is_told_as_such():
+    groups = [*make("a", [1] * 5), *make("b", [30]), *make("a", [1], "test")]
+    assert describe_split([], [item for group in groups for item in group], ("train", "test"), ("train", "test")) == [
+        "test has no picture of b: as it was given, and no figure there says anything of it. Add pictures of it."
+    ]
+
+
 def test_a_cure_is_told_once():
     told = tell(make("a", [20]) + make("b", [1] * 9) + make("b", [1], "validation"), ("train", "validation"))
     assert len(told) == 2 and [CURE in sentence for sentence in told] == [False, True]
