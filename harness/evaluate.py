@@ -26,7 +26,6 @@ from harness.runs.workdir import Workdir
 log = logging.getLogger("harness")
 _BATCH = 64
 _MOST_SQUARE = 10  # classes up to which each has a column for each
-_OF_RUN = (*rejection.LIMITS, "data.follow_links", "data.labels")
 DESCRIPTION = """\
 Measures the exported model of a run.
 
@@ -38,7 +37,7 @@ Measures the exported model of a run.
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = flags.make_parser("evaluate", DESCRIPTION, sections=(), of_run=_OF_RUN)
+    parser = flags.make_parser("evaluate", DESCRIPTION, sections=(), of_run=(*flags.OF_READING, "data.labels"))
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--split", default="validation", help="split of the records (default: validation)")

@@ -32,7 +32,7 @@ Says what is on pictures. Folders are walked; a file that cannot be read gets it
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
-    parser = flags.make_parser("predict", DESCRIPTION, sections=(), of_run=(*rejection.LIMITS, "data.follow_links"))
+    parser = flags.make_parser("predict", DESCRIPTION, sections=(), of_run=flags.OF_READING)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     form = parser.add_mutually_exclusive_group()

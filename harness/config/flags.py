@@ -26,6 +26,8 @@ SHORT_FLAGS: Mapping[str, str] = {
     "--batch-size": "train.batch_size",
     "--profile": "runtime.profile",
 }
+# The settings of a run that may be others where its model reads picture files.
+OF_READING = ("data.follow_links", "clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -32,14 +32,13 @@ class Reason(str, Enum):
     LABEL_CONFLICT = "label_conflict"
 
 
-# The settings that say which single pictures are taken, whoever reads them.
-LIMITS = ("clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
 # What to do about each reason: the setting that decides, as a flag, and whether to change it; or that there is none.
 _ADVICE: Mapping[Reason, str] = {
     Reason.MISSING: "No setting takes it: put the file there, or correct its path in the table of labels.",
     Reason.UNLISTED: "No setting takes it: add a row to the table of labels if it is meant.",
     Reason.UNLABELLED: "No setting takes it: write its label into the table if it is meant.",
     Reason.UNREADABLE: "No setting takes it: make it readable, or remove it.",
+    Reason.LINKED_FOLDER: "Give --data.follow_links true if what it leads to belongs here.",
     Reason.BAD_NAME: "No setting takes it: rename it.",
     Reason.SYSTEM_FILE: "No setting takes it: rename it if it is a picture of yours.",
     Reason.EMPTY: "No setting takes it: copy it again, or remove it.",
@@ -55,6 +54,7 @@ _ADVICE: Mapping[Reason, str] = {
 }
 _MEMORY_ADVICE = "No setting takes it: free memory, or make the picture smaller; --clean.max_pixels refuses its like."
 _BYTES_ADVICE = "Raise --clean.max_bytes if the file is meant: all of it is read into memory."
+_TWICE_ADVICE = "No setting takes it: its pictures would be found twice. Remove the link."
 _NEAR_ADVICE = "Remove the wrong one, or give --clean.near_conflicts keep if both labels are right."
 
 
@@ -70,6 +70,8 @@ def advise(reason: Reason, measured: str) -> str:
     """Returns what a person can do: which setting decides, and whether to change it."""
     if reason == Reason.UNREADABLE and ("memory" in measured or "worker process" in measured):
         return _MEMORY_ADVICE
+    if reason == Reason.LINKED_FOLDER and not measured.endswith(" files"):
+        return _TWICE_ADVICE
     if reason == Reason.TOO_LARGE and measured.endswith(" bytes"):
         return _BYTES_ADVICE
     if reason == Reason.LABEL_CONFLICT and measured.startswith("nearly "):
