@@ -30,8 +30,8 @@ Image.MAX_IMAGE_PIXELS = None
 _PLAIN_COLORS = {"YCbCr": (), "RGB": (), "Gray": ("gray",)}  # the names of libjpeg-turbo, and what is noted
 # Progressive files have about ten; thousands are a way to keep a decoder busy.
 _MAX_SCANS = 100
-_BANDS = "bands of grey, RGB or inks (1, 3 or 4): choose those that matter and save them so"
-_DEPTHS = "8 or 16 bits for each of several bands, or one band of up to 32"
+_BANDS = "bands of grey, RGB or inks (1, 3 or 4), pixel by pixel: choose those that matter and save them so"
+_DEPTHS = "a TIFF that Pillow reads, such as one band of 16 bits or of floats of 32, or RGB of 8 or 16: convert it"
 # Damage that every decoder gets over, of which nobody knows what it did to the pixels.
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
@@ -130,7 +130,7 @@ def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget:
                 pixels, levels = None, None
                 if kind:
                     pixels, levels = _decode_wide(content, image, kind, limits, colors)
-                    notes += [f"{_note_bits(kind)}_bit", *([CLIPPED] if _is_clipped(levels, limits) else [])]
+                    notes += [*_note_bits(kind), *([CLIPPED] if _is_clipped(levels, limits) else [])]
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
                     notes += more
@@ -220,9 +220,9 @@ def _is_clipped(levels: Levels, limits: CleanConfig) -> bool:
     return limits.range != "auto" and wide_pixels.is_clipped(levels, limits.range)
 
 
-def _note_bits(kind: str) -> int:
+def _note_bits(kind: str) -> list[str]:
     bits = int(kind.lstrip("uintfloa"))
-    return next(width for width in (16, 32, 64) if bits <= width)
+    return [f"{16 if bits <= 16 else 32}_bit"] if bits > 8 else []
 
 
 def _strip(content: bytes, found: str, structure: Structure) -> bytes:

@@ -66,11 +66,12 @@ class WidePixels:
 
 
 def find_kind(content: bytes, image: Image.Image) -> str:
-    """Returns what the values of a picture are that Pillow has opened, or "" for those of 8 bits."""
+    """Returns what the values of a picture are that Pillow has opened, or "" for those of 8 bits without a sign."""
     if image.format == "TIFF":
         bits = max(_tag(image, _BITS, 1), default=1)
+        kind = f"{_KINDS.get(_tag(image, _SAMPLE_FORMAT, 1)[0], 'uint')}{bits}"
         is_known = image.mode in ("I", "F", "RGB", "RGBA", "RGBX") or image.mode.startswith("I;")
-        return f"{_KINDS.get(_tag(image, _SAMPLE_FORMAT, 1)[0], 'uint')}{bits}" if bits > 8 and is_known else ""
+        return kind if (bits > 8 and is_known) or (kind == "int8" and image.mode == "L") else ""
     if image.format == "PNG":
         return "uint16" if content[12:16] == b"IHDR" and content[24] == 16 else ""
     if image.format == "PPM" and (image.mode.startswith("I") or _read_header(content)[0] > 255):
@@ -84,7 +85,9 @@ def read(content: bytes, image: Image.Image, kind: str) -> WidePixels:
     Raises:
       ValueError: they cannot be read.
     """
-    if image.mode == "F" or image.mode.startswith("I"):
+    if kind == "int8":
+        values, alpha = np.asarray(image).view(np.int8), None
+    elif image.mode == "F" or image.mode.startswith("I"):
         values, alpha = np.asarray(image), None
         values = values.view(np.uint32) if kind == "uint32" else values
         values = values.astype(np.uint16) if kind in ("uint12", "uint16") else values

@@ -44,7 +44,7 @@ NOTE_MEANINGS = {
     "cmyk": "printing inks were converted to RGB",
     "color_profile": "colours were converted to sRGB from the profile in the file",
     "color_profile_unused": "the profile in the file is damaged or not one of such pixels: colours as they are",
-    **{f"{bits}_bit": f"{bits} bits became 8, as clean.range says" for bits in (16, 32, 64)},
+    **{f"{bits}_bit": f"{bits} bits became 8, as clean.range says" for bits in (16, 32)},
     "clipped": "values outside clean.range became black or white",
     "several_frames": "the first frame was used",
     "wrong_extension": "the name says another format than the content, which was read as what it is",

@@ -17,6 +17,7 @@ _TIFF_NUMBERS = (_WIDTH, _HEIGHT, _SAMPLES, _STRIP_ROWS, _PLANES, _TILE_WIDTH, _
 _TIFF_BITS = {1: 8, 3: 16, 4: 32, 16: 64}  # of the types that whole numbers have
 # What only files of cameras have: a version of DNG, pixels of one colour each, a small picture before the others.
 _DNG_VERSION, _COLORS, _SUBFILE, _SUBLISTS = 50706, 262, 254, 330
+_BY_THEMSELVES = 2
 _EXTRA, _ALPHA = 338, (1, 2)  # what bands beyond colours are
 _DEPTHS = (10, 12, 14, 16, 24, 32, 64)  # more than 8 bits, such as occur
 _BITS, _SAMPLE_FORMAT, _FLOATS, _SHORT = 258, 339, 3, 3
@@ -71,13 +72,16 @@ def _describe_bands(found: Mapping[int, int]) -> str:
     """What a TIFF has that is no grey, colours or inks, perhaps with alpha, of one width; "" for what is."""
     num = found.get(_SAMPLES, 1)
     is_known = num in (1, 3, 4) or (num == 2 and found.get(_EXTRA) in _ALPHA)
+    if is_known and num > 1 and found.get(_PLANES) == _BY_THEMSELVES and _describe_depth(found):
+        return f"{_describe_depth(found)}, each band by itself"  # readers take these for others
     return "" if is_known else f"TIFF of {num} bands"
 
 
 def _describe_depth(found: Mapping[int, int]) -> str:
     bits = found.get(_BITS, 1)
     kind = ", floats" if found.get(_SAMPLE_FORMAT) == _FLOATS else ""
-    return f"TIFF of {found.get(_SAMPLES, 1)} bands of {bits} bits{kind}" if bits in _DEPTHS else ""
+    num = found.get(_SAMPLES, 1)
+    return f"TIFF of {num} {'band' if num == 1 else 'bands'} of {bits} bits{kind}" if bits in _DEPTHS else ""
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def test_bands_that_are_no_colors_are_refused_with_their_number(num, dtype):
 
 
 def test_doubles_are_refused_as_what_they_are():
-    with pytest.raises(Rejected, match=r"TIFF of 1 bands of 64 bits, floats; expected .* one band of up to 32"):
+    with pytest.raises(Rejected, match=r"TIFF of 1 band of 64 bits, floats; expected .*: convert it"):
         decode(tiff(RAMP.astype(np.float64), 3))
 
 
@@ -161,7 +161,9 @@ def test_doubles_are_refused_as_what_they_are():
 def test_several_bands_of_32_bits_are_refused_as_what_they_are(dtype):
     values = np.zeros((64, 64, 3), dtype)
     floats = ", floats" if dtype == np.float32 else ""
-    with pytest.raises(Rejected, match=rf"TIFF of 3 bands of 32 bits{floats}; expected 8 or 16 bits") as rejected:
+    with pytest.raises(
+        Rejected, match=rf"TIFF of 3 bands of 32 bits{floats}; expected a TIFF that Pillow reads"
+    ) as rejected:
         decode(tiff(values, 3 if floats else 1))
     assert rejected.value.reason == Reason.UNSUPPORTED_FORMAT
 
@@ -171,6 +173,23 @@ def test_8_bits_have_no_range():
     Image.fromarray(RAMP.astype(np.uint8)).save(buffer, "PNG")
     assert np.array_equal(decode(buffer.getvalue(), "auto").pixels, decode(buffer.getvalue(), (3, 9)).pixels)
     assert decode(buffer.getvalue(), "auto").levels is None
+
+
+def test_signed_8_bits_are_no_others():
+    values = (RAMP // 16 - 128).astype(np.int8)
+    assert measure(tiff(values, 2)) == Levels("int8", -128, 127, -128, 127)
+    assert np.array_equal(decode(tiff(values, 2)).pixels[:, :, 0], RAMP // 16)
+
+
+def test_bands_by_themselves_of_16_bits_are_refused():
+    content = tiff(COLORS.astype(np.uint16), 1)
+    planes = struct.pack("<HHII", 284, 3, 1, 2)
+    start = content.index(struct.pack("<HHII", 279, 4, 1, 64 * 64 * 6))
+    changed = bytearray(content[:start] + content[start : start + 12] + planes + content[start + 12 :])
+    (table,) = struct.unpack_from("<I", content, 4)
+    changed[table] += 1
+    with pytest.raises(Rejected, match=r"TIFF of 3 bands of 16 bits, each band by itself; expected .* pixel by pixel"):
+        decode(bytes(changed))
 
 
 @given(low=st.integers(0, 65000), num=st.integers(1, 256), seed=st.integers(0, 9))
