@@ -19,7 +19,8 @@ from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats, quality, sources
-from harness.dataset.images.decoder import Costly, Picture, Unscaled
+from harness.dataset.images.costs import Costly
+from harness.dataset.images.decoder import Picture, Unscaled
 from harness.dataset.images.formats import FORMATS
 from harness.dataset.images.preparation import describe_range, find_inner, find_preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected

@@ -15,7 +15,7 @@ import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from harness.config.schema import CleanConfig
-from harness.dataset.images import color_profiles, conversion, formats, wide_pixels
+from harness.dataset.images import color_profiles, conversion, costs, formats, wide_pixels
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.color_profiles import Conversion
 from harness.dataset.images.formats import FORMATS, sniff
@@ -36,12 +36,6 @@ _DEPTHS = "a TIFF that Pillow reads, such as one band of 16 bits or of floats of
 _SALVAGED = ("extraneous bytes", "unknown JFIF", "Unknown Adobe", "Invalid SOS parameters")
 
 
-# Memory that decoding takes at most, in bytes a pixel, with the pixels that come of it and a copy of them, turned.
-_BYTES_A_PIXEL = {"PNG": 11, "BMP": 11, "GIF": 11, "PPM": 11, "TIFF": 20, "WEBP": 22, "AVIF": 24, "HEIC": 24}
-_BYTES_WIDE = 32  # of more than 8 bits
-_BYTES_OF_RGB, _BYTES_PROGRESSIVE, _BYTES_OF_INKS = 3, 12, 16  # of JPEGs; the first in the size they are decoded at
-
-
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture.
@@ -56,14 +50,6 @@ class Picture:
     width: int
     notes: tuple[str, ...]
     levels: Levels | None = None
-
-
-class Costly(Exception):
-    """A picture whose decoding takes more memory than it may: so many bytes."""
-
-    def __init__(self, num_bytes: int) -> None:
-        super().__init__(num_bytes)
-        self.num_bytes = num_bytes
 
 
 class Unscaled(Exception):
@@ -111,11 +97,11 @@ def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget:
                 _check_size(image.width, image.height, limits)
                 kind = wide_pixels.find_kind(content, image)
                 cost = (
-                    _BYTES_WIDE * image.width * image.height
+                    costs.BYTES_WIDE * image.width * image.height
                     if kind
-                    else _estimate(found, image, structure, limits, least_side)
+                    else costs.estimate(found, image, structure, limits, least_side)
                 )
-                _check_cost(len(content) + cost, budget)
+                costs.check_cost(len(content) + cost, budget)
                 notes = [*_check_structure(content, found, structure)]
                 if content[4:12] == b"ftypavis":
                     notes.append("several_frames")
@@ -191,9 +177,8 @@ def _decode_plain(
         if colors not in _PLAIN_COLORS:
             return None
         _check_size(width, height, limits)
-        reduction = _reduction(width, height, least_side)
-        cost = _BYTES_PROGRESSIVE if structure.is_progressive else _BYTES_OF_RGB / reduction.get("min_factor", 1) ** 2
-        _check_cost(len(content) + int(cost * width * height), budget)
+        reduction = costs.find_reduction(width, height, least_side)
+        costs.check_cost(len(content) + costs.estimate_plain(width, height, structure, reduction), budget)
         pixels = simplejpeg.decode_jpeg(content, "RGB", **reduction)
     except ValueError:
         return None
@@ -267,24 +252,6 @@ def _check_size(width: int, height: int, limits: CleanConfig) -> None:
         raise Rejected(Reason.TOO_SMALL, f"{width}x{height} pixels", f"sides of at least {limits.min_side}")
 
 
-def _estimate(found: str, image: Image.Image, structure: Structure, limits: CleanConfig, least_side: int | None) -> int:
-    """Bytes of memory that decoding a picture takes at most."""
-    area = image.width * image.height
-    if found != "JPEG":
-        return _BYTES_A_PIXEL[found] * area
-    if image.mode not in ("RGB", "L"):
-        return _BYTES_OF_INKS * area
-    if structure.is_progressive or limits.salvaged == "keep":
-        return _BYTES_PROGRESSIVE * area
-    factor = _reduction(image.width, image.height, least_side).get("min_factor", 1)
-    return 2 * _BYTES_OF_RGB * area // factor**2
-
-
-def _check_cost(num_bytes: int, budget: int) -> None:
-    if num_bytes > budget:
-        raise Costly(num_bytes)
-
-
 def _check_area(width: int, height: int, most_pixels: int) -> None:
     if width * height > most_pixels:
         raise Rejected(Reason.TOO_LARGE, f"{width}x{height} = {width * height} pixels", f"at most {most_pixels}")
@@ -339,7 +306,8 @@ def _decode_jpeg(
     is_plain = image.mode in ("RGB", "L")
     try:
         if is_plain:
-            return simplejpeg.decode_jpeg(content, "RGB", **_reduction(image.width, image.height, least_side)), ()
+            reduction = costs.find_reduction(image.width, image.height, least_side)
+            return simplejpeg.decode_jpeg(content, "RGB", **reduction), ()
         simplejpeg.decode_jpeg(content, image.mode)  # for its complaints: the conversion of inks is Pillow's
         notes: tuple[str, ...] = ()
     except ValueError as error:
@@ -352,12 +320,3 @@ def _decode_jpeg(
         notes = ("salvaged",)
     image.load()
     return None, notes
-
-
-def _reduction(width: int, height: int, least_side: int | None) -> dict[str, int]:
-    """The arguments for decoding at the smallest whole fraction that libjpeg-turbo is fast in."""
-    for factor in (8, 4, 2):
-        small = (-(-height // factor), -(-width // factor))
-        if least_side and min(small) >= least_side:
-            return {"min_height": small[0], "min_width": small[1], "min_factor": factor}
-    return {}

@@ -19,7 +19,7 @@ from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason, advise
 from harness.dataset.records.manifest import Manifest
-from harness.dataset.report import data_warnings, facts, levels, selection, shortcuts
+from harness.dataset.report import data_warnings, facts, selection, shortcuts, wide_pictures
 from harness.dataset.report.facts import (
     ClassCounts,
     Copies,
@@ -121,7 +121,7 @@ def make_facts(
             formats=np.array([item.format for item in kept]),
             image_size=result.image_size,
             fit=result.fit,
-            wide=levels.describe_levels(made, result),
+            wide=wide_pictures.describe_levels(made, result),
         ),
         origin=_describe_origin(config, result, command),
         rejects={
@@ -170,7 +170,7 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     shares = _list_shares(config).items()
     asked = [name for name, share in shares if share > 0 or name in made.given]
     warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked, made.given)
-    warnings += levels.list_level_warnings(made, result)
+    warnings += wide_pictures.list_warnings(made, result)
     if warning := _describe_stretching(kept, result):
         warnings.append(warning)
     for name, info in result.splits.items():

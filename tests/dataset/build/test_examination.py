@@ -15,7 +15,7 @@ from harness.config.schema import CleanConfig, Config, DataConfig
 from harness.dataset.build import process_pool
 from harness.dataset.build.examination import Examiner
 from harness.dataset.images import sources
-from harness.dataset.images.decoder import Costly
+from harness.dataset.images.costs import Costly
 from harness.dataset.images.rejection import Reason, Rejected
 
 # Stands for a fault in a library: Pillow ends the process on a file that says so.

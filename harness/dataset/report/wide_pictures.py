@@ -1,7 +1,4 @@
-"""What the report and the build say of pixels of more than 8 bits: how they were scaled, and what is odd about that.
-
-How they are scaled stands in dataset/images/wide_pixels.py.
-"""
+"""What the data report says of pictures of more than 8 bits: their values, and the range that scales them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,8 +24,8 @@ def describe_levels(made: Plan, result: Manifest) -> str:
     )
 
 
-def list_level_warnings(made: Plan, result: Manifest) -> Iterator[str]:
-    """Yields a sentence for each thing about their scaling that a person should look at."""
+def list_warnings(made: Plan, result: Manifest) -> Iterator[str]:
+    """Yields what a person should know of the range that scales them, a sentence each."""
     levels = _list_levels(made)
     if not levels or result.range is None:
         return
@@ -45,7 +42,7 @@ def list_level_warnings(made: Plan, result: Manifest) -> Iterator[str]:
         )
     low, high = min(item.middle_low for item in levels), max(item.middle_high for item in levels)
     ends = find_full(levels[0].kind) if result.range == "full" else result.range
-    if high - low < _USED_SHARE * (ends[1] - ends[0]):
+    if 0 < high - low < _USED_SHARE * (ends[1] - ends[0]):
         yield (
             f"nearly all values of pictures of more than 8 bits lie from {low:.10g} to {high:.10g}, a small part of "
             f"{describe_range(result.range)}: single pixels, or the setting, take most of the levels. Set clean.range: "
