@@ -479,7 +479,7 @@ def test_a_class_without_a_usable_picture_is_an_error(faces, tmp_path):
     (images / "angry" / "a.png").write_bytes(b"")
     done = build(images, tmp_path / "records")
     assert done.returncode == 3
-    assert "angry has no usable picture: 1 empty" in done.stderr
+    assert "has no usable picture: 1 empty" in done.stderr
     assert not (tmp_path / "records").exists()
 
 
@@ -492,9 +492,10 @@ def test_what_is_wrong_with_a_whole_class_is_told_with_a_file_a_limit_and_a_sett
     done = build(images, tmp_path / "records")
     assert done.returncode == 3
     assert (
-        f"the class folder {images}/angry has no usable picture: 3 too small, such as angry/0.png (22x22 pixels; "
+        f"the class 'angry' of {images} has no usable picture: 3 too small, such as angry/0.png (22x22 pixels; "
         "expected sides of at least 32), 1 empty. Lower --clean.min_side only if pictures as small are meant: they "
-        "show little. If the class is not meant, remove its folder. 1 more class folder has none either."
+        "show little. If the class is not meant, remove its pictures, or name the others with --data.classes. 1 more "
+        "class has none either."
     ) in done.stderr
     done = build(images, tmp_path / "records", "--clean.min_side", 16)
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness.base.errors import CheckpointError
+from harness.config.preparation import Preparation
 from harness.config.schema import Config, ModelConfig
-from harness.dataset.images.preparation import Preparation
 from harness.models.network import LOGITS, build_model
 from harness.results import export
 from harness.runs.workdir import Workdir

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base import memory
+from harness.config.preparation import describe_range
 from harness.config.schema import Config
 from harness.dataset.build import process_pool
 from harness.dataset.build.process_pool import Died, Pool
@@ -17,7 +18,6 @@ from harness.dataset.curation import build_cache, cleaner
 from harness.dataset.curation.cleaner import Postponed
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import sources
-from harness.dataset.images.preparation import describe_range
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.listing.listed import Listed
 

@@ -14,6 +14,7 @@ import google_crc32c
 
 from harness.base import files
 from harness.base.storage import Folder
+from harness.config.preparation import describe_range, find_preparation
 from harness.config.schema import CleanConfig, Config, ValueRange
 from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
@@ -21,8 +22,8 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats, quality, sources
 from harness.dataset.images.costs import Costly
 from harness.dataset.images.decoder import Picture, Unscaled
+from harness.dataset.images.fitting import find_inner, prepare
 from harness.dataset.images.formats import FORMATS
-from harness.dataset.images.preparation import describe_range, find_inner, find_preparation, prepare
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.wide_pixels import parse_levels
 from harness.dataset.listing.listed import LeftOut, Listed

@@ -204,6 +204,7 @@ def _check_usable(found: Sequence[Finding], listing: Listing, folder: Folder) ->
         why = findings.summarise_rejects([item for item in found if item.class_name == empty[0]])
         others = len(empty) - 1
         more = f" {others} more class{'es have' if others > 1 else ' has'} none either." if others else ""
-        what = f"class folder {folder / empty[0]}" if listing.depth else f"class {empty[0]!r} of the table of labels"
-        cure = f"remove its {'folder' if listing.depth else 'rows'}"
-        raise DataError(f"the {what} has no usable picture: {why} If the class is not meant, {cure}.{more}")
+        cure = f"remove its {'pictures' if listing.depth else 'rows'}, or name the others with --data.classes"
+        raise DataError(
+            f"the class {empty[0]!r} of {folder} has no usable picture: {why} If the class is not meant, {cure}.{more}"
+        )

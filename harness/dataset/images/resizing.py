@@ -1,6 +1,6 @@
 """A picture at another size: averaged over areas where it shrinks, cubic where it grows. Nothing is cropped.
 
-preparation.py says which size.
+fitting.py says which size.
 """
 
 from functools import lru_cache

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from harness.base import memory
 from harness.base.storage import Folder, RemotePath, Status
+from harness.config.preparation import Preparation, describe_range
 from harness.config.schema import CleanConfig
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.costs import Costly
 from harness.dataset.images.decoder import Picture, check_num_bytes, decode
-from harness.dataset.images.preparation import Preparation, describe_range, prepare
+from harness.dataset.images.fitting import prepare
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.wide_pixels import CLIPPED
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from harness.config.preparation import describe_range
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images.preparation import describe_range
 from harness.dataset.images.wide_pixels import CLIPPED, Levels, find_full, parse_levels
 from harness.dataset.records.manifest import Manifest
 

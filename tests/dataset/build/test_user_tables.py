@@ -159,7 +159,9 @@ def test_two_lists_of_groups_are_not_guessed_between(flat):
 def test_a_class_of_a_table_without_a_usable_picture_is_named(flat):
     for path in sorted(flat.glob("*.png"))[1::2]:
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"the class 'melanoma' of the table of labels has no usable picture: 30 empty"):
+    with pytest.raises(
+        DataError, match=r"the class 'melanoma' of .* has no usable picture: 30 empty.* remove its rows"
+    ):
         build(flat, labels="moles.csv")
 
 

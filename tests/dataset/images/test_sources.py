@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import draw_face, run_without_privileges, write_picture
 
+from harness.config.preparation import Preparation
 from harness.config.schema import CleanConfig
 from harness.dataset.images import sources
-from harness.dataset.images.preparation import Preparation
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.listing.walk import walk_files
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_unreadable_however_large(tmp_path):
 from pathlib import Path
 from harness.config.schema import CleanConfig
 from harness.dataset.images import sources
-from harness.dataset.images.preparation import Preparation
+from harness.config.preparation import Preparation
 from harness.dataset.images.rejection import Rejected
 for name in ("small.png", "large.png"):
     try:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config.preparation import Preparation, find_preparation
 from harness.config.schema import RecordsConfig
-from harness.dataset.images.preparation import Preparation, find_inner, find_preparation, prepare
+from harness.dataset.images.fitting import find_inner, prepare
 from harness.dataset.images.resizing import resize
 
 GREEN = (0, 200, 0)
