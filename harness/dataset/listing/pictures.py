@@ -72,7 +72,9 @@ def _list_by_table(folder: Folder, table: str, data: DataConfig, *, is_partial: 
         pictures=tuple(item._replace(class_name=chosen.class_of[item.class_name]) for item in taken),
         class_names=chosen.class_names,
         left_out=tuple(
-            item._replace(file=item.file._replace(class_name=chosen.class_of.get(item.file.class_name, "")))
+            item._replace(
+                file=item.file._replace(class_name=chosen.class_of.get(item.file.class_name, item.file.class_name))
+            )
             for item in found.left_out
             if item.file.class_name in ("", *chosen.class_of) or data.classes is None
         ),
