@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
     text = builder.build(config, overwrite=arguments.overwrite, task=task, command=command)
     app.show(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
-        found = existing_records.read_findings(config.data.records_folder)
+        folder = config.data.records_folder
+        found = existing_records.read_findings(folder, manifest.load(folder))
         num_moved = quarantine.move_rejects(found, config.data.images, arguments.move_rejects)
         log.info("%d rejected files moved; back: sh %s", num_moved, arguments.move_rejects / quarantine.UNDO_NAME)
     return ExitCode.DONE

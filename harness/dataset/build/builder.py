@@ -98,6 +98,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
             return _describe_share(task, f"{len(written)} shards are written")
         result = summary.make_manifest(config, made, layout, written, sources_sha256)
         findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, layout, written))
+        result = replace(result, findings_sha256=files.digest_file(work.root / findings.FILE_NAME))
         tfds_metadata.write(result, work.root)
         warnings = _write_report(step, made, result, command)
         manifest.save(result, work.root)

@@ -55,14 +55,16 @@ def refuse(target: Folder, existing: Manifest, what: str) -> DataError:
     )
 
 
-def read_findings(folder: Folder) -> list[Finding]:
-    """Reads the findings of a records folder.
+def read_findings(folder: Folder, existing: Manifest) -> list[Finding]:
+    """Reads the findings of records.
 
     Raises:
-      DataError: they are missing or damaged.
+      DataError: they are missing, damaged, or not those that the build wrote.
     """
     path = folder / findings.FILE_NAME
     try:
+        if existing.findings_sha256 not in ("", files.digest_file(path)):
+            raise ValueError("it was changed since the build wrote it")
         return findings.read(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}. Build the records again, with --overwrite.") from None
@@ -85,7 +87,7 @@ def read_known(existing: Manifest | None, work: BuildFolder, *, overwrite: bool)
         return item._replace(notes=notes, near_copy_of="")
 
     try:
-        found = read_findings(work.target)
+        found = read_findings(work.target, existing)
     except DataError as error:
         if not overwrite:
             raise

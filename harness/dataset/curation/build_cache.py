@@ -1,7 +1,7 @@
 """What an unfinished build has examined: findings and encoded pictures on disk, for the build that goes on with them.
 
-A chunk is a file of encoded pictures and a CSV file of findings. The CSV file is written last, so all that it lists is
-there. Where the chunks lie is set in build/build_folder.py.
+A chunk is a file of encoded pictures and a CSV file of findings under their digest. The CSV file is written last, so
+all that it lists is there. Where the chunks lie is set in build/build_folder.py.
 """
 
 import hashlib
@@ -48,8 +48,12 @@ def write_chunk(folder: Path, examined: Sequence[Examined]) -> list[Finding]:
     text = io.StringIO()
     rows = ([*findings.as_row(finding), item.mtime_ns] for finding, item in zip(located, examined))
     csv_files.write_rows(text, chain([_COLUMNS], rows))
-    files.write_text(folder / f"{name}.csv", text.getvalue())
+    files.write_text(folder / f"{name}.csv", f"{_digest(text.getvalue())}\n{text.getvalue()}")
     return located
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read(folder: Path) -> dict[str, tuple[Finding, int]]:
@@ -58,9 +62,10 @@ def read(folder: Path) -> dict[str, tuple[Finding, int]]:
     for path in sorted(folder.glob("*.csv"), key=lambda path: path.stat().st_mtime_ns):
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                rows = csv_files.read_rows(file)
-                if next(rows, None) == _COLUMNS:
-                    found.update({row[0]: (findings.from_row(row[:-1]), int(row[-1])) for row in rows})
+                digest, _, text = file.read().partition("\n")
+            rows = csv_files.read_rows(io.StringIO(text, newline=""))
+            if digest == _digest(text) and next(rows, None) == _COLUMNS:
+                found.update({row[0]: (findings.from_row(row[:-1]), int(row[-1])) for row in rows})
         except (ValueError, IndexError):
             continue
     return found

@@ -68,6 +68,7 @@ class Manifest:
     fit: Fit = "stretch"
     pad_color: Color = (0, 0, 0)
     range: ValueRange | None = None
+    findings_sha256: _Sha256 = ""  # of cleaning.csv
 
     @property
     def num_examples(self) -> int:

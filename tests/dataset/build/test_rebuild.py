@@ -182,6 +182,18 @@ def test_findings_that_cannot_be_read_stop_no_overwriting(faces, face_records, t
     assert bytes_of(records) == bytes_of(face_records)
 
 
+def test_findings_with_a_value_that_somebody_changed_are_not_believed(faces, face_records, tmp_path):
+    records = shutil.copytree(face_records, tmp_path / "faces")
+    content = (records / "cleaning.csv").read_bytes()
+    (records / "cleaning.csv").write_bytes(content.replace(b",64,64,", b",64,65,", 1))
+    flags = ("--config", SMOKE, "--images", faces, "--records", records)
+    done = run_command("build_records", *flags)
+    assert done.returncode == 3 and "cleaning.csv cannot be read: it was changed since the build" in done.stderr
+    done = run_command("build_records", *flags, "--move-rejects", tmp_path / "rejects", "--overwrite")
+    assert done.returncode == 0 and "Every picture is examined anew" in done.stderr, done.stderr
+    assert (records / "cleaning.csv").read_bytes() == content
+
+
 @pytest.mark.parametrize(
     ("column", "value"), [("fingerprint", "00"), ("verdict", "good"), ("split", "dev"), ("reason", "ugly")]
 )

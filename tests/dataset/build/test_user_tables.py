@@ -12,6 +12,7 @@ from harness.base.errors import DataError
 from harness.config.schema import Config
 from harness.dataset.build import builder, existing_records
 from harness.dataset.curation import quarantine
+from harness.dataset.records import manifest
 
 
 def write_picture(path: Path, seed: int) -> None:
@@ -116,7 +117,8 @@ def test_files_and_rows_without_their_other_half_are_in_the_report_and_cleaning_
     )
     assert "files that are not in moles.csv: 1, such as 'm001.png'" in report
     assert "rows of moles.csv that name no picture: 1, such as line 3: 'x001'" in report
-    found = existing_records.read_findings(flat.parent / "records")
+    records = flat.parent / "records"
+    found = existing_records.read_findings(records, manifest.load(records))
     moved = quarantine.move_rejects(found, flat, flat.parent / "rejects")
     assert moved == 0 and (flat / "m000.png").exists() and (flat / "m001.png").exists()
 
