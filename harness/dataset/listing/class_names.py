@@ -102,13 +102,20 @@ def _unknown(name: str, names: Sequence[str], where: object) -> DataError:
 def _check_different(names: Sequence[str], where: object) -> None:
     for alike in _group(names, _fold):
         shown = " and ".join(map(ascii, alike))
-        asked = ", ".join(f'"{name}"' for name in alike)
-        merged = f'{{"{alike[0]}": [{asked}], …}}'
+        quoted = [_quote(name) for name in alike]
+        asked = ", ".join(quoted)
+        merged = f"{{{quoted[0]}: [{asked}], …}}"
         raise DataError(
             f"the classes {shown} of {where} differ in case, blanks or Unicode form only. If they are one class, put "
             f"their pictures into one folder, or say so: --data.classes '{merged}'. If not, name every class: "
             f"--data.classes '[{asked}, …]'."
         )
+
+
+def _quote(name: str) -> str:
+    """A name as a value of YAML within single quotes of a shell, whatever it is made of."""
+    escaped = name.encode("unicode_escape").decode().replace('"', '\\"').replace("'", "\\x27")
+    return f'"{escaped}"'
 
 
 def describe_alike(names: Iterable[str]) -> list[str]:
