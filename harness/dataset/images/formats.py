@@ -43,6 +43,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"#?RADIANCE", "Radiance HDR"),
     (0, b"DDS ", "DDS"),
     (0, b"\0\0\1\0", "ICO"),
+    (0, b"\0\0\2\0\1\0", "CUR"),
+    (0, b"icns", "ICNS"),
     (0, b"%PDF", "PDF"),
     (0, b"%!PS", "PostScript"),
     (0, b"\xc5\xd0\xd3\xc6", "PostScript"),
@@ -82,11 +84,29 @@ _ADVICE = {
     "DICOM": "PNG or TIFF of 16 bits: export it",
     "FITS": "PNG or TIFF of 16 bits: export it",
 }
+_FAILED, _UNPACK = "a picture: the download failed", "a picture: unpack it"
+_EXPORT = "pictures: export each as PNG or TIFF of 16 bits"
+_TEXT = rb"(?:\xef\xbb\xbf)?\s*"
 # What is no picture, and what it is then most often: the first bytes, what it is called, and what to do.
 _NO_PICTURES = (
-    (re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE), "a page of HTML", "a picture: the download failed"),
+    (re.compile(_TEXT + rb"<(!doctype html|html)", re.IGNORECASE), "a page of HTML", _FAILED),
+    (re.compile(_TEXT + rb"<[?!a-zA-Z]"), "XML", f"{_FAILED} if it was one"),
+    (re.compile(_TEXT + rb"[{\[]\s*[\"{\]}]"), "JSON", f"{_FAILED} if it was one"),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS", "a picture: git lfs pull fetches it"),
-    (re.compile(rb"PK\x03\x04"), "a ZIP archive", "a picture: unpack it"),
+    (
+        re.compile(rb"(\.\./|/)*(\.git/)?annex/objects/"),
+        "a pointer of git-annex",
+        "a picture: git annex get fetches it",
+    ),
+    (re.compile(rb"PK\x03\x04"), "a ZIP archive", _UNPACK),
+    (re.compile(rb"Rar!\x1a\x07"), "a RAR archive", _UNPACK),
+    (re.compile(rb"7z\xbc\xaf\x27\x1c"), "a 7z archive", _UNPACK),
+    (re.compile(rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ\0|\x28\xb5\x2f\xfd"), "a compressed file", _UNPACK),
+    (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive", _UNPACK),
+    (re.compile(rb"\x93NUMPY"), "an array of NumPy", _EXPORT),
+    (re.compile(rb"\x89HDF\r\n\x1a\n|MATLAB 5"), "HDF5 or MATLAB data", _EXPORT),
+    (re.compile(rb"(.{344}|.{4}\0{4})n[+i]1\0", re.DOTALL), "NIfTI", _EXPORT),
+    (re.compile(rb"\0+$"), "zeros alone", "a picture: copy it again"),
 )
 
 

@@ -34,7 +34,9 @@ def inspect(content: bytes) -> Structure:
     end, order = len(content), "<" if content[:2] == b"II" else ">"
     found: dict[int, int] = {}
     num_values = 0
-    is_big = content[2:4] in (b"+\0", b"\0+")
+    if order == ">" and content[2:4] == b"\0+":  # which Pillow takes for the older form
+        return Structure(end, other_format="BigTIFF with the high byte first")
+    is_big = content[2:4] == b"+\0"
     start = _read_number(content, f"{order}Q", 8) if is_big else _read_number(content, f"{order}I", 4)
     form = _Form(order, "HHQQ", "Q", 64) if is_big else _Form(order, "HHII", "H", 32)
     for tag, kind, count, value in _list_entries(content, form, start):

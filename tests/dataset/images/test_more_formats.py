@@ -127,6 +127,9 @@ NOT_READ = {
     "JPEG XL": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100),
     "DICOM": bytes(128) + b"DICM" + bytes(100),
     "OpenEXR": b"v/1\x01" + bytes(100),
+    "CUR": b"\0\0\2\0\1\0\x20\x20" + bytes(100),
+    "ICNS": b"icns\0\0\x10\0" + bytes(100),
+    "BigTIFF with the high byte first": b"MM\0+\0\x08\0\0" + struct.pack(">Q", 16) + bytes(300),
     "PAM or PFM": b"PF\n64 64\n-1.0\n" + bytes(100),
 }
 
@@ -146,7 +149,19 @@ def test_what_came_in_place_of_a_picture_is_called_so():
     for content, words in (
         (b"<!DOCTYPE html><html><body>404 <svg></svg>", "a page of HTML; expected a picture: the download failed"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS; expected a picture: git lfs pull"),
+        (b"\xef\xbb\xbf\n<html>", "a page of HTML"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML; expected a picture: the download"),
+        (b'{"error": "access denied"}', "JSON; expected a picture: the download failed"),
+        (b"../../.git/annex/objects/K3/p/MD5E-s3.jpg/MD5E-s3.jpg", "a pointer of git-annex"),
         (b"PK\x03\x04" + bytes(100), "a ZIP archive"),
+        (b"Rar!\x1a\x07\0", "a RAR archive"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(100), "a 7z archive"),
+        (b"\x1f\x8b\x08" + bytes(100), "a compressed file"),
+        (b"cat/1.jpg".ljust(257, b"\0") + b"ustar" + bytes(300), "a tar archive"),
+        (b"\x93NUMPY\x01\0" + bytes(100), "an array of NumPy; expected pictures: export each"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5 or MATLAB data"),
+        (struct.pack("<i", 348) + bytes(340) + b"n+1\0", "NIfTI"),
+        (bytes(1000), "zeros alone; expected a picture: copy it again"),
     ):
         with pytest.raises(Rejected, match=f"not an image: {words}"):
             decoder.decode(content, LIMITS)
