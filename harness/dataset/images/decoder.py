@@ -20,7 +20,7 @@ from harness.dataset.images.arrays import Array
 from harness.dataset.images.color_profiles import Conversion
 from harness.dataset.images.formats import FORMATS, sniff
 from harness.dataset.images.rejection import Reason, Rejected
-from harness.dataset.images.wide_pixels import CLIPPED, Levels
+from harness.dataset.images.wide_pixels import CLIPPED, FEW_LEVELS, Levels
 from harness.dataset.structure.enclosure import Structure
 from harness.dataset.structure.inspection import inspect
 
@@ -115,8 +115,8 @@ def _decode(content: bytes, limits: CleanConfig, least_side: int | None, budget:
                 notes += more
                 pixels, levels = None, None
                 if kind:
-                    pixels, levels = _decode_wide(content, image, kind, limits, colors)
-                    notes += [*_note_bits(kind), *([CLIPPED] if _is_clipped(levels, limits) else [])]
+                    pixels, levels, more = _decode_wide(content, image, kind, limits, colors)
+                    notes += [*_note_bits(kind), *more]
                 if found == "JPEG":
                     pixels, more = _decode_jpeg(content, structure, image, limits, least_side)
                     notes += more
@@ -191,18 +191,19 @@ def _decode_plain(
 
 def _decode_wide(
     content: bytes, image: Image.Image, kind: str, limits: CleanConfig, colors: Conversion | None
-) -> tuple[Array, Levels]:
+) -> tuple[Array, Levels, tuple[str, ...]]:
     wide = wide_pixels.read(content, image, kind)
     levels = wide_pixels.measure(wide)
     if limits.range == "auto":
         raise Unscaled(levels)
     pixels = wide_pixels.scale(wide, limits.range)
+    found = {
+        CLIPPED: wide_pixels.is_clipped(levels, limits.range),
+        FEW_LEVELS: wide_pixels.loses_levels(wide, pixels),
+    }
     pixels = colors.convert_pixels(pixels) if colors else pixels
-    return wide_pixels.lay_on_white(pixels, wide.alpha), levels
-
-
-def _is_clipped(levels: Levels, limits: CleanConfig) -> bool:
-    return limits.range != "auto" and wide_pixels.is_clipped(levels, limits.range)
+    notes = tuple(note for note, is_true in found.items() if is_true)
+    return wide_pixels.lay_on_white(pixels, wide.alpha), levels, notes
 
 
 def _note_bits(kind: str) -> list[str]:

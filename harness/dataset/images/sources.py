@@ -18,7 +18,7 @@ from harness.dataset.images.costs import Costly
 from harness.dataset.images.decoder import Picture, check_num_bytes, decode
 from harness.dataset.images.fitting import prepare
 from harness.dataset.images.rejection import Reason, Rejected
-from harness.dataset.images.wide_pixels import CLIPPED
+from harness.dataset.images.wide_pixels import CLIPPED, FEW_LEVELS
 
 log = logging.getLogger("harness")
 _MB = 1_000_000
@@ -133,13 +133,14 @@ def read_all(
     budget = share_memory(num_threads)
     size = preparation.image_size
     limits = limits.model_copy(update={"range": preparation.range or "full"})
-    num_wide, num_clipped = 0, 0
+    num_wide, num_clipped, num_few = 0, 0, 0
 
     def use(picture: Picture) -> Array:
-        nonlocal num_wide, num_clipped
+        nonlocal num_wide, num_clipped, num_few
         with counting:
             num_wide += picture.levels is not None
             num_clipped += CLIPPED in picture.notes
+            num_few += FEW_LEVELS in picture.notes
         return prepare(picture.pixels, preparation)
 
     def read_one(path: Folder) -> Array | Rejected:
@@ -162,18 +163,23 @@ def read_all(
                 yield done, future.result()
         for path, future in ahead:
             yield path, future.result()
-    for line in _describe_wide(num_wide, num_clipped, preparation):
+    for line in _describe_wide(num_wide, num_clipped, num_few, preparation):
         log.warning("%s", line)
 
 
-def _describe_wide(num_wide: int, num_clipped: int, preparation: Preparation) -> Iterator[str]:
+def _describe_wide(num_wide: int, num_clipped: int, num_few: int, preparation: Preparation) -> Iterator[str]:
     if num_wide and preparation.range is None:
         yield (
-            f"{num_wide} pictures have more than 8 bits, of which the records had none: they were scaled by all that "
-            "their kind can have. Pictures that use a part of it come out dark; give them in 8 bits."
+            f"{num_wide} pictures have more than 8 bits, for which the records have no range: they were scaled by all "
+            "that their kind can have. Pictures that use a part of it come out dark; give them in 8 bits."
         )
     elif num_clipped:
         yield (
             f"{num_clipped} of {num_wide} pictures of more than 8 bits have values outside the range of the records, "
             f"{describe_range(preparation.range or 'full')}: these are black or white."
+        )
+    if num_few and preparation.range is not None:
+        yield (
+            f"{num_few} of {num_wide} pictures of more than 8 bits keep fewer than 32 levels by the range of the "
+            f"records, {describe_range(preparation.range)}: they use a small part of it, and little is seen of them."
         )

@@ -3,6 +3,7 @@
 Which range is in force is decided for all pictures of a set together, in curation/cleaner.py.
 """
 
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from PIL import Image
 from harness.config.schema import ValueRange
 from harness.dataset.images.arrays import Array
 
-CLIPPED = "clipped"  # note
+CLIPPED, FEW_LEVELS = "clipped", "few_levels"  # notes
 _PART_VALUES = 1 << 20  # scaled at a time
 _MOST_SAMPLED = 1 << 18  # values that the middle ones are found among
+_FEW, _LOST = 32, 4  # levels that are few, and how many values each of them stands for
 _BITS, _PHOTOMETRIC, _EXTRA, _SAMPLE_FORMAT = 258, 262, 338, 339  # tags of TIFF
+_NO_DATA = 42113  # of GDAL: https://gdal.org/en/stable/drivers/raster/gtiff.html
+_NO_FLOAT = 1e38  # from here floats mean that there is no value
 _WHITE_IS_ZERO, _ASSOCIATED = 0, 1
-_PPM_HEADER = re.compile(rb"P[56](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d+)\s")
+_PPM_HEADER = re.compile(rb"P[256](?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d+)\s")
 _KINDS = {1: "uint", 2: "int", 3: "float"}  # by the sample format of TIFF
 
 
@@ -58,11 +62,16 @@ def parse_levels(text: str) -> Levels:
 
 @dataclass(frozen=True)
 class WidePixels:
-    """Values `[H, W]` or `[H, W, 3]` of a kind, and how opaque each pixel is: float32 `[H, W]` from 0 to 1, or None."""
+    """Values `[H, W]` or `[H, W, 3]` of a kind.
+
+    `alpha` is how opaque each pixel is, float32 `[H, W]` from 0 to 1; `missing` which values stand for none, bool. Each
+    may be None.
+    """
 
     values: Array
     kind: str
     alpha: Array | None = None
+    missing: Array | None = None
 
 
 def find_kind(content: bytes, image: Image.Image) -> str:
@@ -74,8 +83,8 @@ def find_kind(content: bytes, image: Image.Image) -> str:
         return kind if (bits > 8 and is_known) or (kind == "int8" and image.mode == "L") else ""
     if image.format == "PNG":
         return "uint16" if content[12:16] == b"IHDR" and content[24] == 16 else ""
-    if image.format == "PPM" and (image.mode.startswith("I") or _read_header(content)[0] > 255):
-        return "uint16"
+    if image.format == "PPM" and (white := _read_header(content)[0]) > 255:
+        return f"uint{white.bit_length()}"
     return ""
 
 
@@ -87,12 +96,13 @@ def read(content: bytes, image: Image.Image, kind: str) -> WidePixels:
     """
     if kind == "int8":
         values, alpha = np.asarray(image).view(np.int8), None
-    elif image.mode == "F" or image.mode.startswith("I"):
+    elif image.mode == "F" or (image.mode.startswith("I") and image.format != "PPM"):
         values, alpha = np.asarray(image), None
         values = values.view(np.uint32) if kind == "uint32" else values
         values = values.astype(np.uint16) if kind in ("uint12", "uint16") else values
     else:
         values, alpha = _read_bands(content, image)
+    missing = _find_missing(values, kind, image)
     if image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1)[0] == _WHITE_IS_ZERO:
         most = find_full(kind)[1] if kind.startswith(("uint", "float")) else -1
         values = (most - values.astype(np.float64)).astype(values.dtype)
@@ -100,7 +110,19 @@ def read(content: bytes, image: Image.Image, kind: str) -> WidePixels:
     if image.format == "PNG" and isinstance(key, (int, tuple)):
         is_key = values == np.array(key)
         alpha = 1 - (is_key if values.ndim == 2 else is_key.all(axis=2)).astype(np.float32)
-    return WidePixels(values, kind, alpha)
+    return WidePixels(values, kind, alpha, missing)
+
+
+def _find_missing(values: Array, kind: str, image: Image.Image) -> Array | None:
+    """Which values stand for none: no numbers, floats without bounds, and what maps say is their number for that."""
+    missing: Array | None = ~(np.abs(values) < _NO_FLOAT) if kind.startswith("float") else None
+    if image.format != "TIFF":
+        return missing
+    try:
+        is_none: Array = np.asarray(values == float(image.tag_v2.get(_NO_DATA, "")))  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return missing
+    return is_none if missing is None else missing | is_none
 
 
 def _tag(image: Image.Image, tag: int, default: int) -> tuple[int, ...]:
@@ -111,9 +133,11 @@ def _tag(image: Image.Image, tag: int, default: int) -> tuple[int, ...]:
 def _read_bands(content: bytes, image: Image.Image) -> tuple[Array, Array | None]:
     """Values `[H, W, 3]` or `[H, W]`, and the alpha; in files that Pillow has decoded without an error."""
     if image.format == "PPM":
-        num = image.width * image.height * 3
-        values = np.frombuffer(content, ">u2", num, _read_header(content)[1]).astype(np.uint16)
-        return values.reshape(image.height, image.width, 3), None
+        white, start = _read_header(content)
+        if content[1:2] == b"2":  # Pillow has made 65535 of white
+            return np.rint(np.asarray(image) * (white / 65535)).astype(np.uint16), None
+        shape = (image.height, image.width, 3)[: 3 if content[1:2] == b"6" else 2]
+        return np.frombuffer(content, ">u2", math.prod(shape), start).astype(np.uint16).reshape(shape), None
     plain = _strip_png(content) if image.format == "PNG" else content
     try:
         found = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -148,14 +172,12 @@ def _strip_png(content: bytes) -> bytes:
 
 
 def measure(pixels: WidePixels) -> Levels:
-    """Returns what values there are; those that are no numbers are left out.
+    """Returns what values there are; those that stand for none are left out.
 
     Raises:
       ValueError: there is none.
     """
-    values = pixels.values.reshape(-1)
-    if pixels.kind.startswith("float"):
-        values = values[np.isfinite(values)]
+    values = pixels.values.reshape(-1) if pixels.missing is None else pixels.values[~pixels.missing]
     if not len(values):
         raise ValueError("none of its values is a number")
     sampled = np.sort(values[:: -(-len(values) // _MOST_SAMPLED)])
@@ -180,7 +202,7 @@ def is_clipped(levels: Levels, value_range: ValueRange) -> bool:
 
 
 def scale(pixels: WidePixels, value_range: ValueRange) -> Array:
-    """Returns `uint8 [H, W, 3]`: black for the low end of a range and what lies below, white for the high end."""
+    """Returns `uint8 [H, W, 3]`: black for the low end of a range, what lies below and no value; white for the high."""
     low, high = find_full(pixels.kind) if value_range == "full" else value_range
     values, step = pixels.values, 255 / (high - low) if high > low else 0.0
     scaled: Array = np.empty(values.shape, np.uint8)
@@ -188,7 +210,18 @@ def scale(pixels: WidePixels, value_range: ValueRange) -> Array:
     for start in range(0, len(source), _PART_VALUES):
         part = (source[start : start + _PART_VALUES].astype(np.float64) - low) * step
         target[start : start + _PART_VALUES] = np.rint(np.nan_to_num(part, nan=0.0).clip(0, 255))
+    if pixels.missing is not None:
+        scaled[pixels.missing] = 0
     return np.repeat(scaled[:, :, None], 3, axis=2) if scaled.ndim == 2 else scaled
+
+
+def loses_levels(pixels: WidePixels, scaled: Array) -> bool:
+    """Whether `scaled`, which `scale` returned, shows few levels where there are many values."""
+    num = np.count_nonzero(np.bincount(scaled.reshape(-1), minlength=256))
+    if num >= _FEW:
+        return False
+    values = pixels.values.reshape(-1)
+    return bool(len(np.unique(values[:: -(-len(values) // _MOST_SAMPLED)])) >= _LOST * num)
 
 
 def lay_on_white(rgb: Array, alpha: Array | None) -> Array:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from harness.config.preparation import describe_range
 from harness.dataset.curation.plan import Plan
-from harness.dataset.images.wide_pixels import CLIPPED, Levels, find_full, parse_levels
+from harness.dataset.images.wide_pixels import CLIPPED, FEW_LEVELS, Levels, find_full, parse_levels
 from harness.dataset.records.manifest import Manifest
 
 _USED_SHARE = 0.25  # of the range of values
+_FEW_SHARE = 0.1  # of the pictures
 
 
 def describe_levels(made: Plan, result: Manifest) -> str:
@@ -47,6 +48,13 @@ def list_warnings(made: Plan, result: Manifest) -> Iterator[str]:
             f"nearly all values of pictures of more than 8 bits lie from {low:.10g} to {high:.10g}, a small part of "
             f"{describe_range(result.range)}: single pixels, or the setting, take most of the levels. Set clean.range: "
             f"[{low:.10g}, {high:.10g}]."
+        )
+    few = sum(FEW_LEVELS in item.notes.split() for item in made.findings)
+    if few > _FEW_SHARE * len(levels):
+        yield (
+            f"{few} of {len(levels)} pictures of more than 8 bits keep fewer than 32 levels, for "
+            f"{describe_range(result.range)} is so much more than they use: their differences are lost. The columns "
+            "levels of cleaning.csv say what each uses: set clean.range, or leave out what stretches it."
         )
     clipped = sum(CLIPPED in item.notes.split() for item in made.findings)
     if clipped:

@@ -119,6 +119,16 @@ def test_a_dead_pixel_and_several_kinds_are_warned_of(thermal, tmp_path):
     assert "nearly all values of pictures of more than 8 bits lie from 0.0" in done.stderr
 
 
+def test_pictures_that_lose_their_levels_to_others_are_counted(thermal, tmp_path):
+    """Where the values differ so much, what most of them lie between says nothing."""
+    for index in range(9):
+        write(thermal / "cold" / f"bright {index}.png", 70 + index, 0, 65535)
+    done = build(thermal, tmp_path / "r")
+    assert "25 of 34 pictures of more than 8 bits keep fewer than 32 levels, for [0, 65535] is so much" in done.stderr
+    assert "few_levels" in read_findings(tmp_path / "r")["warm/last.png"]["notes"]
+    assert "few_levels" not in read_findings(tmp_path / "r")["cold/bright 0.png"]["notes"]
+
+
 def test_a_folder_without_wide_pictures_has_no_range(thermal, tmp_path):
     for path in thermal.rglob("[0-9l]*.png"):
         path.unlink()

@@ -53,6 +53,7 @@ def png(values: np.ndarray) -> bytes:
     return content.tobytes()
 
 
+TEXT = "P2 64 64 4095 " + " ".join(map(str, RAMP.ravel())) + "\n"
 GREYS = {
     "12 bits in a PNG of 16": (png(RAMP.astype(np.uint16)), "uint16", 0),
     "12 bits in a TIFF of 16": (tiff(RAMP.astype(np.uint16), 1), "uint16", 0),
@@ -61,6 +62,8 @@ GREYS = {
     "signed 32 bits": (tiff((RAMP - 70_000).astype(np.int32), 2), "int32", -70_000),
     "floats": (tiff(RAMP.astype(np.float32), 3), "float32", 0),
     "a PGM": (b"P5 64 64 65535\n" + RAMP.astype(">u2").tobytes(), "uint16", 0),
+    "a PGM of 12 bits": (b"P5 64 64 4095\n" + RAMP.astype(">u2").tobytes(), "uint12", 0),
+    "a PGM of 12 bits as text": (TEXT.encode(), "uint12", 0),
 }
 
 
@@ -72,7 +75,7 @@ def test_no_level_is_lost_that_8_bits_allow(name):
     picture = decode(content, (low, low + 4095))
     assert np.array_equal(picture.pixels, np.repeat(BY_12_BITS[:, :, None], 3, axis=2))
     assert picture.levels == levels and "clipped" not in picture.notes and "gray" in picture.notes
-    assert f"{16 if '16' in kind else 64 if '64' in kind else 32}_bit" in picture.notes
+    assert f"{16 if kind[-2:] in ('12', '16') else 64 if '64' in kind else 32}_bit" in picture.notes
 
 
 def test_white_is_zero_comes_out_as_no_negative():
@@ -142,6 +145,36 @@ def test_values_that_are_no_numbers_are_black_and_set_no_range():
     assert (decode(content, (128, 4095)).pixels[0] == 0).all()
     with pytest.raises(Rejected, match="none of its values is a number"):
         decode(tiff(np.full((64, 64), np.nan, np.float32), 3))
+
+
+def test_white_of_a_pgm_and_of_a_ppm_is_what_they_say():
+    grey = b"P5 64 64 4095\n" + RAMP.astype(">u2").tobytes()
+    colors = b"P6 64 64 4095\n" + np.repeat(RAMP[:, :, None], 3, axis=2).astype(">u2").tobytes()
+    for content in (grey, colors):
+        assert np.array_equal(decode(content).pixels[:, :, 1], BY_12_BITS)
+        assert (measure(content).kind, measure(content).high) == ("uint12", 4095)
+
+
+def test_values_that_stand_for_none_set_no_range_and_are_black():
+    floats = RAMP.astype(np.float32) + 20
+    floats[:20] = np.finfo(np.float32).min
+    assert (measure(tiff(floats, 3)).low, measure(tiff(floats, 3)).high) == (20 + 20 * 64, 20 + 4095)
+    heights = (RAMP + 100).astype(np.int16)
+    heights[:32] = -9999
+    buffer = io.BytesIO()
+    Image.fromarray(heights.view(np.uint16)).save(buffer, "TIFF", tiffinfo={42113: "-9999", 339: 2})
+    content = buffer.getvalue()
+    assert str(measure(content)).startswith("int16 2148 4195 ")
+    picture = decode(content, (2148, 4195))
+    assert (picture.pixels[:32] == 0).all() and picture.pixels[-1, -1, 0] == 255 and "clipped" not in picture.notes
+
+
+def test_a_picture_that_keeps_few_levels_of_many_is_noted():
+    content = png(RAMP.astype(np.uint16))
+    assert "few_levels" in decode(content).notes  # 16 of 4096
+    assert "few_levels" not in decode(content, (0, 20_000)).notes  # 53
+    two_values = png(np.where(RAMP > 2000, 300, 200).astype(np.uint16))
+    assert "few_levels" not in decode(two_values).notes
 
 
 @pytest.mark.parametrize("num", [2, 5, 8, 13])
