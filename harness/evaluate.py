@@ -13,7 +13,7 @@ from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
-from harness.config.preparation import Preparation, describe_preparation
+from harness.config.preparation import Preparation, describe_preparation, describe_range
 from harness.config.schema import Config, DataConfig
 from harness.dataset.images import rejection, sources
 from harness.dataset.images.rejection import Rejected
@@ -93,12 +93,21 @@ def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, sou
 
 
 def _check_fit(data: manifest.Manifest, class_names: Sequence[str], preparation: Preparation, folder: Folder) -> None:
-    if data.class_names != tuple(class_names) or data.preparation != preparation:
+    known = dataclasses.replace(preparation, range=preparation.range or "full")
+    # Records without pictures of more than 8 bits have no range, and fit every one.
+    found = dataclasses.replace(data.preparation, range=data.range or known.range)
+    if data.class_names == tuple(class_names) and found == known:
+        return
+    message = (
+        f"{folder} holds {list_names(data.class_names)} of {describe_preparation(data.preparation)}, the model knows "
+        f"{list_names(class_names)} of {describe_preparation(preparation)}. "
+    )
+    if data.class_names == tuple(class_names) and dataclasses.replace(found, range=known.range) == known:
         raise DataError(
-            f"{folder} holds {list_names(data.class_names)} of {describe_preparation(data.preparation)}, the model "
-            f"knows {list_names(class_names)} of {describe_preparation(preparation)}. Give fitting records: --records "
-            "DIR"
+            f"{message}Pixels of more than 8 bits are brighter or darker there than the model was trained on: build "
+            f"the records with --clean.range '{describe_range(known.range or 'full')}'"
         )
+    raise DataError(f"{message}Give fitting records: --records DIR")
 
 
 def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
@@ -152,19 +161,22 @@ def _read_folder(
             f"{folder} must hold folders named after the model's classes, {list_names(class_names)}; found "
             f"{list_names(list(found)) or 'none'}. Labels may also stand in a table: --data.labels FILE.csv"
         )
-    for name, paths in found.items():
-        pixels: list[np.ndarray] = []
-        skipped = []
-        for path, picture in sources.read_all(paths, config.clean, preparation):
-            if isinstance(picture, Rejected):
-                log.warning("%s skipped: %s", path, picture)
-                skipped.append((path, picture))
-                continue
-            pixels.append(picture)
-            if len(pixels) == _BATCH:
-                yield np.full(len(pixels), class_names.index(name)), np.stack(pixels), ()
-                pixels = []
-        yield np.full(len(pixels), class_names.index(name)), np.stack(pixels) if pixels else np.empty(0), skipped
+    labelled = [(class_names.index(name), path) for name, paths in found.items() for path in paths]
+    labels: list[int] = []
+    pixels: list[np.ndarray] = []
+    skipped = []
+    read = sources.read_all((path for _, path in labelled), config.clean, preparation)
+    for (label, _), (path, picture) in zip(labelled, read, strict=True):  # which has read_all say its last words
+        if isinstance(picture, Rejected):
+            log.warning("%s skipped: %s", path, picture)
+            skipped.append((path, picture))
+            continue
+        labels.append(label)
+        pixels.append(picture)
+        if len(pixels) == _BATCH:
+            yield np.array(labels), np.stack(pixels), ()
+            labels, pixels = [], []
+    yield np.array(labels, int), np.stack(pixels) if pixels else np.empty(0), skipped
 
 
 def describe(found) -> str:

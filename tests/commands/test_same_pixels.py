@@ -70,9 +70,34 @@ def test_records_that_were_prepared_otherwise_are_refused(run, tmp_path):
     assert "of 32 pixels, padded with (0, 0, 90), of values [3000, 3999]. Give fitting records" in done.stderr
 
 
+def test_records_of_another_range_are_refused_with_the_setting_and_those_of_8_bits_fit(run, tmp_path):
+    images = tmp_path / "images"
+    write_wide(images)
+    assert cv2.imwrite(str(images / "low" / "00.png"), np.linspace(0, 9999, 3200, dtype=np.uint16).reshape(40, 80))
+    flags = ("--config", SMOKE, "--split.validation", 0.5, "--records.fit", "pad", "--records.pad_color", "[0, 0, 90]")
+    flags = (*flags, "--records.encoding", "png", "--images", images, "--records")
+    assert run_command("build_records", *flags, tmp_path / "r").returncode == 0
+    done = run_command("evaluate", run / "run", "--records", tmp_path / "r")
+    assert done.returncode == 3 and "build the records with --clean.range '[3000, 3999]'" in done.stderr
+    assert run_command("build_records", *flags, tmp_path / "same", "--clean.range", "[3000, 3999]").returncode == 0
+    evaluate(run, "--records", tmp_path / "same")
+    for path in images.rglob("*.png"):
+        assert cv2.imwrite(str(path), cv2.imread(str(path)))
+    assert run_command("build_records", *flags, tmp_path / "plain").returncode == 0
+    evaluate(run, "--records", tmp_path / "plain")
+
+
+def test_what_is_said_of_all_pictures_is_said_once(run, tmp_path):
+    write_wide(tmp_path / "images")
+    for path in (tmp_path / "images").rglob("0*.png"):
+        assert cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED) + np.uint16(5000))
+    errors = evaluate(run, "--images", tmp_path / "images")[1]
+    assert errors.count("have values outside the range") == 1 and "10 of 24 pictures of more than 8 bits" in errors
+
+
 def test_a_model_of_8_bits_says_that_it_takes_the_full_range(smoke_run, tmp_path):
     assert cv2.imwrite(str(tmp_path / "wide.png"), np.full((64, 64), 4000, np.uint16))
     write_picture(tmp_path / "plain.png", np.full((64, 64, 3), 9, np.uint8))
     done = run_command("predict", smoke_run, tmp_path)
     assert done.returncode == 0
-    assert "1 pictures have more than 8 bits, of which the records had none" in done.stderr
+    assert "1 pictures have more than 8 bits, for which the records have no range" in done.stderr
