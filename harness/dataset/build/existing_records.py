@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from harness.base import files
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
+from harness.base.text import shorten
 from harness.config.schema import Config
 from harness.dataset.build import build_folder, summary
 from harness.dataset.build.build_folder import BuildFolder
@@ -43,15 +44,32 @@ def load(target: Folder, config: Config, *, overwrite: bool) -> Manifest | None:
             return None
         raise
     if not overwrite and existing.config_sha256 != summary.digest_config(config):
-        raise refuse(target, existing, "settings")
+        raise refuse(target, existing, "settings", _describe_changes(existing, config))
     return existing
 
 
-def refuse(target: Folder, existing: Manifest, what: str) -> DataError:
+def _describe_changes(existing: Manifest, config: Config) -> str:
+    """What of the settings is another now; the manifest may say anything of them."""
+    changed, new = [], []
+    for section, values in summary.list_settings(config).items():
+        before = existing.config.get(section)
+        if not isinstance(before, Mapping):
+            continue
+        for name, value in values.items():
+            if name not in before:
+                new.append(f"{section}.{name}")
+            elif before[name] != value:
+                changed.append(f"{section}.{name} was {shorten(before[name])}, now {shorten(value)}")
+    if new:
+        changed.append(f"an earlier harness, which did not know {', '.join(new)}, built them")
+    return f": {'; '.join(changed)}" if changed else ""
+
+
+def refuse(target: Folder, existing: Manifest, what: str, changes: str = "") -> DataError:
     """Returns the error of records that are to stay as they are, for they were built from other `what`."""
     return DataError(
-        f"{target} was built from other {what} ({existing.images}). Replace it with --overwrite, or keep it and give "
-        "another folder: --records FOLDER"
+        f"{target} was built from other {what} ({existing.images}){changes}. Replace it with --overwrite, or keep it "
+        "and give another folder: --records FOLDER"
     )
 
 

@@ -47,14 +47,15 @@ def make_manifest(
         sources_sha256=sources_sha256,
         config_sha256=digest_config(config),
         rules_sha256=cleaner.digest_rules(config),
-        config=_list_settings(config),
+        config=list_settings(config),
         fit=config.records.fit,
         pad_color=config.records.pad_color,
         range=cleaner.find_range(made.findings, config.clean),
     )
 
 
-def _list_settings(config: Config) -> dict[str, dict[str, object]]:
+def list_settings(config: Config) -> dict[str, dict[str, object]]:
+    """Returns the settings that records follow from, as the manifest says them."""
     sections = config.sections("clean", "split", "records")
     if config.data.classes is None:
         return sections

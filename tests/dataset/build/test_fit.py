@@ -63,6 +63,18 @@ def test_fitted_pictures_are_stored_and_nothing_is_said_against_them(wide, tmp_p
         assert (stored[:8] == (9, 8, 7)).all() and (stored[24:] == (9, 8, 7)).all()
     again = build(wide, tmp_path / "r")
     assert again.returncode == 3 and "was built from other settings" in again.stderr
+    assert f"): records.fit was {fit}, now stretch; records.pad_color was [9, 8, 7], now [0, 0, 0]. " in again.stderr
+
+
+def test_records_of_an_earlier_harness_are_called_so(wide, tmp_path):
+    assert build(wide, tmp_path / "r").returncode == 0
+    path = tmp_path / "r" / "manifest.json"
+    old = json.loads(path.read_text())
+    del old["config"]["records"]["fit"], old["config"]["clean"]["range"], old["fit"], old["pad_color"], old["range"]
+    path.write_text(json.dumps(old | {"config_sha256": "0" * 64}))
+    again = build(wide, tmp_path / "r")
+    words = "an earlier harness, which did not know clean.range, records.fit, built them. Replace it with --overwrite"
+    assert again.returncode == 3 and words in again.stderr
 
 
 def test_bars_are_no_part_of_what_is_measured(wide, tmp_path):
