@@ -51,7 +51,7 @@ def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
         class_names=chosen.class_names,
         left_out=left_out,
         folders=tuple(item.path for item in taken),
-        depth=2 if layout.line else 1,
+        depth=layout.depth,
         lines=tuple(_describe(found, layout, chosen, left_out)),
         warnings=tuple(_warn(found, layout, chosen, left_out, is_followed=data.follow_links)),
     )

@@ -1,6 +1,7 @@
 """Folders that are splits: data/train/cat or data/cat/train. Their names are known, and they agree on the classes."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ _SPLIT_OF = {
     "testing": "test",
 }
 _FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photos", "split"}
+_DEEPEST = 3  # folders that hold nothing but one folder: train/images/cat, seg_train/seg_train/cat
 _DECLARE = "If these are classes and no splits, name them: --data.classes '[{}]'"
 
 
@@ -33,11 +35,15 @@ class PictureFolder:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders that hold pictures; how they were understood and what may be wrong, "" if there is nothing to say."""
+    """The folders that hold pictures; how they were understood and what may be wrong, "" if there is nothing to say.
+
+    `depth` is how many folders of a path stand for its split and class.
+    """
 
     folders: tuple[PictureFolder, ...]
     line: str = ""
     warning: str = ""
+    depth: int = 1
 
     @property
     def class_names(self) -> frozenset[str]:
@@ -47,8 +53,30 @@ class Layout:
 
 def split_of(name: str) -> str:
     """Returns the split that a folder of this name is, such as test, Testing, test_set or test1; or ""."""
-    words = [word for word in re.findall("[a-z]+", name.lower()) if word not in _FILLERS]
+    words = _list_words(name)
     return _SPLIT_OF.get(words[0], "") if len(words) == 1 and name.isascii() else ""
+
+
+def _list_words(name: str) -> list[str]:
+    return [word for word in re.findall("[a-z]+", name.lower()) if word not in _FILLERS]
+
+
+def _find_called(names: Sequence[str]) -> tuple[dict[str, str], set[str]]:
+    """Returns the splits that folders are by their names, and the other words of these names.
+
+    If none is called so by itself, those are that differ from each other in nothing but the split: seg_train, seg_test.
+    """
+    called = {name: split_of(name) for name in names if split_of(name)}
+    if called:
+        return called, set()
+    alike: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        words = _list_words(name) if name.isascii() else []
+        found = [word for word in words if word in _SPLIT_OF]
+        if len(found) == 1:
+            alike[tuple(word for word in words if word not in found)][name] = _SPLIT_OF[found[0]]
+    stems = {words: splits for words, splits in alike.items() if len(set(splits.values())) > 1}
+    return {name: split for splits in stems.values() for name, split in splits.items()}, {" ".join(w) for w in stems}
 
 
 def recognise(
@@ -69,10 +97,14 @@ def recognise(
       DataError: folders are called like splits, but not all is as it is with splits.
     """
     plain = Layout(tuple(PictureFolder(name, name) for name in names))
-    called = {name: split_of(name) for name in names if split_of(name)}
+    called, stems = _find_called(names)
     if not called:
         return _recognise_below(folder, names, look) or plain
-    inside = {name: look(folder / name) for name in names}
+    if len(stems) > 1:
+        return replace(plain, warning=_warn_of_called(called))
+    at, inside = {}, {}
+    for name in names:
+        at[name], inside[name] = _go_down(folder, name, look)
     deep = _find_deep(called, inside)
     others = [name for name in names if name not in called and (inside[name].pictures or inside[name].folders)]
     is_train_only = len(called) == 1 and any(inside[name].pictures for name in others)
@@ -80,17 +112,45 @@ def recognise(
         if not others and len(set(called.values())) > 1:
             raise _no_classes(folder, names)
         return replace(plain, warning=_warn_of_called(called))
+    is_chosen = merged and not any(name in merged for name in others)
+    unwanted = others if is_chosen else []
+    others = [] if is_chosen else others
+    aside = [name for name in others if {*_list_words(name)} & {*" ".join(stems).split()} and not inside[name].folders]
+    others = [name for name in others if name not in aside]
     _check_whole(folder, called, inside, others, merged)
-    empty = [name for name in names if name not in called]
+    depths = {at[name].count("/") for name in called}
+    if len(depths) > 1:
+        raise DataError(
+            f"{folder} is split by its folders, but the classes lie at different depths, in "
+            f"{list_names([at[name] for name in called], separator=' and ')}. Move them to one depth."
+        )
+    empty = [name for name in names if not (inside[name].pictures or inside[name].folders)]
+    warnings = [_warn_of_loose(folder, called, inside)]
+    warnings += [f"{name} has {_count(inside[name].pictures)} in no class: they are left out." for name in aside]
     return Layout(
         tuple(
-            PictureFolder(f"{name}/{class_name}", class_name, split)
+            PictureFolder(f"{at[name]}/{class_name}", class_name, split)
             for name, split in called.items()
             for class_name in inside[name].folders
         ),
-        _describe(folder, called, inside, empty),
-        _warn_of_loose(folder, called, inside),
+        _describe(folder, called, inside, empty, unwanted),
+        " ".join(filter(None, warnings)),
+        depth=2 + depths.pop(),
     )
+
+
+def _go_down(folder: Folder, name: str, look: Callable[[Folder], Contents]) -> tuple[str, Contents]:
+    """Goes from a folder into the only one in it, as long as that is called like it, or "images" and the like.
+
+    Returns the path and what lies there.
+    """
+    path, found = name, look(folder / name)
+    for _ in range(_DEEPEST):
+        only = found.folders[0] if len(found.folders) == 1 and not found.pictures else ""
+        if not only or (_list_words(only) and only.lower() != name.lower()) or not re.search("[a-z]", only.lower()):
+            break
+        path, found = f"{path}/{only}", look(folder / path / only)
+    return path, found
 
 
 def _find_deep(called: Sequence[str] | Mapping[str, str], inside: Mapping[str, Contents]) -> list[str]:
@@ -123,7 +183,7 @@ def _check_whole(
     """Refuses folders that are splits in part only."""
     deep = _find_deep(called, inside)
     train = next((name for name, split in called.items() if split == "train" and name in deep), "")
-    best = folder / (train or deep[0])
+    best = folder / (max(deep, key=lambda name: (len(inside[name].folders) > 1, name == train)))
     declare = _DECLARE.format(", ".join(inside))
     for name in called:
         if name not in deep:
@@ -153,11 +213,18 @@ def _check_whole(
                 f"{list_names(inside[train].folders)}. Give both the same classes, or take one: --images {best}. "
                 f"{declare}"
             )
+    again = next((name for name in others if set(called) <= set(inside[name].folders)), "")
+    if again:
+        raise DataError(
+            f"{folder} has the splits {list_names(list(called), separator=', ')}, and {again} beside them, which holds "
+            f"such splits too. Take one of the two: --images {folder / again}, or move {again} elsewhere."
+        )
     if others:
         raise DataError(
             f"{folder} has the splits {list_names(list(called), separator=', ')} with the classes "
             f"{list_names(inside[train].folders)}, and beside them {list_names(others, separator=', ')}. Move "
-            f"what is no split elsewhere, or take one split: --images {best}. {declare}"
+            f"what is no split elsewhere, or take one split: --images {best}, or name the classes in the splits: "
+            f"--data.classes '[{', '.join(inside[train].folders)}]'. {declare}"
         )
 
 
@@ -188,15 +255,22 @@ def _recognise_below(folder: Folder, names: Sequence[str], look: Callable[[Folde
         PictureFolder(f"{name}/{below}", name, split_of(below)) for name in names for below in inside[name].folders
     )
     splits = {item.path.partition("/")[2]: item.split for item in found}
-    return Layout(found, f"{folder} is split by the folders in its classes: {_list_splits(splits)}")
+    return Layout(found, f"{folder} is split by the folders in its classes: {_list_splits(splits)}", depth=2)
 
 
-def _describe(folder: Folder, called: Mapping[str, str], inside: Mapping[str, Contents], others: Sequence[str]) -> str:
+def _describe(
+    folder: Folder,
+    called: Mapping[str, str],
+    inside: Mapping[str, Contents],
+    empty: Sequence[str],
+    unwanted: Sequence[str],
+) -> str:
     classes = sorted({below for name in called for below in inside[name].folders})
-    empty = f"; left out for want of pictures: {list_names(others, separator=', ')}" if others else ""
+    left_out = f"; left out for want of pictures: {list_names(empty, separator=', ')}" if empty else ""
+    left_out += f"; left out by data.classes: {list_names(unwanted, separator=', ')}" if unwanted else ""
     return (
         f"{folder} is split by its folders: {_list_splits(called)}; the classes are those in them, "
-        f"{list_names(classes)}{empty}"
+        f"{list_names(classes)}{left_out}"
     )
 
 

@@ -109,6 +109,8 @@ def test_classes_that_hold_splits_are_understood_too(tmp_path):
         ("cat/train/a.png", "dog/b.png"),
         ("cat/train/a.png", "dog/train/b.png", "dog/other/b.png"),
         ("test1/a.png", "test2/b.png"),
+        ("cat_train/a.png", "dog_train/b.png"),  # what differs is no split
+        ("cat_train/a.png", "cat_test/b.png", "dog_train/c.png", "dog_test/d.png"),
         ("test1/cat/a.png", "test2/cat/b.png"),
         ("cat/val/a.png", "dog/val/b.png"),  # nothing to train on: folders of the user's own
     ],
@@ -127,6 +129,20 @@ def test_classes_that_are_called_like_splits_are_classes(tmp_path, paths):
         (("train/cat/a.png", "train/dog/b.png", "extra/cow/c.png"), "beside them extra. .*--images .*/train"),
         (("train/cat/a.png", "train/dog/b.png", "test/readme.txt"), "but test has none. .*--images .*/train$"),
         (("val/cat/a.png", "test/cat/b.png"), "no folder train"),
+        (
+            ("train/good/a.png", "test/good/b.png", "test/bad/c.png"),
+            "train does not: it has good. .*--images .*/test. ",
+        ),
+        (
+            ("data/train/cat/a.png", "train/cat/a.png", "train/dog/b.png", "data/test/cat/c.png", "test/cat/c.png"),
+            "data beside them, which holds such splits too. .*--images .*/data, or move data",
+        ),
+        (
+            ("train/images/cat/a.png", "train/images/dog/b.png", "test/cat/c.png"),
+            "different depths, in test and train/im",
+        ),
+        (("data/seg_train/a.png", "data/seg_test/b.png"), "sub-folder for each"),
+        (("seg_train/a.png", "seg_test/b.png"), "splits by their names, but no folders of classes"),
         (("train/cat/a.png", "train/dog/b.png", "test/c.png", "extra/d.png"), "test has 1 picture without"),
         (("train/a.png", "test1/b.png", "annotations/b.xml"), "which are splits by their names, but no folders"),
         (("train/cat/a.png", "Training/cat/b.png", "test/cat/c.png"), "Training and train, which are one split"),
@@ -139,6 +155,36 @@ def test_classes_that_are_called_like_splits_are_classes(tmp_path, paths):
 def test_what_is_half_a_split_is_refused_with_what_to_give(tmp_path, paths, words):
     with pytest.raises(DataError, match=words):
         list_all(write(tmp_path, *paths))
+
+
+def test_words_that_the_names_of_splits_share_say_nothing(tmp_path):
+    paths = [f"seg_{split}/seg_{split}/{name}/a.png" for split in ("train", "test") for name in ("sea", "street")]
+    found = list_all(write(tmp_path, *paths, "seg_pred/seg_pred/1.png", "seg_pred/seg_pred/2.png"))
+    assert [tuple(item) for item in found.pictures] == [
+        ("seg_test/seg_test/sea/a.png", "sea", "test", ""),
+        ("seg_test/seg_test/street/a.png", "street", "test", ""),
+        ("seg_train/seg_train/sea/a.png", "sea", "train", ""),
+        ("seg_train/seg_train/street/a.png", "street", "train", ""),
+    ]
+    assert (found.class_names, found.depth) == (("sea", "street"), 3)
+    assert found.warnings == ("seg_pred has 2 pictures in no class: they are left out.",)
+
+
+@pytest.mark.parametrize("below", ["images", "Data set", "train"])
+def test_one_folder_in_each_split_is_no_class(tmp_path, below):
+    paths = [f"{split}/{below}/{name}/a.png" for split in ("train", "test") for name in ("cat", "dog")]
+    if below == "train":
+        paths = [path.replace("test/train", "test/test") for path in paths]
+    found = list_all(write(tmp_path, *paths))
+    assert (found.class_names, found.depth, len(found.pictures)) == (("cat", "dog"), 3, 4)
+    assert {item.split for item in found.pictures} == {"train", "test"}
+
+
+def test_what_lies_beside_splits_is_left_out_when_the_classes_are_named(tmp_path):
+    write(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "extra/cow/c.png")
+    found = list_all(tmp_path, classes=("dog", "cat"))
+    assert (found.class_names, len(found.pictures)) == (("dog", "cat"), 3)
+    assert found.lines[0].endswith("; left out by data.classes: extra")
 
 
 def test_classes_called_like_splits_are_taken_when_they_are_named(tmp_path):
