@@ -494,7 +494,7 @@ def test_what_is_wrong_with_a_whole_class_is_told_with_a_file_a_limit_and_a_sett
     assert (
         f"the class 'angry' of {images} has no usable picture: 3 too small, such as angry/0.png (22x22 pixels; "
         "expected sides of at least 32), 1 empty. Lower --clean.min_side only if pictures as small are meant: they "
-        "show little. If the class is not meant, remove its pictures, or name the others with --data.classes. 1 more "
+        "show little. If the class is not meant, remove its folder, or name the others with --data.classes. 1 more "
         "class has none either."
     ) in done.stderr
     done = build(images, tmp_path / "records", "--clean.min_side", 16)

@@ -22,6 +22,7 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import outputs, pictures
+from harness.dataset.listing.listed import Listing
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.dataset.report import survey, thumbnails
@@ -48,12 +49,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     target = config.data.records_folder
     outputs.check_target(config.data.images, target)
     lists = inputs.digest_lists(config)  # before they are read, so that a change is noticed at the end
-    listing = pictures.list_pictures(config.data)
-    left_out = [cleaner.leave_out(item) for item in listing.left_out]
-    num_files = len(listing.pictures) + sum(item.reason != Reason.MISSING for item in left_out)
-    log.info("%d files in %s", num_files, config.data.images)
-    for line in listing.lines:
-        log.info("%s", line)
+    listing, left_out, doubts = _list(config)
     outputs.check_target(config.data.images, target, listing.folders)
     with (
         build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
@@ -104,8 +100,23 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
         manifest.save(result, work.root)
         work.publish({*written, *tfds_metadata.FILE_NAMES, *OWN_FILES})
     for warning in warnings:
-        log.warning("%s", warning)
+        if warning not in doubts:
+            log.warning("%s", warning)
     return summary.describe(result, target, made, config.clean)
+
+
+def _list(config: Config) -> tuple[Listing, list[Finding], tuple[str, ...]]:
+    """Returns the pictures, what is left out, and what speaks against the classes; says what there is."""
+    listing = pictures.list_pictures(config.data)
+    left_out = [cleaner.leave_out(item) for item in listing.left_out]
+    num_files = len(listing.pictures) + sum(item.reason != Reason.MISSING for item in left_out)
+    log.info("%d files in %s", num_files, config.data.images)
+    for line in listing.lines:
+        log.info("%s", line)
+    doubts = plan.find_doubts(listing, config.split)
+    for doubt in doubts:  # before hours go by
+        log.warning("%s", doubt)
+    return listing, left_out, doubts
 
 
 def _check_fractions(fractions: SplitConfig) -> None:

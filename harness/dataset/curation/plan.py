@@ -13,7 +13,7 @@ from harness.config.schema import Config, SplitConfig
 from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
-from harness.dataset.curation.groups import Groups, assign_groups, join_groups
+from harness.dataset.curation.groups import FOLDER, Groups, assign_groups, join_groups
 from harness.dataset.curation.splits import Leaks
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing.listed import Listing
@@ -84,8 +84,13 @@ def make_plan(
         judged = [item.noted(LEAK) if item.is_kept and item.group in leaks.keys else item for item in judged]
     pairs = (exact_pairs, near_pairs, conflicts)
     num_moved = sum(MOVED in item.notes.split() for item in judged)
-    said = (listing.lines, (*listing.warnings, *grouped.warnings))
+    said = (listing.lines, (*find_doubts(listing, config.split), *listing.warnings, *grouped.warnings))
     return Plan(tuple(judged), listing.class_names, grouped.rule, *pairs, given, leaks, num_moved, *said)
+
+
+def find_doubts(listing: Listing, split: SplitConfig) -> tuple[str, ...]:
+    """Returns what speaks against the classes of a listing; nothing if the folders in them are groups."""
+    return (listing.doubt,) if listing.doubt and split.group_by != FOLDER else ()
 
 
 def _keep_in_each_split(judged: Sequence[Finding]) -> list[Finding]:
@@ -204,7 +209,7 @@ def _check_usable(found: Sequence[Finding], listing: Listing, folder: Folder) ->
         why = findings.summarise_rejects([item for item in found if item.class_name == empty[0]])
         others = len(empty) - 1
         more = f" {others} more class{'es have' if others > 1 else ' has'} none either." if others else ""
-        cure = f"remove its {'pictures' if listing.depth else 'rows'}, or name the others with --data.classes"
+        cure = f"remove its {'folder' if listing.depth else 'rows'}, or name the others with --data.classes"
         raise DataError(
             f"the class {empty[0]!r} of {folder} has no usable picture: {why} If the class is not meant, {cure}.{more}"
         )

@@ -3,14 +3,17 @@
 import difflib
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.base.errors import DataError
+from harness.base.storage import Folder
 from harness.base.text import list_names, shorten
+from harness.dataset.listing import junk
 
 Wanted = tuple[str, ...] | Mapping[str, tuple[str, ...]] | None  # of the setting data.classes
+_MOST_WRITTEN = 12  # names of a list that is to be typed
 _NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]+)?")
 
 
@@ -125,6 +128,45 @@ def describe_alike(names: Iterable[str]) -> list[str]:
         "meant, merge them by data.classes."
         for found in _group(names, lambda name: _fold(unicodedata.normalize("NFKC", name)))
     ]
+
+
+def describe_doubt(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
+    """Returns what speaks against it that the folders of these names are the classes, in a sentence or two, or "".
+
+    Args:
+      below: the files of each class, by their paths below its folder.
+      folder: the images folder, in which these folders are.
+    """
+    inside = {name: {path.partition("/")[0] for path in paths if "/" in path} for name, paths in below.items()}
+    named = [name for name, paths in below.items() if any(map(junk.is_picture_name, paths))]
+    bare = [name for name, paths in below.items() if name not in named]
+    shared = _find_shared(list(inside.values()))
+    is_flat = any("/" not in path and junk.is_picture_name(path) for paths in below.values() for path in paths)
+    if len(below) > 1 and len(shared) > 1 and not is_flat and all(found & shared for found in inside.values()):
+        best = next(iter(named), next(iter(below)))
+        return (
+            f"{list_names(list(below), separator=', ')} are taken as the classes, but each holds the same folders: "
+            f"{list_names(sort_names(shared), separator=', ')}. If these inner ones are the classes, take one of the "
+            f"outer ones, --images {folder / best}, or move their pictures together. If the inner ones are persons or "
+            f"the like: --split.group_by folder. If all is meant so: --data.classes '[{_write_list(list(below))}]'"
+        )
+    if not named or not bare:
+        return ""
+    told = f"no file in {list_names(bare, separator=', ')} is called like a picture"
+    if len(named) == 1 and len(inside[named[0]]) > 1:
+        classes = list_names(sort_names(inside[named[0]]), separator=", ")
+        return f"{told}. If the classes are those in {named[0]} ({classes}): --images {folder / named[0]}"
+    return f"{told}. If these are no classes, name the others: --data.classes '[{_write_list(named)}]'"
+
+
+def _write_list(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_WRITTEN]) + (", …" if len(names) > _MOST_WRITTEN else "")
+
+
+def _find_shared(inside: Sequence[set[str]]) -> set[str]:
+    """The names that are in at least half of the folders."""
+    counts = Counter(name for found in inside for name in found)
+    return {name for name, count in counts.items() if 2 * count >= len(inside) and count > 1}
 
 
 def _group(names: Iterable[str], fold: Callable[[str], str]) -> list[list[str]]:

@@ -38,7 +38,8 @@ class Listing:
 
     `class_names[i]` is the class of label i. `folders`, below the images folder, hold the pictures. `lines` say
     what was recognised, `warnings` what a user should look at. `depth` is how many folders of a path stand for its
-    split and class, `group_rule` in words what gives the groups, "" if nothing does.
+    split and class, `group_rule` in words what gives the groups, "" if nothing does, `doubt` what speaks against the
+    classes, if anything does.
     """
 
     pictures: tuple[Listed, ...]
@@ -49,6 +50,7 @@ class Listing:
     warnings: tuple[str, ...] = ()
     depth: int = 1
     group_rule: str = ""
+    doubt: str = ""
 
     @cached_property
     def by_path(self) -> Mapping[str, Listed]:

@@ -78,3 +78,15 @@ def test_class_folders_are_listed_once_for_all(tmp_path):
     Path(os.fsdecode(os.fsencode(images) + b"/\xff")).mkdir()
     with pytest.raises(DataError, match="is not valid UTF-8"):
         class_folders.list_folders(images)
+
+
+@pytest.mark.parametrize(("group_by", "num_told"), [("auto", 1), ("folder", 0)])
+def test_a_doubt_about_the_classes_is_told_once_and_stands_in_the_report(tmp_path, caplog, group_by, num_told):
+    for name in ("ann", "bob"):
+        write_faces(tmp_path / "images" / name, num_each=4)
+    sections = {"data": {"images": tmp_path / "images", "records": tmp_path / "records"}}
+    settings = {**sections, "records": {"image_size": 32}, "split": {"group_by": group_by}}
+    builder.build(Config.model_validate({**settings, "clean": {"near_copies": "ignore", "label_conflicts": "keep"}}))
+    doubt = "ann, bob are taken as the classes, but each holds the same folders: happy, sad."
+    assert sum(doubt in record.getMessage() for record in caplog.records) == num_told
+    assert (tmp_path / "records" / "report.html").read_text().count(doubt) == num_told

@@ -147,3 +147,56 @@ def test_a_link_to_nothing_or_to_itself_is_a_file_that_is_no_picture(tmp_path):
     for follow_links in (False, True):
         found = list_all(tmp_path, follow_links=follow_links)
         assert [item.path for item in found.pictures] == ["cat/a.png", "cat/nothing", "dog/b.png", "dog/self"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "below"),
+    [
+        (("color", "grayscale", "segmented"), ("apple", "tomato")),  # the same pictures three times
+        (("subject01", "subject02"), ("happy", "sad")),
+        (("data", "data (1)"), ("happy", "sad")),
+    ],
+)
+def test_classes_that_all_hold_the_same_folders_are_doubted(tmp_path, classes, below):
+    found = list_all(
+        write(tmp_path, f"{classes[0]}/readme.txt", *(f"{name}/{deeper}/a.png" for name in classes for deeper in below))
+    )
+    assert found.class_names == classes
+    assert found.doubt == (
+        f"{', '.join(classes)} are taken as the classes, but each holds the same folders: {', '.join(below)}. If these "
+        f"inner ones are the classes, take one of the outer ones, --images {tmp_path / classes[0]}, or move their "
+        "pictures together. If the inner ones are persons or the like: --split.group_by folder. If all is meant so: "
+        f"--data.classes '[{', '.join(classes)}]'"
+    )
+    assert not list_all(tmp_path, classes=classes).doubt
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("cat/1/a.png", "cat/2/b.png", "dog/3/c.png", "dog/4/d.png"),  # nothing is shared
+        ("cat/2019/a.png", "dog/2019/b.png"),  # one folder in each
+        ("cat/a.png", "cat/x/a.png", "cat/y/b.png", "dog/x/c.png", "dog/y/d.png"),  # pictures beside them
+        ("train/x/a.png", "train/y/b.png", "test/x/c.png", "test/y/d.png"),  # splits
+    ],
+)
+def test_other_folders_in_classes_are_not_doubted(tmp_path, paths):
+    assert not list_all(write(tmp_path, *paths)).doubt
+
+
+def test_folders_beside_the_one_with_the_classes_are_doubted(tmp_path):
+    write(tmp_path, "images/pie/1.jpg", "images/ribs/2.jpg", "meta/train.txt", "meta/test.txt")
+    assert list_all(tmp_path).doubt == (
+        "no file in meta is called like a picture. If the classes are those in images (pie, ribs): --images "
+        f"{tmp_path / 'images'}"
+    )
+
+
+def test_classes_without_pictures_by_their_names_are_doubted(tmp_path):
+    write(tmp_path, "cat/1.jpg", "dog/2.jpg", "notes/a.xml")
+    assert list_all(tmp_path).doubt == (
+        "no file in notes is called like a picture. If these are no classes, name the others: --data.classes "
+        "'[cat, dog]'"
+    )
+    (tmp_path / "notes/a.xml").rename(tmp_path / "notes/a.png")
+    assert not list_all(tmp_path).doubt
