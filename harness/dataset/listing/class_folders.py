@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.base import storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
-from harness.base.text import list_names
+from harness.base.text import list_names, shorten
 from harness.dataset.listing import junk, outputs
 
 _NUM_ASKED = 16  # addresses on s3:// at a time
@@ -20,12 +20,16 @@ _NUM_ASKED = 16  # addresses on s3:// at a time
 
 @dataclass(frozen=True)
 class Contents:
-    """What lies directly in a folder, by name and sorted: folders, files called like pictures, and what is left out."""
+    """What lies directly in a folder, by name and sorted: folders, files called like pictures, and what is left out.
+
+    `tables` may name pictures and their labels.
+    """
 
     folders: tuple[str, ...]
     pictures: tuple[str, ...]
     junk: tuple[str, ...]
     outputs: tuple[str, ...]
+    tables: tuple[str, ...] = ()
 
 
 def look_into(folder: Folder) -> Contents:
@@ -60,6 +64,7 @@ def look_into(folder: Folder) -> Contents:
         pictures=tuple(sorted(name for name in files if junk.is_picture_name(name))),
         junk=tuple(name for name in names if junk.is_junk(name)),
         outputs=tuple(made),
+        tables=tuple(sorted(name for name in files if junk.is_table_name(name))),
     )
 
 
@@ -135,19 +140,31 @@ def explain_none(folder: Folder, found: Contents) -> DataError:
     if outputs.is_output(folder):
         return DataError(f"{folder} holds records or runs that harness has made, and no pictures: --images FOLDER")
     needs = f"{folder} needs a sub-folder for each of two classes or more, such as happy/ and sad/; found "
-    if found.pictures and not found.folders:
-        number = f"{len(found.pictures):,} pictures" if len(found.pictures) > 1 else "1 picture"
-        return DataError(
-            f"{needs}{number}, such as {found.pictures[0]}, and no folders. Put the pictures of each class into a "
-            "folder of its own, or name a table of their labels: --data.labels labels.csv"
-        )
     below, inside = _descend(folder, found)
-    if len(inside.folders) > 1:
+    if inside.pictures and not inside.folders:
+        number = f"{len(inside.pictures):,} pictures" if len(inside.pictures) > 1 else "1 picture"
+        number += f", such as {shorten(inside.pictures[0])}"
+        what = (
+            f"{number}, and no folders" if below == folder else f"{found.folders[0]} alone, with {number}, in {below}"
+        )
+        return DataError(
+            f"{needs}{what}. Put the pictures of each class into a "
+            f"folder of its own, or name a table of their labels: {_name_table(folder, found, below, inside)}"
+        )
+    if len(inside.folders) > 1 and below != folder:
         return DataError(
             f"{needs}{list_names(found.folders)} alone, and {list_names(inside.folders, separator=', ')} in {below}. "
-            f"If these are the classes: --images {below}"
+            f"If these are the classes, or splits: --images {below}"
         )
     return DataError(f"{needs}{list_names(found.folders) or 'none'}.")
+
+
+def _name_table(folder: Folder, found: Contents, below: Folder, inside: Contents) -> str:
+    """The flags for the table of labels, which lies above the pictures or among them if there is one."""
+    if not found.tables and inside.tables:
+        return f"--images {below} --data.labels {shorten(inside.tables[0])}"
+    several = f" (or {list_names(found.tables[1:], separator=', ')})" if len(found.tables) > 1 else ""
+    return f"--data.labels {shorten(found.tables[0]) if found.tables else 'labels.csv'}{several}"
 
 
 def _descend(folder: Folder, found: Contents) -> tuple[Folder, Contents]:

@@ -29,6 +29,11 @@ def find_junk(parts: Iterable[str]) -> str:
     return next((part for part in parts if is_junk(part)), "")
 
 
+def is_table_name(name: str) -> bool:
+    """Whether a file is called like a table that may have the labels of pictures, and not like the one of groups."""
+    return name.lower().endswith((".csv", ".tsv")) and name != "groups.csv" and not is_junk(name)
+
+
 def is_picture_name(name: str) -> bool:
     """Whether a file is called like a picture. What is in it is another matter."""
     return name.lower().endswith(_PICTURE_ENDINGS) and not is_junk(name)

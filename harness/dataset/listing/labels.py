@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from harness.base.errors import DataError
-from harness.base.storage import Folder
+from harness.base.storage import Folder, RemotePath
 from harness.base.text import list_names, shorten, visible
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import class_folders, label_columns, matching, table
@@ -18,6 +18,7 @@ from harness.dataset.listing.split_folders import split_of
 from harness.dataset.listing.table import Row, Table
 from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
 
+_MOST_TRIED, _MOST_TRIED_BYTES = 4, 32 << 20  # tables beside class folders
 _FEW = 10  # pictures of which nobody can tell whether their labels are classes
 _ASKED = ("label", "split", "group")  # in the order of `_reduce`
 _TABLES = (".csv", ".tsv", ".txt")  # may lie among the pictures
@@ -118,6 +119,38 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
         depth=0,
         group_rule="" if columns.group is None else f"column {listed.columns[columns.group]!r} of {listed.name}",
     )
+
+
+def doubt_folders(folder: Folder, tables: Sequence[str], pictures: Sequence[Listed]) -> str:
+    """Returns that a table beside class folders gives their pictures other labels than the folders do, or "".
+
+    Args:
+      folder: the images folder.
+      tables: the names of files in it.
+      pictures: what is in the class folders.
+    """
+    stems = {item.path.rpartition("/")[2].rpartition(".")[0] for item in pictures} if tables else set()
+    for name in tables[:_MOST_TRIED]:
+        try:
+            if isinstance(folder, RemotePath) or (folder / name).stat().st_size > _MOST_TRIED_BYTES:
+                continue
+            listed = table.read(folder / name, "data.labels", folder)
+            columns = label_columns.find_columns(listed, "")
+            cells = [(_name(row.cells[columns.path]), columns.label_of(row)) for row in listed.rows]
+        except (DataError, OSError):  # it is no table of labels
+            continue
+        found = {label for file, label in cells if label and not stems.isdisjoint({file, file.rpartition(".")[0]})}
+        if len(found) > 1 and found.isdisjoint(item.class_name for item in pictures):
+            labels = list_names(sort_names(found), separator=", ")
+            return (
+                f"the folders in {folder} are taken as the classes, but {name} beside them gives their pictures the "
+                f"labels {labels}. If these are meant: --data.labels {name}"
+            )
+    return ""
+
+
+def _name(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def _reduce(row: Row, columns: Columns) -> Row:

@@ -54,15 +54,15 @@ def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
         depth=layout.depth,
         lines=tuple(_describe(found, layout, chosen, left_out)),
         warnings=tuple(_warn(found, layout, chosen, left_out, is_followed=data.follow_links)),
-        doubt="" if data.classes or layout.depth > 1 else _doubt(pictures, chosen, folder),
+        doubt="" if data.classes or layout.depth > 1 else _doubt(pictures, chosen, folder, found.tables),
     )
 
 
-def _doubt(pictures: Sequence[Listed], chosen: Chosen, folder: Folder) -> str:
+def _doubt(pictures: Sequence[Listed], chosen: Chosen, folder: Folder, tables: Sequence[str]) -> str:
     below: dict[str, list[str]] = {name: [] for name in chosen.class_names}
     for picture in pictures:
         below[picture.class_name].append(picture.path.partition("/")[2])
-    return class_names.describe_doubt(below, folder)
+    return class_names.describe_doubt(below, folder) or labels.doubt_folders(folder, tables, pictures)
 
 
 def _list_by_table(folder: Folder, table: str, data: DataConfig, *, is_partial: bool) -> Listing:

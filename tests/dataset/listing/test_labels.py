@@ -181,3 +181,29 @@ def test_no_table_ends_in_anything_but_a_listing_or_one_sentence(folder, content
         paths = [picture.path for picture in found.pictures] + [item.file.path for item in found.left_out]
         assert sorted(path for path in paths if (folder / path).is_file()) == sorted(NAMES)
         assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_doubted"),
+    [
+        ("image_id,dx\n1,nv\n2,mel\n3,nv\n", True),
+        ("path;label\npart_1\\1.jpg;nv\npart_2\\3.jpg;mel\n", True),
+        ("path,label\n1.jpg,part_1\n3.jpg,part_2\n", False),  # what the folders say
+        ("path,label\nx.jpg,nv\ny.jpg,mel\n", False),  # other pictures
+        ("path,label\n1.jpg,nv\n3.jpg,nv\n", False),
+        ("path,width,height\n1.jpg,5,6\n", False),
+        ("", False),
+    ],
+)
+def test_a_table_beside_folders_that_says_otherwise_is_told(tmp_path, text, is_doubted):
+    for name in ("part_1/1.jpg", "part_1/2.jpg", "part_2/3.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "meta.csv").write_text(text)
+    found = list_pictures(DataConfig(images=tmp_path))
+    assert found.class_names == ("part_1", "part_2")
+    doubt = (
+        f"the folders in {tmp_path} are taken as the classes, but meta.csv beside them gives their pictures the labels "
+        "mel, nv. If these are meant: --data.labels meta.csv"
+    )
+    assert found.doubt == (doubt if is_doubted else "")

@@ -216,7 +216,13 @@ def test_classes_of_splits_are_chosen_and_merged(tmp_path):
         (("archive/cat/a.png", "archive/dog/b.png"), "found archive alone, and cat, dog in .*: --images .*/archive$"),
         (("a/b/cat/a.png", "a/b/dog/b.png"), "found a alone, and cat, dog in .*: --images .*/a/b$"),
         (("a.png", "b.png", "labels.csv"), "found 2 pictures, such as a.png, and no folders"),
-        (("cat/a.png",), "found cat"),
+        (
+            ("cat/a.png",),
+            "found cat alone, with 1 picture, such as a.png, in .*/cat. Put .*: --data.labels labels.csv$",
+        ),
+        (("pictures/a.png", "truth.csv"), "found pictures alone, .* of their labels: --data.labels truth.csv$"),
+        (("a/b/c.png", "a/b/truth.tsv"), "found a alone, .*: --images .*/a/b --data.labels truth.tsv$"),
+        (("a.png", "x.csv", "y.csv", "groups.csv"), r"--data.labels x.csv \(or y.csv\)$"),
         (("notes.txt",), "found none"),
     ],
 )
