@@ -34,6 +34,13 @@ def describe_preparation(preparation: Preparation) -> str:
     return f"{preparation.image_size} pixels{how}{values}"
 
 
+def describe_ends(value_range: ValueRange) -> str:
+    """Returns which values are black and white, in words."""
+    if value_range == "full":
+        return "the least value of their kind is black, the greatest white"
+    return f"{value_range[0]:.17g} is black, {value_range[1]:.17g} white"
+
+
 def describe_range(value_range: ValueRange) -> str:
     """Returns a range in the form of its setting."""
     return "full" if value_range == "full" else f"[{value_range[0]:.17g}, {value_range[1]:.17g}]"

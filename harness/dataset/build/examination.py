@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base import memory
-from harness.config.preparation import describe_range
+from harness.config.preparation import describe_ends
 from harness.config.schema import Config
 from harness.dataset.build import process_pool
 from harness.dataset.build.process_pool import Died, Pool
@@ -68,7 +68,7 @@ def scale_wide(
     # Tasks share all that are wide, or each would count others.
     wide = [item for item in listed if item.path in old or (step.task and examined[item.path].levels)]
     num_wide = sum(bool(item.levels) for item in examined.values())
-    log.info("%d pictures of more than 8 bits: %s is black and white", num_wide, describe_range(value_range))
+    log.info("%d pictures of more than 8 bits: %s", num_wide, describe_ends(value_range))
     known = {item.path: examined[item.path] for item in wide if item.path not in old}
     done = examine(step, wide, known)
     return {path: item for path, item in examined.items() if path not in old} | done, step

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.config.preparation import describe_range
+from harness.config.preparation import describe_ends, describe_range
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images.wide_pixels import CLIPPED, FEW_LEVELS, Levels, find_full, parse_levels
 from harness.dataset.records.manifest import Manifest
@@ -21,7 +21,7 @@ def describe_levels(made: Plan, result: Manifest) -> str:
     low, high = min(item.low for item in levels), max(item.high for item in levels)
     return (
         f"Pictures of more than 8 bits: {kinds}, with values from {low:.10g} to {high:.10g}. For all of them "
-        f"{describe_range(result.range)} is black and white."
+        f"{describe_ends(result.range)}."
     )
 
 

@@ -48,7 +48,7 @@ def read_stored(records, name: str) -> np.ndarray:
 
 def test_one_range_scales_all_and_is_told(thermal, tmp_path):
     done = build(thermal, tmp_path / "r")
-    assert "25 pictures of more than 8 bits: [7000, 7999] is black and white" in done.stderr
+    assert "25 pictures of more than 8 bits: 7000 is black, 7999 white" in done.stderr
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["range"] == [7000, 7999]
     rows = read_findings(tmp_path / "r")
     assert rows["cold/00.png"]["range"] == "[7000, 7999]" and rows["cold/00.png"]["levels"].startswith(
@@ -65,7 +65,7 @@ def test_one_range_scales_all_and_is_told(thermal, tmp_path):
         <= 1
     )
     report = (tmp_path / "r" / "report.html").read_text()
-    assert "25 of uint16, with values from 7000 to 7999. For all of them [7000, 7999] is black and white." in report
+    assert "25 of uint16, with values from 7000 to 7999. For all of them 7000 is black, 7999 white." in report
     assert "is up to date" in build(thermal, tmp_path / "r").stdout
 
 
@@ -86,7 +86,7 @@ def test_a_picture_that_widens_the_range_has_only_wide_ones_encoded_again(therma
     write(thermal / "cold" / "colder.png", 50, 6000, 7600)
     assert "was built from other pictures" in build(thermal, tmp_path / "r", code=3).stderr
     done = build(thermal, tmp_path / "r", "--overwrite")
-    assert "26 pictures of more than 8 bits: [6000, 7999] is black and white" in done.stderr
+    assert "26 pictures of more than 8 bits: 6000 is black, 7999 white" in done.stderr
     build(thermal, tmp_path / "anew")
     assert bytes_of(tmp_path / "r") == bytes_of(tmp_path / "anew")
     (thermal / "cold" / "colder.png").unlink()
