@@ -14,6 +14,7 @@ from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES
 from harness.dataset.curation.splits import SPLITS
 from harness.dataset.images import rejection
 from harness.dataset.images.rejection import Reason, Rejected
+from harness.dataset.listing.class_names import sort_names
 
 if TYPE_CHECKING:
     from harness.base.storage import Folder
@@ -163,7 +164,7 @@ def summarise(findings: Sequence[Finding]) -> str:
     seen = {finding.reason for finding in findings}
     reasons = [reason for reason in Reason if reason in seen]
     counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
-    names = sorted({finding.class_name for finding in findings})
+    names = sort_names({finding.class_name for finding in findings})
     columns = {name: [counts[name, column] for column in (KEPT, *reasons)] for name in names}
     num_found = {name: sum(column) - counts[name, Reason.MISSING] for name, column in columns.items()}
     totals = [sum(numbers) for numbers in zip(*([num_found[name], *column] for name, column in columns.items()))]
