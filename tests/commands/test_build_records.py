@@ -357,7 +357,7 @@ class TestCopies:
         ):
             assert expected in done.stderr, done.stderr
         page = (tmp_path / "records" / "report.html").read_text()
-        shown = page[page.index("Different classes of nearly the same picture") : page.index("<h3>Exact copies")]
+        shown = page[page.index("Nearly the same picture under different classes") : page.index("<h3>Exact copies")]
         assert "1 pair of 2 pictures" in shown and shown.count('src="data:image/jpeg') == 2
         assert all(f'title="{path}"' in shown for path in near)
 
@@ -493,9 +493,9 @@ def test_what_is_wrong_with_a_whole_class_is_told_with_a_file_a_limit_and_a_sett
     assert done.returncode == 3
     assert (
         f"the class 'angry' of {images} has no usable picture: 3 too small, such as angry/0.png (22x22 pixels; "
-        "expected sides of at least 32), 1 empty. Lower --clean.min_side only if pictures as small are meant: they "
-        "show little. If the class is not meant, remove its folder, or name the others with --data.classes. 1 more "
-        "class has none either."
+        "expected sides of at least 32). Lower --clean.min_side only if pictures as small are meant: they show little. "
+        "The others: 1 empty. If the class is not meant, remove its folder, or name the others with --data.classes. "
+        "1 more class has none either."
     ) in done.stderr
     done = build(images, tmp_path / "records", "--clean.min_side", 16)
     assert done.returncode == 0, done.stderr
@@ -509,7 +509,7 @@ def test_many_rejected_files_are_told_with_the_most_frequent_reason(faces, tmp_p
     done = build(images, tmp_path / "records")
     expected = (
         "4 of 28 files are rejected: 3 too small, such as sad/small 0.png (22x22 pixels; expected sides of at least "
-        "32), 1 empty. Lower --clean.min_side only if pictures as small are meant: they show little."
+        "32). Lower --clean.min_side only if pictures as small are meant: they show little. The others: 1 empty."
     )
     assert done.returncode == 0 and f"warning: {expected}" in done.stderr, done.stderr
     page = (tmp_path / "records" / "report.html").read_text()

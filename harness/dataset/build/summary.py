@@ -19,7 +19,6 @@ from harness.dataset.records.manifest import Manifest, SplitInfo
 
 REPORT_NAME = "report.html"
 _MOST_COLUMNS = 10  # classes up to which each has a column
-_NEAR_OUTCOMES = {"keep": "kept on one side of the split", "drop": "left out"}
 
 
 def make_manifest(
@@ -109,7 +108,9 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
     across = sum(not conflict.is_exact for conflict in made.conflicts)
     if across:
         pairs = "1 pair" if across == 1 else f"{across} pairs"
-        groups += f"\nnear copies of different classes: {pairs}, {_NEAR_OUTCOMES[policies.near_conflicts]}"
+        kept = "kept" if made.leaks else "kept on one side of the split"
+        outcome = "left out" if policies.near_conflicts == "drop" else kept
+        groups += f"\nnear copies of different classes: {pairs}, {outcome}"
     lines = "\n".join([labels, *_describe_given(result, made), groups, *_describe_unread(made.findings)])
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
     return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
@@ -123,7 +124,7 @@ def _describe_given(result: Manifest, made: Plan) -> Iterator[str]:
     if made.num_moved:
         yield f"moved: {made.num_moved} pictures to the held-out split that others of their group are in"
     if made.leaks:
-        yield f"leaks: {made.leaks.describe()}"
+        yield f"leaks: {made.leaks.count()}"
 
 
 def _describe_unread(found: Sequence[Finding]) -> list[str]:

@@ -145,16 +145,17 @@ class Leaks:
     first: tuple[str, str]
     splits: tuple[str, str]
 
-    def describe(self) -> str:
-        """Returns what that means, without a full stop."""
+    def count(self) -> str:
+        """Returns how many there are, in words."""
         number = "1 picture" if self.num_held_out == 1 else f"{self.num_held_out:,} pictures"
         belong = "belongs" if self.num_held_out == 1 else "belong"
         groups = "1 group" if len(self.keys) == 1 else f"{len(self.keys):,} groups"
+        return f"{number} of the held-out splits {belong} to {groups} that other splits have too"
+
+    def describe(self) -> str:
+        """Returns how many there are, two of them, and what that means, without a full stop."""
         first, second = (f"{path} in {split}" for path, split in zip(self.first, self.splits))
-        return (
-            f"{number} of the held-out splits {belong} to {groups} that other splits have too, such as {first} and "
-            f"{second}: what is measured there is too good"
-        )
+        return f"{self.count()}, such as {first} and {second}: what is measured there is too good"
 
 
 def find_leaks(placed: Mapping[str, tuple[str, str]]) -> Leaks | None:

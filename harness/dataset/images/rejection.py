@@ -43,7 +43,7 @@ _ADVICE: Mapping[Reason, str] = {
     Reason.SYSTEM_FILE: "No setting takes it: rename it if it is a picture of yours.",
     Reason.EMPTY: "No setting takes it: copy it again, or remove it.",
     Reason.NOT_AN_IMAGE: "No setting takes it: save it as PNG or JPEG if it is a picture, or remove it.",
-    Reason.UNSUPPORTED_FORMAT: "No setting takes it: convert it to PNG or JPEG.",
+    Reason.UNSUPPORTED_FORMAT: "No setting takes it: do what is said of its format, or leave it out.",
     Reason.CUT_OFF: "No setting takes it: copy or download it again.",
     Reason.CORRUPT: "No setting takes it: copy it again, or open it in an editor and save it anew.",
     Reason.SALVAGED: "Give --clean.salvaged keep only after a look: nobody knows what the damage did to its pixels.",
@@ -94,9 +94,9 @@ def summarise(rejected: Iterable[tuple[object, Rejected]]) -> str:
         return "there is no file. Put pictures there."
     (most, number), *others = counts.most_common()
     path, first = firsts[most]
-    rest = "".join(f", {count} {_words(reason)}" for reason, count in others)
-    shown = f"{number} {_words(most)}, such as {path} ({first.measured}; expected {first.limit}){rest}"
-    return f"{shown}. {advise(most, first.measured)}"
+    rest = ", ".join(f"{count} {_words(reason)}" for reason, count in others)
+    shown = f"{number} {_words(most)}, such as {path} ({first.measured}; expected {first.limit})"
+    return f"{shown}. {advise(most, first.measured)}" + (f" The others: {rest}." if others else "")
 
 
 def _words(reason: Reason) -> str:

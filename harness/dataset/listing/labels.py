@@ -21,6 +21,7 @@ from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
 _MOST_TRIED, _MOST_TRIED_BYTES = 4, 32 << 20  # tables beside class folders
 _FEW = 10  # pictures of which nobody can tell whether their labels are classes
 _ASKED = ("label", "split", "group")  # in the order of `_reduce`
+_MISSING_CURE = "Put the files there, or correct the paths."
 _TABLES = (".csv", ".tsv", ".txt")  # may lie among the pictures
 
 
@@ -97,11 +98,22 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
             f"{list_names(class_names[:3], separator=', ')}: these are no classes. Say which column has the label: "
             f"--data.labels {listed.name}:COLUMN"
         )
-    warnings = [
-        _warn(len(found.unmatched), f"rows of {listed.name} that name no picture", found.list_unmatched(0)),
-        _warn(len(unlisted), f"files that are not in {listed.name}", _show(unlisted)),
-        _warn(len(unlabelled), f"pictures without a label in {listed.name}", _show(unlabelled)),
-    ]
+    told = (
+        (f"rows of {listed.name} that name no picture", found.unmatched, found.list_unmatched(0), _MISSING_CURE),
+        (
+            f"files that are not in {listed.name}",
+            unlisted,
+            _show(unlisted),
+            "Add rows with their labels if they are meant.",
+        ),
+        (
+            f"pictures without a label in {listed.name}",
+            unlabelled,
+            _show(unlabelled),
+            "Write it there if they are meant.",
+        ),
+    )
+    warnings = [f"{what}: {len(some):,}, such as {examples}. {cure}" for what, some, examples, cure in told if some]
     if absent := sorted({row.cells[1] for row in rows.rows} - {*class_names, ""}):
         warnings.append(f"no picture is there of the classes {list_names(absent, separator=', ')} of {listed.name}.")
     linked = [(item.file.path, item.measured) for item in left_out if item.reason == Reason.LINKED_FOLDER]
@@ -115,7 +127,7 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
         class_names=class_names,
         left_out=(*left_out, *unlisted, *unlabelled, *_list_missing(found.unmatched, listed.name)),
         lines=tuple(lines),
-        warnings=tuple(filter(None, warnings)),
+        warnings=tuple(warnings),
         depth=0,
         group_rule="" if columns.group is None else f"column {listed.columns[columns.group]!r} of {listed.name}",
     )
@@ -171,10 +183,6 @@ def _list_missing(unmatched: Sequence[Row], name: str) -> list[LeftOut]:
         for path, row in first.items()
         if path
     ]
-
-
-def _warn(num: int, what: str, examples: str) -> str:
-    return f"{what}: {num:,}, such as {examples}. cleaning.csv has all of them." if num else ""
 
 
 def _show(left_out: Sequence[LeftOut]) -> str:

@@ -42,7 +42,7 @@ def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict], *, 
             outcome = "left out" if policy == "drop" else kept
             sentences.append(
                 f"{pairs} {what} under two classes, such as {found[0].first} and {found[0].second}: both are {outcome} "
-                f"({setting}). Look at them in the report, under Copies."
+                f"({setting}). report.html shows them under Copies."
             )
     return sentences
 

@@ -176,6 +176,8 @@ def _sizes(facts: Facts) -> str:
 
 
 def _describe_fit(kept: KeptPictures) -> str:
+    if not kept.num_oblong:
+        return "In no picture is one side longer than the other by more than a quarter."
     share = f"{kept.num_oblong:,} of {len(kept.widths):,} pictures ({kept.num_oblong / len(kept.widths):.1%})"
     done = {
         "stretch": "Stretching to a square changes their proportions by more than a quarter.",
@@ -219,7 +221,7 @@ def _rejected(facts: Facts) -> str:
 def _copies(facts: Facts) -> str:
     return (
         gallery.show_copies("The same picture under different classes", facts.conflicts)
-        + gallery.show_copies("Different classes of nearly the same picture", facts.near_conflicts)
+        + gallery.show_copies("Nearly the same picture under different classes", facts.near_conflicts)
         + gallery.show_copies("Exact copies", facts.exact_copies)
         + gallery.show_copies("Nearly the same", facts.near_duplicates)
     )

@@ -37,8 +37,8 @@ class Shown:
         conflicts = [(conflict.first, conflict.second) for conflict in made.conflicts if conflict.is_exact]
         conflicts += [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.LABEL_CONFLICT]
         self.conflicts = _join(conflicts, by_path)
-        left_out = [pair for pair in made.exact_pairs if by_path[pair[1]].reason == Reason.DUPLICATE]
-        self.exact = _join(left_out, by_path)
+        exact = [pair for pair in made.exact_pairs if by_path[pair[1]].reason != Reason.LABEL_CONFLICT]
+        self.exact = _join(exact, by_path)
         near = [(by_path[first], by_path[second]) for first, second in made.near_pairs]
         across = [pair for pair in near if pair[0].class_name != pair[1].class_name]
         self.num_in_near_conflict = len({item.path for pair in across for item in pair})

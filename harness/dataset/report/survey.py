@@ -65,9 +65,14 @@ _EVIDENCE = "A label may be wrong, or a small thing decides, as a scratch does o
 # Of a policy that stops a build there are none in what was built.
 _CONFLICT_OUTCOMES = {"drop": _DROPPED, "keep": _KEPT.format("clean.label_conflicts"), "fail": ""}
 _NEAR_OUTCOMES = {"drop": _DROPPED, "keep": f"{_KEPT.format('clean.near_conflicts')} {_EVIDENCE}", "fail": ""}
+_EXACT_OUTCOMES = {
+    False: "The first by path is kept, the others are left out.",
+    True: "The first by path is kept in each of the given splits, the others are left out.",
+}
 _FEW, _IMBALANCE = 10, 10
 _MOST_NAMED = 5  # classes in a sentence
 _MANY_REJECTED = 0.05  # share of all files
+_TOLD_ELSEWHERE = (*findings.COPIES, Reason.MISSING, Reason.UNLISTED, Reason.UNLABELLED)
 _STRETCHED_SHARE = 0.25  # of all pictures
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
@@ -138,7 +143,7 @@ def make_facts(
             num_pictures=shown.num_in_near_conflict,
             noun="pair",
         ),
-        exact_copies=_copies(shown.exact, thumbnails, "The first by path is kept, the others are left out."),
+        exact_copies=_copies(shown.exact, thumbnails, _EXACT_OUTCOMES[bool(made.leaks)]),
         near_duplicates=_copies(shown.near, thumbnails, f"All are kept{_ONE_SIDE if not made.leaks else ''}."),
         notable=tuple(_notable(title, items, kept, thumbnails) for title, items in shown.notable.items()),
         notes=Counter(note for item in kept for note in item.notes.split()),
@@ -154,12 +159,12 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     warnings = shortcuts.describe(found_shortcuts)
     warnings += data_warnings.describe_conflicts(config.clean, made.conflicts, has_leaks=bool(made.leaks))
     if made.leaks:
-        warnings.append(f"{made.leaks.describe()}.")
+        warnings.append(f"{made.leaks.describe()}. To put each group into one split, set split.leaks: move.")
     warnings += made.warnings
-    rejects = [item for item in made.findings if not item.is_kept and item.reason not in findings.COPIES]
-    if len(rejects) > _MANY_REJECTED * len(made.findings):
-        told = findings.summarise_rejects(rejects)
-        warnings.append(f"{len(rejects)} of {len(made.findings)} files are rejected: {told}")
+    rejects = [item for item in made.findings if not item.is_kept and item.reason not in _TOLD_ELSEWHERE]
+    num_files = sum(item.reason != Reason.MISSING for item in made.findings)
+    if len(rejects) > _MANY_REJECTED * num_files:
+        warnings.append(f"{len(rejects)} of {num_files} files are rejected: {findings.summarise_rejects(rejects)}")
     kept = [item for item in made.findings if item.is_kept]
     counts = Counter(item.class_name for item in kept)
     (most, num_most), (least, num_least) = counts.most_common()[0], counts.most_common()[-1]

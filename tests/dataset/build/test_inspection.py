@@ -84,7 +84,7 @@ def test_the_setting_that_the_build_names_gives_validation_both_classes(parts, t
 def test_every_pair_of_the_report_shows_both_classes(parts, tmp_path):
     build(parts, tmp_path / "records")
     page = (tmp_path / "records" / "report.html").read_text()
-    shown = page[page.index("Different classes of nearly the same picture") : page.index("<h3>Exact copies")]
+    shown = page[page.index("Nearly the same picture under different classes") : page.index("<h3>Exact copies")]
     groups = shown.split('<div class="group ')[1:]
     assert 5 < len(groups) <= 40
     for group in groups:

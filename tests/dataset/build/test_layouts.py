@@ -70,8 +70,11 @@ def test_given_splits_are_used_and_leaks_are_told(benchmark, tmp_path, caplog):
     leak = "1 picture of the held-out splits belongs to 1 group that other splits have too"
     assert "splits: train, test as given, validation cut from train" in told
     assert leak in told and leak in caplog.text
+    assert "such as train/happy/000.png in train" not in told and "set split.leaks: move" in caplog.text
     report = (tmp_path / "records" / "report.html").read_text()
     assert leak in report and "is split by its folders: test, train" in report
+    shown = report[report.index("<h3>Exact copies") : report.index("<h3>Nearly the same <")]
+    assert all(f'title="{path}"' in shown for path in ("train/happy/000.png", "test/happy/copy.png"))
 
 
 def test_a_leak_stops_the_build_where_it_is_asked_to(benchmark, tmp_path):

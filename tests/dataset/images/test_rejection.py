@@ -53,7 +53,7 @@ def test_many_rejections_are_told_by_the_most_frequent():
     ]
     empty = ("b/x.png", Rejected(Reason.EMPTY, "0 bytes", "a picture"))
     assert rejection.summarise([empty, *small]) == (
-        "2 too small, such as a/7.png (7x9 pixels; expected sides of at least 32), 1 empty. "
-        "Lower --clean.min_side only if pictures as small are meant: they show little."
+        "2 too small, such as a/7.png (7x9 pixels; expected sides of at least 32). "
+        "Lower --clean.min_side only if pictures as small are meant: they show little. The others: 1 empty."
     )
     assert rejection.summarise([]) == "there is no file. Put pictures there."

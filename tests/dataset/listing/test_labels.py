@@ -90,9 +90,9 @@ def test_what_goes_without_a_label_is_counted_and_listed(folder):
     ]
     assert found.warnings == (
         "rows of labels.csv that name no picture: 4, such as line 5: 'x/y.jpg', line 6: 'z.jpg', line 7: 'z.jpg'. "
-        "cleaning.csv has all of them.",
-        "files that are not in labels.csv: 1, such as 'deep/er/d.jpg'. cleaning.csv has all of them.",
-        "pictures without a label in labels.csv: 1, such as 'c.png'. cleaning.csv has all of them.",
+        "Put the files there, or correct the paths.",
+        "files that are not in labels.csv: 1, such as 'deep/er/d.jpg'. Add rows with their labels if they are meant.",
+        "pictures without a label in labels.csv: 1, such as 'c.png'. Write it there if they are meant.",
         "no picture is there of the classes fox of labels.csv.",
     )
 
