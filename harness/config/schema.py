@@ -5,18 +5,23 @@ files and flags.
 """
 
 import difflib
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 
@@ -55,9 +60,26 @@ AnyFolder = Annotated[Path | RemotePath, PlainValidator(_parse_folder), PlainSer
 Level = Annotated[int, Field(ge=0, le=255)]
 ImageSize = Annotated[int, Field(ge=16, le=2048)]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False, min_length=1, max_length=6)]
-ValueRange = Literal["full"] | Annotated[tuple[float, float], Field(strict=False)]
+
+
+def _check_range(value: tuple[float, float]) -> tuple[float, float]:
+    if not value[0] < value[1] or not all(map(math.isfinite, value)):
+        raise ValueError("it should be two numbers, the first below the second, such as [0, 4095]")
+    return value
+
+
+ValueRange = Literal["full"] | Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
 Fit = Literal["stretch", "crop", "pad"]
 Color = Annotated[tuple[Level, Level, Level], Field(strict=False)]
+
+
+def _parse_range(value: object, parse: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return parse(value)
+    except ValidationError:  # which speaks of the first alternative alone
+        raise ValueError(
+            "it should be auto, full, or two numbers, the first below the second, such as [0, 4095]"
+        ) from None
 
 
 def _parse_classes(value: object) -> object:
@@ -135,7 +157,7 @@ class CleanConfig(_Section):
         "drop",
         description="damaged JPEGs that decoders get over, nobody knows how well: drop rejects them, keep takes them",
     )
-    range: Literal["auto"] | ValueRange = Field(
+    range: Annotated[Literal["auto"] | ValueRange, WrapValidator(_parse_range)] = Field(
         "auto",
         description="what becomes black and white of pixels of more than 8 bits: auto, the least and greatest value in "
         "all such pictures; full, those that their kind can have; or [LOW, HIGH]",
@@ -160,13 +182,6 @@ class CleanConfig(_Section):
     def _check_near_conflicts(cls, value: str, info: ValidationInfo) -> str:
         if value != "keep" and info.data.get("near_copies") == "ignore":
             raise ValueError("it should be keep with clean.near_copies ignore, which looks for no near copies")
-        return value
-
-    @field_validator("range")
-    @classmethod
-    def _check_range(cls, value: str | tuple[float, float]) -> str | tuple[float, float]:
-        if not isinstance(value, str) and not value[0] < value[1]:
-            raise ValueError("it should be two numbers, the first below the second, such as [0, 4095]")
         return value
 
 

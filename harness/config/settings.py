@@ -235,8 +235,9 @@ def value_hint(name: str) -> str:
     """Returns what a setting takes, for its help: the choices, or the kind of value."""
     section, field = name.split(".")
     text = str(_fields_of(section)[field].annotation)
-    if choices := re.search(r"Literal\[(.*)\]", text):
-        return "|".join(part.strip(" '") for part in choices.group(1).split(","))
+    if choices := re.findall(r"Literal\[([^]]*)\]", text):
+        words = [part.strip(" '") for found in choices for part in found.split(",")]
+        return "|".join([*words, *(["LIST"] if "tuple" in text else [])])
     kinds = {"Path": "PATH", "bool": "BOOL", "tuple": "LIST", "int": "INT", "float": "FLOAT"}
     return next((hint for kind, hint in kinds.items() if kind in text), "TEXT")
 

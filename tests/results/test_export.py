@@ -65,6 +65,12 @@ def test_names_and_outputs_and_sizes_and_shapes_have_to_agree(tmp_path, made, ex
         export.load_model(workdir)
 
 
+@pytest.mark.parametrize("given", [[9, 1], [5, 5], [0, float("inf")], [float("nan"), 1], ["a", 1], "auto"])
+def test_a_range_that_is_none_is_refused(tmp_path, given):
+    with pytest.raises(CheckpointError, match=r"signature\.json cannot be read: range"):
+        export.load_model(write_model(tmp_path, range=given))
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"\xff", b'{"class_names": ["a", "b"]}'])
 def test_a_signature_of_another_form_is_refused(tmp_path, content):
     workdir = write_model(tmp_path)

@@ -217,7 +217,8 @@ def scale(pixels: WidePixels, value_range: ValueRange) -> Array:
 
 def loses_levels(pixels: WidePixels, scaled: Array) -> bool:
     """Whether `scaled`, which `scale` returned, shows few levels where there are many values."""
-    num = np.count_nonzero(np.bincount(scaled.reshape(-1), minlength=256))
+    counts = [cv2.calcHist([scaled], [band], None, [256], [0, 256]) for band in range(scaled.shape[2])]
+    num = np.count_nonzero(np.sum(counts, axis=0))
     if num >= _FEW:
         return False
     values = pixels.values.reshape(-1)

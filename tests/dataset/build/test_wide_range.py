@@ -1,7 +1,6 @@
 """Pictures of more than 8 bits in builds: one range for all, however the build is made, and kept for use."""
 
 import json
-import shutil
 
 import cv2
 import numpy as np
@@ -135,5 +134,9 @@ def test_a_folder_without_wide_pictures_has_no_range(thermal, tmp_path):
     done = build(thermal, tmp_path / "r")
     assert "more than 8 bits" not in done.stderr
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["range"] is None
-    shutil.rmtree(tmp_path / "r")
-    assert build(thermal, tmp_path / "r", "--clean.range", "[5, 5]", code=2).stderr.count("the first below the second")
+
+
+@pytest.mark.parametrize("given", ["[5, 5]", "[9, 1]", "[1]", "most"])
+def test_what_is_no_range_is_refused_with_all_that_may_stand_there(tmp_path, given):
+    done = build(tmp_path, tmp_path / "r", "--clean.range", given, code=2)
+    assert "it should be auto, full, or two numbers, the first below the second, such as [0, 4095]" in done.stderr
