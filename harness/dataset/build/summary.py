@@ -113,7 +113,7 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
         groups += f"\nnear copies of different classes: {pairs}, {outcome}"
     lines = "\n".join([labels, *_describe_given(result, made), groups, *_describe_unread(made.findings)])
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
-    return f"{findings.summarise(made.findings)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
+    return f"{findings.summarise(made.findings, result.class_names)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
 
 
 def _describe_given(result: Manifest, made: Plan) -> Iterator[str]:

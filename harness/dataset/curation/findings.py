@@ -14,7 +14,6 @@ from harness.dataset.curation.fingerprints import FINGERPRINT_BYTES
 from harness.dataset.curation.splits import SPLITS
 from harness.dataset.images import rejection
 from harness.dataset.images.rejection import Reason, Rejected
-from harness.dataset.listing.class_names import sort_names
 
 if TYPE_CHECKING:
     from harness.base.storage import Folder
@@ -156,15 +155,16 @@ def summarise_rejects(findings: Iterable[Finding]) -> str:
     )
 
 
-def summarise(findings: Sequence[Finding]) -> str:
-    """Returns a table of classes against kept and each reason of rejection, with totals.
+def summarise(findings: Sequence[Finding], class_names: Sequence[str] = ()) -> str:
+    """Returns a table of classes, those of `class_names` in this order, against kept and each reason of rejection.
 
     Of very many classes those are shown that lost most.
     """
     seen = {finding.reason for finding in findings}
     reasons = [reason for reason in Reason if reason in seen]
     counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
-    names = sort_names({finding.class_name for finding in findings})
+    place = {name: label for label, name in enumerate(class_names)}
+    names = sorted({finding.class_name for finding in findings}, key=lambda name: (place.get(name, -1), name))
     columns = {name: [counts[name, column] for column in (KEPT, *reasons)] for name in names}
     num_found = {name: sum(column) - counts[name, Reason.MISSING] for name, column in columns.items()}
     totals = [sum(numbers) for numbers in zip(*([num_found[name], *column] for name, column in columns.items()))]

@@ -13,6 +13,7 @@ from harness.base.text import list_names, shorten
 from harness.dataset.listing import junk
 
 Wanted = tuple[str, ...] | Mapping[str, tuple[str, ...]] | None  # of the setting data.classes
+_COPY = re.compile(r"( ?\([0-9]+\)| (- )?(copy|kopie)( [0-9]+)?)+$", re.IGNORECASE)
 _MOST_WRITTEN = 12  # names of a list that is to be typed
 _NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]+)?")
 
@@ -150,6 +151,13 @@ def describe_doubt(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
             f"outer ones, --images {folder / best}, or move their pictures together. If the inner ones are persons or "
             f"the like: --split.group_by folder. If all is meant so: --data.classes '[{_write_list(list(below))}]'"
         )
+    copied = next((found for found in _group(below, _without_copy) if _without_copy(found[0]) == _fold(found[0])), [])
+    if copied:
+        asked = ", ".join(f'"{name}"' for name in copied)
+        return (
+            f"{list_names(copied, separator=', ')} are called like copies of one folder, and are taken as "
+            f"{len(copied)} classes. If they are one: --data.classes '{{\"{copied[0]}\": [{asked}], …}}'"
+        )
     if not named or not bare:
         return ""
     told = f"no file in {list_names(bare, separator=', ')} is called like a picture"
@@ -157,6 +165,11 @@ def describe_doubt(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
         classes = list_names(sort_names(inside[named[0]]), separator=", ")
         return f"{told}. If the classes are those in {named[0]} ({classes}): --images {folder / named[0]}"
     return f"{told}. If these are no classes, name the others: --data.classes '[{_write_list(named)}]'"
+
+
+def _without_copy(name: str) -> str:
+    """The name without what systems put behind that of a copy: cat (1), cat - Copy."""
+    return _fold(_COPY.sub("", name.strip()))
 
 
 def _write_list(names: Sequence[str]) -> str:

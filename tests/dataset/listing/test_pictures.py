@@ -200,3 +200,15 @@ def test_classes_without_pictures_by_their_names_are_doubted(tmp_path):
     )
     (tmp_path / "notes/a.xml").rename(tmp_path / "notes/a.png")
     assert not list_all(tmp_path).doubt
+
+
+def test_folders_called_like_copies_are_doubted(tmp_path):
+    write(tmp_path, "happy/1.jpg", "happy (1)/2.jpg", "happy - Copy (2)/3.jpg", "sad/4.jpg", "sad copy/5.jpg")
+    assert list_all(tmp_path).doubt == (
+        "happy, happy (1), happy - Copy (2) are called like copies of one folder, and are taken as 3 classes. If they "
+        """are one: --data.classes '{"happy": ["happy", "happy (1)", "happy - Copy (2)"], …}'"""
+    )
+
+
+def test_numbered_classes_are_not_doubted(tmp_path):
+    assert not list_all(write(tmp_path, "a (1)/1.jpg", "a (2)/2.jpg", "hard copy/3.jpg", "hardcopy/4.jpg")).doubt
