@@ -131,8 +131,8 @@ def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]
             "a table of those to measure on."
         )
     if found and not data.labels:
-        first = listing.pictures[0].path.partition("/")[0]
-        advice = f", such as --images {data.images / first}" if split_folders.split_of(first) else ": --images FOLDER"
+        first, _, last = listing.folders[0].rpartition("/")
+        advice = ": --images FOLDER" if split_folders.split_of(last) else f", such as --images {data.images / first}"
         raise DataError(
             f"{data.images} has pictures of several splits ({', '.join(found)}). Give a folder with those of "
             f"one{advice}"

@@ -54,15 +54,16 @@ def test_predicting_leaves_out_what_a_build_leaves_out(smoke_run, tmp_path):
     assert len(named.stdout.splitlines()) == 1  # whoever names a file means it
 
 
-def test_several_splits_are_refused_with_one_to_give(smoke_run, tmp_path):
-    for split in ("train", "test"):
+@pytest.mark.parametrize("test", ["test", "test/images"])
+def test_several_splits_are_refused_with_one_to_give(smoke_run, tmp_path, test):
+    for split in (test.replace("test", "train"), test):
         write_class(tmp_path / split / "happy", 0, happy=True)
         write_class(tmp_path / split / "sad", 0, happy=False)
     done, _ = evaluate(smoke_run, tmp_path)
     assert done.returncode == 3
     told = "has pictures of several splits (test, train). Give a folder with those of one, such as --images"
-    assert f"{told} {tmp_path}/test" in done.stderr
-    assert evaluate(smoke_run, tmp_path / "test")[1]["num_examples"] == 6
+    assert f"{told} {tmp_path}/{test}\n" in done.stderr
+    assert evaluate(smoke_run, tmp_path / test)[1]["num_examples"] == 6
 
 
 @pytest.mark.slow

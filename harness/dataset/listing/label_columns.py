@@ -47,6 +47,12 @@ def find_columns(listed: Table, wanted: str) -> Columns:
     if not listed.rows or path is None:
         is_headless = any(column.lower().endswith(_ENDINGS) for column in listed.columns)
         found = "no rows" if not listed.rows else f"the columns {listed.describe_columns()}"
+        if listed.rows and len(listed.columns) == 1:
+            raise DataError(
+                f"{listed.name} has one column, {listed.describe_columns()}, by its first line: expected columns "
+                "separated by commas, semicolons, tabs or bars, below a first line with their names, such as "
+                "path,label. Save it so."
+            )
         raise DataError(
             f"{listed.name} needs a column path that names the pictures, under a first line that names the columns; it "
             f"has {found}. "

@@ -110,6 +110,14 @@ def test_what_goes_without_a_label_is_counted_and_listed(folder):
             r"needs a column path .* it has the columns a.jpg, cat. Put a first line such as path,la",
         ),
         ("foto,rasse\na.jpg,cat\n", "it has the columns foto, rasse. Rename the column that does"),
+        (
+            "2\nmale smiling\na.jpg -1  1\nb.jpg  1 -1\n",
+            "has one column, 2, by its first line: expected columns separat",
+        ),
+        (
+            "apple/1\npear/2\n",
+            "has one column, apple/1, by its first line: expected .* such as path,label. Save it so.",
+        ),
         ("path,label\n", "it has no rows"),
         ("", "it has no rows"),
         (
