@@ -4,6 +4,9 @@ What their names mean is decided in split_folders.py and class_names.py.
 """
 
 import os
+import re
+import shlex
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from harness.base.storage import Folder, RemotePath
 from harness.base.text import list_names, shorten
 from harness.dataset.listing import junk, outputs
 
+# A name that ends in a number, in the words of both re and sed: american_bulldog_10.jpg, cat.0.jpg, dog (1).jpg.
+_NUMBERED = r"([^,\"]*[^,\"0-9. ()_-])[. _-]*[(]?[0-9]+[)]?[.][A-Za-z]+"
 _NUM_ASKED = 16  # addresses on s3:// at a time
 
 
@@ -150,6 +155,7 @@ def explain_none(folder: Folder, found: Contents) -> DataError:
         return DataError(
             f"{needs}{what}. Put the pictures of each class into a "
             f"folder of its own, or name a table of their labels: {_name_table(folder, found, below, inside)}"
+            f"{'' if found.tables or inside.tables else _read_names(below, inside.pictures)}"
         )
     if len(inside.folders) > 1 and below != folder:
         return DataError(
@@ -165,6 +171,19 @@ def _name_table(folder: Folder, found: Contents, below: Folder, inside: Contents
         return f"--images {below} --data.labels {shorten(inside.tables[0])}"
     several = f" (or {list_names(found.tables[1:], separator=', ')})" if len(found.tables) > 1 else ""
     return f"--data.labels {shorten(found.tables[0]) if found.tables else 'labels.csv'}{several}"
+
+
+def _read_names(folder: Folder, names: Sequence[str]) -> str:
+    """What to do about pictures whose names begin with their classes, as cat.0.jpg and dog.0.jpg; "" if they do not."""
+    found = [re.fullmatch(_NUMBERED, name) for name in names]
+    counts = Counter(match[1] for match in found if match)
+    if len(counts) < 2 or min(counts.values()) < 2 or not all(found):
+        return ""
+    return (
+        f". If their names tell the classes ({list_names(sorted(counts), separator=', ')}), this makes the "
+        f"table: (echo path,label; ls {shlex.quote(str(folder))} | sed -nE "
+        f"'s/^{_NUMBERED}$/&,\\1/p') > classes.csv; then --data.labels classes.csv"
+    )
 
 
 def _descend(folder: Folder, found: Contents) -> tuple[Folder, Contents]:

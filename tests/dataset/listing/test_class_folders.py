@@ -1,15 +1,17 @@
 """Class folders: what is in the images folder, and links that would give pictures twice."""
 
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import read_findings, run_without_privileges, write_faces
 
 from harness.base.errors import DataError
-from harness.config.schema import Config
+from harness.config.schema import Config, DataConfig
 from harness.dataset.build import builder
-from harness.dataset.listing import class_folders
+from harness.dataset.listing import class_folders, pictures
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
@@ -58,7 +60,7 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path, mode):
     done = run_without_privileges(f"""
 from pathlib import Path
 from harness.base.errors import DataError
-from harness.dataset.listing import class_folders
+from harness.dataset.listing import class_folders, pictures
 try:
     class_folders.list_folders(Path({str(images)!r}))
 except DataError as error:
@@ -90,3 +92,29 @@ def test_a_doubt_about_the_classes_is_told_once_and_stands_in_the_report(tmp_pat
     doubt = "ann, bob are taken as the classes, but each holds the same folders: happy, sad."
     assert sum(doubt in record.getMessage() for record in caplog.records) == num_told
     assert (tmp_path / "records" / "report.html").read_text().count(doubt) == num_told
+
+
+def test_the_command_that_makes_a_table_of_names_works(tmp_path):
+    folder = tmp_path / "it's flat"
+    folder.mkdir()
+    names = ("cat.0.jpg", "cat.1.jpg", "shiba_inu_10.JPG", "shiba_inu_2.JPG", "a-b (1).png", "a-b (2).png")
+    for name in names:
+        (folder / name).touch()
+    with pytest.raises(DataError, match=r"If their names tell the classes \(a-b, cat, shiba_inu\)") as refused:
+        pictures.list_pictures(DataConfig(images=folder))
+    command = re.search("makes the table: (.*); then --data.labels classes.csv$", str(refused.value))[1]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    found = pictures.list_pictures(DataConfig(images=folder, labels=f"{tmp_path}/classes.csv"))
+    assert {item.path: item.class_name for item in found.pictures} == {
+        name: re.split(r"[. _]\(?[0-9]", name)[0] for name in names
+    }
+
+
+@pytest.mark.parametrize(
+    "names", [("IMG_1.jpg", "IMG_2.jpg"), ("cat1.jpg", "dog1.jpg"), ("1.jpg", "2.jpg"), ("a1.jpg", "a2.jpg", "b.jpg")]
+)
+def test_names_that_tell_no_classes_give_no_command(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"--data.labels labels.csv$"):
+        pictures.list_pictures(DataConfig(images=tmp_path))
