@@ -110,7 +110,7 @@ def recognise(
     is_train_only = len(called) == 1 and any(inside[name].pictures for name in others)
     if not deep or is_train_only or not (len(set(called.values())) > 1 or "train" in called.values()):
         if not others and len(set(called.values())) > 1:
-            raise _no_classes(folder, names)
+            raise _no_classes(folder, called)
         return replace(plain, warning=_warn_of_called(called))
     is_chosen = merged and not any(name in merged for name in others)
     unwanted = others if is_chosen else []
@@ -233,11 +233,14 @@ def _class_of(name: str, merged: Mapping[str, str] | None) -> str | None:
     return merged.get(name) if merged else name
 
 
-def _no_classes(folder: Folder, names: Sequence[str]) -> DataError:
+def _no_classes(folder: Folder, called: Mapping[str, str]) -> DataError:
+    names = list(called)
+    best = next((name for name, split in called.items() if split == "train"), names[0])
     return DataError(
         f"{folder} has {list_names(names, separator=' and ')}, which are splits by their names, but no folders of "
-        f"classes in them. Put the pictures of each class into a folder of its own, such as {names[0]}/happy, or name "
-        f"a table of their labels: --data.labels labels.csv. {_DECLARE.format(', '.join(names))}"
+        f"classes in them. Put the pictures of each class into a folder of its own, such as {best}/happy, or take "
+        f"{best} with a table of their labels: --images {folder / best} --data.labels labels.csv. "
+        f"{_DECLARE.format(', '.join(names))}"
     )
 
 
