@@ -156,15 +156,14 @@ def summarise_rejects(findings: Iterable[Finding]) -> str:
 
 
 def summarise(findings: Sequence[Finding], class_names: Sequence[str] = ()) -> str:
-    """Returns a table of classes, those of `class_names` in this order, against kept and each reason of rejection.
+    """Returns a table of classes against kept and each reason of rejection, with totals.
 
-    Of very many classes those are shown that lost most.
+    They are in the order of their labels; of very many those are shown that lost most.
     """
     seen = {finding.reason for finding in findings}
     reasons = [reason for reason in Reason if reason in seen]
     counts = Counter((finding.class_name, finding.reason or KEPT) for finding in findings)
-    place = {name: label for label, name in enumerate(class_names)}
-    names = sorted({finding.class_name for finding in findings}, key=lambda name: (place.get(name, -1), name))
+    names = [*class_names, *sorted({finding.class_name for finding in findings}.difference(class_names))]
     columns = {name: [counts[name, column] for column in (KEPT, *reasons)] for name in names}
     num_found = {name: sum(column) - counts[name, Reason.MISSING] for name, column in columns.items()}
     totals = [sum(numbers) for numbers in zip(*([num_found[name], *column] for name, column in columns.items()))]

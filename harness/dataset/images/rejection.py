@@ -48,7 +48,7 @@ _ADVICE: Mapping[Reason, str] = {
     Reason.CORRUPT: "No setting takes it: copy it again, or open it in an editor and save it anew.",
     Reason.SALVAGED: "Give --clean.salvaged keep only after a look: nobody knows what the damage did to its pixels.",
     Reason.TOO_SMALL: "Lower --clean.min_side only if pictures as small are meant: they show little.",
-    Reason.TOO_LARGE: "Raise --clean.max_pixels if the picture is meant: it takes 3 to 22 bytes of memory a pixel.",
+    Reason.TOO_LARGE: "Raise --clean.max_pixels if the picture is meant: it takes 3 to 32 bytes of memory a pixel.",
     Reason.DUPLICATE: "No setting keeps it, and nothing need be done: one copy says all.",
     Reason.LABEL_CONFLICT: "Remove the wrong one; --clean.label_conflicts keep takes both, one with a wrong label.",
 }

@@ -110,9 +110,9 @@ def test_files_and_rows_without_their_other_half_are_in_the_report_and_cleaning_
     }
     assert text.startswith(
         "class       found  kept  missing  unlisted  unlabelled\n"
-        "(no class)      2     0        0         1           1\n"
         "melanoma       29    29        1         0           0\n"
         "nevus          29    29        0         0           0\n"
+        "(no class)      2     0        0         1           1\n"
         "total          60    58        1         1           1\n"
     )
     assert "files that are not in moles.csv: 1, such as 'm001.png'" in report
