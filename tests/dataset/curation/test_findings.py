@@ -13,8 +13,8 @@ def test_classes_are_summed_in_the_order_of_their_labels():
     ]
     assert summarise(found, ("2", "10")) == (
         "class       found  kept  empty\n"
-        "(no class)      1     1      0\n"
         "2               2     1      1\n"
         "10              1     1      0\n"
+        "(no class)      1     1      0\n"
         "total           4     3      1"
     )
