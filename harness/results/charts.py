@@ -54,7 +54,7 @@ def draw_confusion(metrics: Metrics, *, title: str) -> bytes:
         figure.colorbar(shown, ax=axes, label=_SHADE, shrink=0.8)
         return figures.as_png(figure)
     confused = find_most_confused(metrics, _MOST_CONFUSED)
-    figure = figures.new_figure(20, 0.3 * len(confused) + 3)
+    figure = figures.new_figure(20, 0.3 * len(confused) + 1)
     figure.suptitle(figures.title(title))
     whole, part = figure.subplots(1, 2)
     _draw_matrix(whole, metrics, classes, title=f"all {len(classes):,} classes")
