@@ -42,7 +42,7 @@ _ADVICE: Mapping[Reason, str] = {
     Reason.BAD_NAME: "No setting takes it: rename it.",
     Reason.SYSTEM_FILE: "No setting takes it: rename it if it is a picture of yours.",
     Reason.EMPTY: "No setting takes it: copy it again, or remove it.",
-    Reason.NOT_AN_IMAGE: "No setting takes it: save it as PNG or JPEG if it is a picture, or remove it.",
+    Reason.NOT_AN_IMAGE: "No setting takes it: put a picture in its place, or remove it.",
     Reason.UNSUPPORTED_FORMAT: "No setting takes it: do what is said of its format, or leave it out.",
     Reason.CUT_OFF: "No setting takes it: copy or download it again.",
     Reason.CORRUPT: "No setting takes it: copy it again, or open it in an editor and save it anew.",
