@@ -329,7 +329,7 @@ def huge_png_header() -> bytes:
         (lambda face: b"", Reason.EMPTY),
         (lambda face: b"this is text, not a picture", Reason.NOT_AN_IMAGE),
         (lambda face: b"8BPS" + b"\0" * 100, Reason.UNSUPPORTED_FORMAT),
-        (lambda face: b"\0\0\0\x1cftypheic" + b"\0" * 100, Reason.UNSUPPORTED_FORMAT),
+        (lambda face: b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 100, Reason.UNSUPPORTED_FORMAT),
         (lambda face: cut(encode(face, "JPEG"), 0.5), Reason.CUT_OFF),
         (lambda face: cut(encode(face, "PNG"), 0.6), Reason.CUT_OFF),
         (lambda face: cut(encode(face, "BMP"), 0.6), Reason.CUT_OFF),
@@ -338,7 +338,7 @@ def huge_png_header() -> bytes:
         (lambda face: encode(face.resize((1, 1)), "PNG"), Reason.TOO_SMALL),
         (lambda face: huge_png_header(), Reason.TOO_LARGE),
     ],
-    ids=["empty", "text", "psd", "heic", "cut_jpeg", "cut_png", "cut_bmp", "cut_gif", "bad_png", "1x1", "huge_header"],
+    ids=["empty", "text", "psd", "jpeg_xl", "cut_jpeg", "cut_png", "cut_bmp", "cut_gif", "bad_png", "1x1", "huge_header"],
 )
 def test_a_bad_file_has_its_reason(face, make, reason):
     with pytest.raises(Rejected) as rejected:
