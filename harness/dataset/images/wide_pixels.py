@@ -15,6 +15,9 @@ from PIL import Image
 from harness.config.schema import ValueRange
 from harness.dataset.images.arrays import Array
 
+# OpenCV warns of each tag that it does not know, such as those of maps.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 CLIPPED, FEW_LEVELS = "clipped", "few_levels"  # notes
 _PART_VALUES = 1 << 20  # scaled at a time
 _MOST_SAMPLED = 1 << 18  # values that the middle ones are found among

@@ -338,7 +338,7 @@ def huge_png_header() -> bytes:
         (lambda face: encode(face.resize((1, 1)), "PNG"), Reason.TOO_SMALL),
         (lambda face: huge_png_header(), Reason.TOO_LARGE),
     ],
-    ids=["empty", "text", "psd", "jpeg_xl", "cut_jpeg", "cut_png", "cut_bmp", "cut_gif", "bad_png", "1x1", "huge_header"],
+    ids=["empty", "text", "psd", "jxl", "cut_jpeg", "cut_png", "cut_bmp", "cut_gif", "bad_png", "1x1", "huge_header"],
 )
 def test_a_bad_file_has_its_reason(face, make, reason):
     with pytest.raises(Rejected) as rejected:

@@ -169,6 +169,17 @@ def test_values_that_stand_for_none_set_no_range_and_are_black():
     assert (picture.pixels[:32] == 0).all() and picture.pixels[-1, -1, 0] == 255 and "clipped" not in picture.notes
 
 
+def test_nothing_is_printed_of_tags_that_a_library_does_not_know(tmp_path, capfd):
+    entry = struct.pack("<HHI", 42113, 2, 2)  # no value is 0
+    content = tiff(COLORS.astype(np.uint16), 1)
+    start = struct.unpack_from("<I", content, 4)[0]
+    num = struct.unpack_from("<H", content, start)[0]
+    entries = content[start + 2 : start + 2 + 12 * num] + entry + b"0\0\0\0"
+    mapped = content[:start] + struct.pack("<H", num + 1) + entries + bytes(4)
+    assert measure(mapped).low == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_a_picture_that_keeps_few_levels_of_many_is_noted():
     content = png(RAMP.astype(np.uint16))
     assert "few_levels" in decode(content).notes  # 16 of 4096
