@@ -151,6 +151,13 @@ def describe_doubt(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
             f"outer ones, --images {folder / best}, or move their pictures together. If the inner ones are persons or "
             f"the like: --split.group_by folder. If all is meant so: --data.classes '[{_write_list(list(below))}]'"
         )
+    for name, found in inside.items():
+        others = [other for other in below if other != name]
+        if len(others) > 1 and found >= {*others}:
+            return (
+                f"{name} is taken as a class, but holds folders called like the classes beside it: "
+                f"{list_names(others, separator=', ')}. If it is none: --data.classes '[{_write_list(others)}]'"
+            )
     copied = next((found for found in _group(below, _without_copy) if _without_copy(found[0]) == _fold(found[0])), [])
     if copied:
         asked = ", ".join(f'"{name}"' for name in copied)

@@ -1,5 +1,6 @@
 """Lists the pictures of the images folder, each with its class: what a build goes by. It opens no picture."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from harness.dataset.listing.split_folders import Layout, PictureFolder
 from harness.dataset.listing.walk import Identity, LinkedFolder, describe_linked, walk
 
 _MOST_NAMED = 12
+_MASK_FOLDER = re.compile("/(masks?|ground_?truth)/")
+_MASK = re.compile("(.+)[._ -]mask(_?[0-9]+)?", re.IGNORECASE)  # behind the name of the picture that it is of
 
 
 def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
@@ -53,7 +56,7 @@ def list_pictures(data: DataConfig, *, is_partial: bool = False) -> Listing:
         folders=tuple(item.path for item in taken),
         depth=layout.depth,
         lines=tuple(_describe(found, layout, chosen, left_out)),
-        warnings=tuple(_warn(found, layout, chosen, left_out, is_followed=data.follow_links)),
+        warnings=(*_warn(found, layout, chosen, left_out, is_followed=data.follow_links), *_warn_of_masks(pictures)),
         doubt="" if data.classes or layout.depth > 1 else _doubt(pictures, chosen, folder, found.tables),
     )
 
@@ -155,6 +158,22 @@ def _warn(
     if found.pictures:
         number = f"{len(found.pictures):,} pictures lie" if len(found.pictures) > 1 else "1 picture lies"
         yield f"{number} beside the class folders, in none of them, such as {shorten(found.pictures[0])}."
+
+
+def _warn_of_masks(pictures: Sequence[Listed]) -> Iterator[str]:
+    """Yields that pictures are called masks of others: nobody means to train on these."""
+    names = [item.path.rpartition("/")[2].rpartition(".")[0] for item in pictures]
+    known = {*names}
+    masks = [
+        item.path
+        for item, name in zip(pictures, names)
+        if _MASK_FOLDER.search(item.path.lower()) or ((ends := _MASK.fullmatch(name)) and ends[1] in known)
+    ]
+    if masks and len(masks) < len(pictures):
+        yield (
+            f"{len(masks):,} of {len(pictures):,} pictures are called masks, and are taken as pictures, such as "
+            f"{shorten(masks[0], 200)}. If they are masks of the others, move them elsewhere."
+        )
 
 
 def describe_merged(chosen: Chosen) -> str:

@@ -212,3 +212,26 @@ def test_folders_called_like_copies_are_doubted(tmp_path):
 
 def test_numbered_classes_are_not_doubted(tmp_path):
     assert not list_all(write(tmp_path, "a (1)/1.jpg", "a (2)/2.jpg", "hard copy/3.jpg", "hardcopy/4.jpg")).doubt
+
+
+def test_a_copy_of_the_whole_set_beside_the_classes_is_doubted(tmp_path):
+    found = list_all(write(tmp_path, "sick/1.png", "well/2.png", "cells/sick/1.png", "cells/well/2.png"))
+    assert found.class_names == ("cells", "sick", "well")
+    assert found.doubt == (
+        "cells is taken as a class, but holds folders called like the classes beside it: sick, well. If it is none: "
+        "--data.classes '[sick, well]'"
+    )
+
+
+def test_masks_among_the_pictures_are_told(tmp_path):
+    write(
+        tmp_path, "sick/a (1).png", "sick/a (1)_mask.png", "sick/a (1)_mask_1.png", "well/masks/2.png", "well/mask3.png"
+    )
+    assert list_all(tmp_path).warnings == (
+        "3 of 5 pictures are called masks, and are taken as pictures, such as sick/a (1)_mask.png. If they are masks "
+        "of the others, move them elsewhere.",
+    )
+
+
+def test_a_class_called_mask_is_one(tmp_path):
+    assert not list_all(write(tmp_path, "mask/1.png", "no_mask/with_mask2.png", "mask/unmasked.png")).warnings
