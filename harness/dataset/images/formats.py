@@ -73,7 +73,7 @@ _SVG_STARTS = (b"<svg", b"<?xml", b"<!DOCTYPE svg", b"<!--")
 _MARKUP_BYTES = 4096
 _CONVERT = "JPEG, PNG or another format that is read: convert it"
 _ADVICE = {
-    "HEIC": "the extra that reads it: pip install 'harness[heif]'; a build then takes --overwrite",
+    "HEIC": "the package that reads it: pip install pillow-heif; a build then takes --overwrite",
     "JPEG XL": "JPEG or PNG: djxl FILE.jxl FILE.png converts it",
     "SVG": "pixels: draw it as PNG in the size that is needed",
     "PDF": "pixels: draw its pages as PNG, such as with pdftoppm -png",

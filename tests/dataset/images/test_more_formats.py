@@ -141,7 +141,7 @@ def test_what_is_not_read_is_named_with_what_to_do(name, monkeypatch):
         decoder.decode(NOT_READ[name], LIMITS)
     found = rejected.value
     assert (found.reason, found.measured) == (Reason.UNSUPPORTED_FORMAT, name.partition(" (")[0])
-    words = {"HEIC": "pip install 'harness[heif]'", "camera RAW": "develop", "video": "ffmpeg", "SVG": "draw it as PNG"}
+    words = {"HEIC": "pip install pillow-heif", "camera RAW": "develop", "video": "ffmpeg", "SVG": "draw it as PNG"}
     assert words.get(found.measured, "") in found.limit and found.limit
 
 
