@@ -136,3 +136,9 @@ def test_names_are_text_in_a_flag_and_in_a_file(tmp_path, text, expected):
 def test_what_names_no_classes_is_refused(text, words):
     with pytest.raises(ConfigError, match=words):
         settings.make_config({"data.classes": settings.parse_flag("data.classes", text)})
+
+
+def test_the_advice_on_names_that_look_alike_can_be_typed():
+    with pytest.raises(DataError) as refused:
+        choose(["a'b\n", "a'b"], None, "here")
+    assert r"""--data.classes '["a\x27b", "a\x27b\n", …]'""" in str(refused.value)
