@@ -19,6 +19,7 @@ from harness.dataset.records.manifest import Manifest, SplitInfo
 
 REPORT_NAME = "report.html"
 _MOST_COLUMNS = 10  # classes up to which each has a column
+_MOST_LETTERS = 20  # of a class, where only some are named
 
 
 def make_manifest(
@@ -102,8 +103,6 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
             shown = counts if has_few else [min(counts), max(counts)]
             rows.append((name, info.num_examples, info.num_groups, len(info.shards), *shown))
     near = len({path for pair in made.near_pairs for path in pair})
-    labels = ", ".join(f"{label} {shorten(name)}" for label, name in enumerate(result.class_names[:_MOST_COLUMNS]))
-    labels = f"labels: {labels}{'' if has_few else ', …'}"
     groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
     across = sum(not conflict.is_exact for conflict in made.conflicts)
     if across:
@@ -111,9 +110,21 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
         kept = "kept" if made.leaks else "kept on one side of the split"
         outcome = "left out" if policies.near_conflicts == "drop" else kept
         groups += f"\nnear copies of different classes: {pairs}, {outcome}"
-    lines = "\n".join([labels, *_describe_given(result, made), groups, *_describe_unread(made.findings)])
+    lines = "\n".join(
+        [_describe_labels(result.class_names), *_describe_given(result, made), groups, *_describe_unread(made.findings)]
+    )
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
     return f"{findings.summarise(made.findings, result.class_names)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
+
+
+def _describe_labels(class_names: Sequence[str]) -> str:
+    """Returns the labels with their classes; of many the first three and the last."""
+    shown = [f"{label} {shorten(name)}" for label, name in enumerate(class_names)]
+    if len(shown) > _MOST_COLUMNS:
+        last = len(class_names) - 1
+        shown = [f"{label} {shorten(class_names[label], _MOST_LETTERS)}" for label in (0, 1, 2, last)]
+        shown.insert(3, "…")
+    return f"labels: {', '.join(shown)}"
 
 
 def _describe_given(result: Manifest, made: Plan) -> Iterator[str]:
