@@ -15,8 +15,9 @@ from PIL import Image
 from harness.config.schema import ValueRange
 from harness.dataset.images.arrays import Array
 
-# OpenCV warns of each tag that it does not know, such as those of maps.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# OpenCV warns of each tag that it does not know, such as those of maps. Its version 4 has another name for this.
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+_set_log_level(0)
 
 CLIPPED, FEW_LEVELS = "clipped", "few_levels"  # notes
 _PART_VALUES = 1 << 20  # scaled at a time
