@@ -288,9 +288,16 @@ class TestRecords:
         assert bytes_but_origin(server.files("partly")) == bytes_but_origin(whole)
 
     def test_a_folder_of_other_things_is_left_alone(self, server, tmp_path):
+        server.client.put_object(Bucket="bucket", Key="others/notes.txt", Body=b"mine")
+        done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/others")
+        assert done.returncode == 3 and "s3://bucket/others exists but holds no records" in done.stderr
+        assert server.files("others") == {"notes.txt": b"mine"}
+
+    def test_records_are_never_written_among_the_pictures(self, server, tmp_path):
         before = server.files("faces")
-        done = build(tmp_path, "--images", "s3://bucket/faces", "--records", "s3://bucket/faces")
-        assert done.returncode == 3 and "s3://bucket/faces exists but holds no records" in done.stderr
+        for records in ("s3://bucket/faces", "s3://bucket/faces/happy/records", "s3://bucket"):
+            done = build(tmp_path, "--images", "s3://bucket/faces", "--records", records)
+            assert done.returncode == 3 and f"the records would lie in {records}" in done.stderr, done.stderr
         assert server.files("faces") == before
 
 
