@@ -293,6 +293,23 @@ class TestRecords:
         assert done.returncode == 3 and "s3://bucket/others exists but holds no records" in done.stderr
         assert server.files("others") == {"notes.txt": b"mine"}
 
+    def test_labels_of_a_table_and_given_splits_are_read_from_the_storage(self, server, tmp_path):
+        faces = server.files("faces")
+        rows = []
+        for index, (name, content) in enumerate(sorted(faces.items())):
+            label, split = name.partition("/")[0], "test" if index % 4 == 3 else "train"
+            server.client.put_object(Bucket="bucket", Key=f"flat/{index}.png", Body=content)
+            server.client.put_object(Bucket="bucket", Key=f"parted/{split}/{label}/{index}.png", Body=content)
+            rows.append(f"{index}.png;{label}")
+        table = "\n".join(["file;emotion", *rows]).encode()
+        server.client.put_object(Bucket="bucket", Key="flat/labels.csv", Body=table)
+        done = build(tmp_path, "--images", "s3://bucket/flat", "--records", "flat", "--data.labels", "labels.csv")
+        assert done.returncode == 0, done.stderr
+        assert "labels: 0 happy, 1 sad" in done.stdout
+        done = build(tmp_path, "--images", "s3://bucket/parted", "--records", "parted")
+        assert done.returncode == 0, done.stderr
+        assert "labels: 0 happy, 1 sad" in done.stdout and "splits: train, test as given" in done.stdout
+
     def test_records_are_never_written_among_the_pictures(self, server, tmp_path):
         before = server.files("faces")
         for records in ("s3://bucket/faces", "s3://bucket/faces/happy/records", "s3://bucket"):
