@@ -136,6 +136,7 @@ def read_all(
     num_wide, num_clipped, num_few = 0, 0, 0
 
     def use(picture: Picture) -> Array:
+        """Counts a picture that was decoded by a thread, and prepares it."""
         nonlocal num_wide, num_clipped, num_few
         with counting:
             num_wide += picture.levels is not None
@@ -144,6 +145,7 @@ def read_all(
         return prepare(picture.pixels, preparation)
 
     def read_one(path: Folder) -> Array | Rejected:
+        """Reads one file; one that takes much memory waits for its turn."""
         try:
             try:
                 return use(read(path, limits, least_side=size, budget=budget))

@@ -4,7 +4,7 @@ Which picture a row speaks of is found in matching.py, which column is what in l
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
@@ -14,6 +14,7 @@ from harness.dataset.listing import class_folders, label_columns, matching, tabl
 from harness.dataset.listing.class_names import sort_names
 from harness.dataset.listing.label_columns import Columns
 from harness.dataset.listing.listed import LeftOut, Listed, Listing, judge_files
+from harness.dataset.listing.matching import Matched
 from harness.dataset.listing.split_folders import split_of
 from harness.dataset.listing.table import Row, Table
 from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
@@ -22,6 +23,7 @@ _MOST_TRIED, _MOST_TRIED_BYTES = 4, 32 << 20  # tables beside class folders
 _FEW = 10  # pictures of which nobody can tell whether their labels are classes
 _ASKED = ("label", "split", "group")  # in the order of `_reduce`
 _MISSING_CURE = "Put the files there, or correct the paths."
+_UNLISTED_CURE, _UNLABELLED_CURE = "Add rows with their labels if they are meant.", "Write it there if they are meant."
 _TABLES = (".csv", ".tsv", ".txt")  # may lie among the pictures
 
 
@@ -55,13 +57,7 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
     path, wanted = locate(labels, folder)
     listed = table.read(path, "data.labels", folder)
     columns = label_columns.find_columns(listed, wanted)
-    made = tuple(f"{folder / name}/" for name in beside.outputs)
-    walked = (
-        item
-        for item in walk(folder, follow_links=follow_links)
-        if isinstance(item, LinkedFolder) or not (item.name.lower().endswith(_TABLES) or str(item).startswith(made))
-    )
-    files = list(judge_files(folder, walked, Listed("", "")))
+    files = _judge_files(folder, beside.outputs, follow_links=follow_links)
     pictures = [item for item in files if isinstance(item, Listed)]
     left_out = [item for item in files if isinstance(item, LeftOut)]
     if not pictures:
@@ -71,49 +67,15 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
     )
     hidden = [item.file.path for item in left_out if item.reason == Reason.SYSTEM_FILE]
     found = matching.match_rows(rows, 0, (1, 2, 3), [*(item.path for item in pictures), *hidden], folder)
-    labelled: list[Listed] = []
-    unlabelled: list[LeftOut] = []
-    unlisted: list[LeftOut] = []
-    for picture in pictures:
-        label, split, group = found.values.get(picture.path, ("", "", ""))
-        line = found.lines.get(picture.path)
-        if label and columns.split is not None and not split:
-            raise DataError(
-                f"{listed.name}, line {line}: {shorten(picture.path)} has a label and no split. Fill in "
-                f"{visible(listed.columns[columns.split])} in every row, or remove the column."
-            )
-        if label:
-            labelled.append(Listed(picture.path, label, split, group))
-        elif line:
-            where = f"line {line} of {listed.name} has no label"
-            unlabelled.append(LeftOut(picture, Reason.UNLABELLED, where, "a label"))
-        else:
-            unlisted.append(LeftOut(picture, Reason.UNLISTED, f"not in {listed.name}", "a row with its label"))
-    if not labelled:
-        raise DataError(f"{listed.name} has no label for any picture in {folder}: {columns.said}.")
-    class_names = tuple(sort_names({item.class_name for item in labelled}))
-    if 2 * len(class_names) > len(labelled) > _FEW:
-        raise DataError(
-            f"there are {len(class_names):,} labels for {len(labelled):,} pictures ({columns.said}), such as "
-            f"{list_names(class_names[:3], separator=', ')}: these are no classes. Say which column has the label: "
-            f"--data.labels {listed.name}:COLUMN"
-        )
-    told = (
-        (f"rows of {listed.name} that name no picture", found.unmatched, found.list_unmatched(0), _MISSING_CURE),
-        (
-            f"files that are not in {listed.name}",
-            unlisted,
-            _show(unlisted),
-            "Add rows with their labels if they are meant.",
-        ),
-        (
-            f"pictures without a label in {listed.name}",
-            unlabelled,
-            _show(unlabelled),
-            "Write it there if they are meant.",
-        ),
+    if columns.split is not None:
+        _check_splits(pictures, found, listed, columns.split)
+    given = [_give(picture, found, listed.name) for picture in pictures]
+    labelled = [item for item in given if isinstance(item, Listed)]
+    unmatched = sorted(
+        (item for item in given if isinstance(item, LeftOut)), key=lambda item: item.reason, reverse=True
     )
-    warnings = [f"{what}: {len(some):,}, such as {examples}. {cure}" for what, some, examples, cure in told if some]
+    class_names = _name_classes(labelled, listed, columns, folder)
+    warnings = [*_warn(listed, found, unmatched)]
     if absent := sorted({row.cells[1] for row in rows.rows} - {*class_names, ""}):
         warnings.append(f"no picture is there of the classes {list_names(absent, separator=', ')} of {listed.name}.")
     linked = [(item.file.path, item.measured) for item in left_out if item.reason == Reason.LINKED_FOLDER]
@@ -125,12 +87,72 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
     return Listing(
         pictures=tuple(labelled),
         class_names=class_names,
-        left_out=(*left_out, *unlisted, *unlabelled, *_list_missing(found.unmatched, listed.name)),
+        left_out=(*left_out, *unmatched, *_list_missing(found.unmatched, listed.name)),
         lines=tuple(lines),
         warnings=tuple(warnings),
         depth=0,
         group_rule="" if columns.group is None else f"column {listed.columns[columns.group]!r} of {listed.name}",
     )
+
+
+def _judge_files(folder: Folder, outputs: Sequence[str], *, follow_links: bool) -> list[Listed | LeftOut]:
+    """The files below the images folder but for tables, and for what harness itself has made."""
+    made = tuple(f"{folder / name}/" for name in outputs)
+    walked = (
+        item
+        for item in walk(folder, follow_links=follow_links)
+        if isinstance(item, LinkedFolder) or not (item.name.lower().endswith(_TABLES) or str(item).startswith(made))
+    )
+    return list(judge_files(folder, walked, Listed("", "")))
+
+
+def _check_splits(pictures: Sequence[Listed], found: Matched, listed: Table, column: int) -> None:
+    """Refuses a label without a split, where others have one."""
+    for picture in pictures:
+        label, split, _ = found.values.get(picture.path, ("", "", ""))
+        if label and not split:
+            raise DataError(
+                f"{listed.name}, line {found.lines[picture.path]}: {shorten(picture.path)} has a label and no split. "
+                f"Fill in {visible(listed.columns[column])} in every row, or remove the column."
+            )
+
+
+def _give(picture: Listed, found: Matched, name: str) -> Listed | LeftOut:
+    """The picture with what its row says, or left out for want of a label or a row."""
+    label, split, group = found.values.get(picture.path, ("", "", ""))
+    if label:
+        return Listed(picture.path, label, split, group)
+    if line := found.lines.get(picture.path):
+        return LeftOut(picture, Reason.UNLABELLED, f"line {line} of {name} has no label", "a label")
+    return LeftOut(picture, Reason.UNLISTED, f"not in {name}", "a row with its label")
+
+
+def _name_classes(labelled: Sequence[Listed], listed: Table, columns: Columns, folder: Folder) -> tuple[str, ...]:
+    """The labels in order; refuses a column that holds no classes."""
+    if not labelled:
+        raise DataError(f"{listed.name} has no label for any picture in {folder}: {columns.said}.")
+    class_names = tuple(sort_names({item.class_name for item in labelled}))
+    if 2 * len(class_names) > len(labelled) > _FEW:
+        raise DataError(
+            f"there are {len(class_names):,} labels for {len(labelled):,} pictures ({columns.said}), such as "
+            f"{list_names(class_names[:3], separator=', ')}: these are no classes. Say which column has the label: "
+            f"--data.labels {listed.name}:COLUMN"
+        )
+    return class_names
+
+
+def _warn(listed: Table, found: Matched, unmatched: Sequence[LeftOut]) -> Iterator[str]:
+    """Yields a sentence for rows without a picture, and for pictures without a row or a label."""
+    unlisted = [item for item in unmatched if item.reason == Reason.UNLISTED]
+    unlabelled = [item for item in unmatched if item.reason == Reason.UNLABELLED]
+    told = (
+        (f"rows of {listed.name} that name no picture", found.unmatched, found.list_unmatched(0), _MISSING_CURE),
+        (f"files that are not in {listed.name}", unlisted, _show(unlisted), _UNLISTED_CURE),
+        (f"pictures without a label in {listed.name}", unlabelled, _show(unlabelled), _UNLABELLED_CURE),
+    )
+    for what, some, examples, cure in told:
+        if some:
+            yield f"{what}: {len(some):,}, such as {examples}. {cure}"
 
 
 def doubt_folders(folder: Folder, tables: Sequence[str], pictures: Sequence[Listed]) -> str:
