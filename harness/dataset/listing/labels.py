@@ -71,9 +71,8 @@ def list_labelled(folder: Folder, labels: str, *, follow_links: bool = False) ->
         _check_splits(pictures, found, listed, columns.split)
     given = [_give(picture, found, listed.name) for picture in pictures]
     labelled = [item for item in given if isinstance(item, Listed)]
-    unmatched = sorted(
-        (item for item in given if isinstance(item, LeftOut)), key=lambda item: item.reason, reverse=True
-    )
+    without = [item for item in given if isinstance(item, LeftOut)]
+    unmatched = sorted(without, key=lambda item: item.reason != Reason.UNLISTED)  # those without a row come first
     class_names = _name_classes(labelled, listed, columns, folder)
     warnings = [*_warn(listed, found, unmatched)]
     if absent := sorted({row.cells[1] for row in rows.rows} - {*class_names, ""}):
