@@ -1,4 +1,4 @@
-"""How much memory is free: of the machine, and within the limits of this process' cgroups. It asks no GPU."""
+"""How much memory there is and is free: of the machine, and within this process' cgroups. It asks no GPU."""
 
 import os
 from collections.abc import Iterator
@@ -7,34 +7,44 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class FreeMemory:
-    """Memory that can be had without swapping or being killed, and what limits it: "" for the machine itself."""
+class Memory:
+    """An amount of memory, and what limits it: "" for the machine itself."""
 
     num_bytes: int
     limit: str = ""
 
 
-def measure_free(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> FreeMemory:
-    """Returns the least of what the machine has free and what every cgroup of this process leaves; never raises.
+def measure_free(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Memory:
+    """Returns what can be had without swapping or being killed; never raises.
 
-    SLURM and containers limit a job by cgroups. What the file cache holds and nobody uses counts as free.
+    That is the least of what the machine has free and what every cgroup of this process leaves. SLURM and containers
+    limit a job by cgroups. What the file cache holds and nobody uses counts as free.
     """
-    found = [FreeMemory(_machine_bytes(proc))]
+    found = [Memory(_machine_bytes(proc, "MemAvailable", "SC_AVPHYS_PAGES"))]
     for name, folder, files in _own_cgroups(proc, cgroups):
-        limits = [limit for limit in map(_read_int, (folder / file for file in files.limits)) if limit is not None]
-        if limits:
+        if (limit := files.read_limit(folder)) is not None:
             used = _read_int(folder / files.usage) or 0
             reclaimable = _read_field(folder / "memory.stat", files.reclaimable) or 0
-            found.append(FreeMemory(max(0, min(limits) - max(0, used - reclaimable)), name))
+            found.append(Memory(max(0, limit - max(0, used - reclaimable)), name))
     return min(found, key=lambda free: free.num_bytes)
 
 
-def _machine_bytes(proc: Path) -> int:
-    available = _read_field(proc / "meminfo", "MemAvailable")
-    if available is not None:
-        return available * 1024
+def measure_total(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Memory:
+    """Returns the least of the machine's memory and the limits of this process' cgroups, whatever is in use."""
+    found = [Memory(_machine_bytes(proc, "MemTotal", "SC_PHYS_PAGES"))]
+    for name, folder, files in _own_cgroups(proc, cgroups):
+        if (limit := files.read_limit(folder)) is not None:
+            found.append(Memory(limit, name))
+    return min(found, key=lambda total: total.num_bytes)
+
+
+def _machine_bytes(proc: Path, field: str, pages: str) -> int:
+    """What Linux says in a field of /proc/meminfo, else the size of the pages that the system counts by a name."""
+    told = _read_field(proc / "meminfo", field)
+    if told is not None:
+        return told * 1024
     # macOS counts its pages, but tells only other programs how many are free: half of them is a guess.
-    for name, divisor in (("SC_AVPHYS_PAGES", 1), ("SC_PHYS_PAGES", 2)):
+    for name, divisor in ((pages, 1), ("SC_PHYS_PAGES", 2)):
         try:
             num_bytes = os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") // divisor
         except (AttributeError, OSError, ValueError):
@@ -51,6 +61,10 @@ class _Files:
     limits: tuple[str, ...]
     usage: str
     reclaimable: str
+
+    def read_limit(self, folder: Path) -> int | None:
+        """Returns the tightest limit in bytes; None if there is none."""
+        return min((limit for name in self.limits if (limit := _read_int(folder / name)) is not None), default=None)
 
 
 _V1 = _Files(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")

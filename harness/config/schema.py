@@ -138,7 +138,8 @@ class DataConfig(_Section):
     cache: Literal["auto", "device", "memory", "none"] = Field(
         "auto",
         description="keep the decoded pictures on every device or in memory, or stream them (none); "
-        "auto: on GPUs up to 30 % of what is free there, else in memory up to half of it",
+        "auto: on GPUs up to 30 % of what is free there, else in memory up to half of it; with runtime.deterministic "
+        "of what there is, so that what else runs decides nothing",
     )
 
     @property
@@ -380,8 +381,8 @@ class TrainConfig(_Section):
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto",
-        description="arithmetic of the layers; auto: what the GPU is fast in; on CPUs mixed_bfloat16 where a step "
-        "tried at the start is at least 10 % faster by it, else float32",
+        description="arithmetic of the layers; auto: what the kind of GPU is fast in; on CPUs mixed_bfloat16 where a "
+        "step tried at the start is at least 10 % faster by it, else float32, and with runtime.deterministic float32",
     )
     seed: Seed = Field(0, description="seed of the weights, the order of pictures, dropout and augmentation")
     on_divergence: Literal["stop", "back_off"] = Field(
@@ -432,7 +433,11 @@ class RuntimeConfig(_Section):
     stall_s: float = Field(
         1800.0, ge=0, le=86400, description="seconds without a step after which training gives up; 0: never"
     )
-    deterministic: bool = Field(False, description="forbid operations whose result may differ between two runs")
+    deterministic: bool = Field(
+        False,
+        description="forbid whatever may differ between two runs of a command: "
+        "operations whose result does, and a choice of train.precision or data.cache by what is measured",
+    )
 
     @field_validator("profile", mode="before")
     @classmethod

@@ -47,7 +47,11 @@ class Devices:
 
     def free_bytes(self) -> int | None:
         """Returns the free memory of the GPU that has least, in bytes; None on CPUs, and where it cannot be told."""
-        return gpus.ask_free_bytes() if self.is_gpu else None
+        return gpus.ask_bytes("free") if self.is_gpu else None
+
+    def total_bytes(self) -> int | None:
+        """Returns the memory of the GPU that has least, in bytes; None on CPUs, and where it cannot be told."""
+        return gpus.ask_bytes("total") if self.is_gpu else None
 
     def describe(self) -> dict[str, object]:
         """Returns what is in force as plain values."""

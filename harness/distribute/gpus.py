@@ -2,22 +2,28 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
+from typing import Literal
 
 import tensorflow as tf
 
 from harness.base.errors import ClusterError, ConfigError
 
+_NUM_LENT = "SLURM_GPUS_ON_NODE"
+_LENT = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", _NUM_LENT)  # the first two list them by their numbers, from 0
 _NVIDIA_SMI_S = 20  # it can hang on a broken driver
 
 
-def choose(asked: str, reasons: dict[str, str]) -> list[tf.config.PhysicalDevice]:
+def choose(asked: str, reasons: dict[str, str], environment: Mapping[str, str]) -> list[tf.config.PhysicalDevice]:
     """Returns the GPUs that were asked for; of "all" where there are none, `reasons` tell "devices" why.
 
     Args:
       asked: all, none, how many, or their indices with commas.
       reasons: gets a word for each choice that was not asked for.
+      environment: the variables of this process, which say whether SLURM gave it GPUs.
 
     Raises:
+      ClusterError: it did, all are asked for, and TensorFlow sees none.
       ConfigError: the machine does not have them.
     """
     found = tf.config.list_physical_devices("GPU")
@@ -25,6 +31,7 @@ def choose(asked: str, reasons: dict[str, str]) -> list[tf.config.PhysicalDevice
         return []
     if asked == "all":
         if not found:
+            _check_none_is_lent(environment)
             reasons["devices"] = "no GPU found: training on the CPU"
         return found
     indices = [int(part) for part in asked.split(",") if part] if "," in asked else list(range(int(asked)))
@@ -34,6 +41,20 @@ def choose(asked: str, reasons: dict[str, str]) -> list[tf.config.PhysicalDevice
             f"{f' (0 to {len(found) - 1})' if found else ''}. Use --gpus all, or --gpus none for the CPU."
         )
     return [found[index] for index in indices]
+
+
+def _check_none_is_lent(environment: Mapping[str, str]) -> None:
+    """A job that holds GPUs must not spend its hours on the CPU."""
+    lent = {name: value for name in _LENT if (value := environment.get(name, "").strip())}
+    if lent.get(_NUM_LENT) == "0":
+        del lent[_NUM_LENT]
+    for name, value in lent.items():
+        where = f" on {node}" if (node := environment.get("SLURMD_NODENAME")) else ""
+        raise ClusterError(
+            f"SLURM gave this job GPUs ({name} is {value[:200]}), but TensorFlow sees none{where}. See whether "
+            "nvidia-smi lists them there, and whether TensorFlow has its CUDA libraries: pip install -e '.[gpu]'. To "
+            "train on the CPU nevertheless, say so: --gpus none"
+        )
 
 
 def _count(number: int) -> str:
@@ -55,21 +76,21 @@ def share_out(found: list[tf.config.PhysicalDevice], index: int, count: int) -> 
     return found[index * each : (index + 1) * each]
 
 
-def ask_free_bytes() -> int | None:
-    """Returns the least free memory of the visible GPUs in bytes; None where it cannot be told.
+def ask_bytes(kind: Literal["free", "total"]) -> int | None:
+    """Returns the memory in bytes of the visible GPU that has least; None where it cannot be told.
 
     TensorFlow tells what it has taken of a GPU, and not what there is; nvidia-smi comes with the driver.
     """
-    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", f"--query-gpu=index,uuid,memory.{kind}", "--format=csv,noheader,nounits"]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return parse_free_bytes(told, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return parse_bytes(told, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def parse_free_bytes(told: str, visible: str | None) -> int | None:
-    """Returns the least free memory in bytes of the visible GPUs in lines of "index, uuid, MiB"; None if unclear.
+def parse_bytes(told: str, visible: str | None) -> int | None:
+    """Returns the least memory in bytes of the visible GPUs in lines of "index, uuid, MiB"; None if unclear.
 
     Args:
       told: what `nvidia-smi --query-gpu=index,uuid,memory.free --format=csv,noheader,nounits` printed.
@@ -78,9 +99,9 @@ def parse_free_bytes(told: str, visible: str | None) -> int | None:
     rows = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
     if any(len(row) != 3 or not row[2].isdecimal() for row in rows):
         return None
-    free_of = {name: int(free) << 20 for index, uuid, free in rows for name in (index, uuid)}
-    wanted = list(free_of) if visible is None else [part.strip() for part in visible.split(",") if part.strip()]
-    found = [next((free for name, free in free_of.items() if _names(part, name)), None) for part in wanted]
+    bytes_of = {name: int(size) << 20 for index, uuid, size in rows for name in (index, uuid)}
+    wanted = list(bytes_of) if visible is None else [part.strip() for part in visible.split(",") if part.strip()]
+    found = [next((size for name, size in bytes_of.items() if _names(part, name)), None) for part in wanted]
     return None if not found or None in found else min(found)
 
 

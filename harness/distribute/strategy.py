@@ -30,12 +30,13 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
       cluster: the tasks that train together; None for this process alone.
 
     Raises:
-      ClusterError: the tasks of a node cannot share its GPUs evenly, or not all tasks come.
+      ClusterError: the tasks of a node cannot share its GPUs evenly, not all tasks come, or SLURM gave GPUs that
+        TensorFlow does not see.
       ConfigError: GPUs are asked for by number that the machine does not have, or the batch does not divide,
         or not into pairs where mixup asks for them; or XLA is asked for on several devices.
     """
     reasons: dict[str, str] = {}
-    chosen = gpus.choose(config.runtime.gpus, reasons)
+    chosen = gpus.choose(config.runtime.gpus, reasons, os.environ)
     if cluster is not None:
         chosen = gpus.share_out(chosen, *cluster.gpu_share)
     tf.config.set_visible_devices(chosen, "GPU")

@@ -47,12 +47,14 @@ def place(
     num_replicas: int = 1,
     num_sharing: int = 1,
     limit: str = "",
+    words: Literal["free", "in all"] = "free",
 ) -> Placement:
     """Decides where the decoded pictures go; `asked` is data.cache.
 
-    `need_bytes` is of all splits together, `free_bytes` and `limit` as in FreeMemory, `device_free_bytes` of the GPU
-    that has least free, None if unknown. Every replica holds a copy on its device; in memory there is one for all of
-    this process, and `num_sharing` processes have what is free in equal parts.
+    `need_bytes` is of all splits together, `free_bytes` and `limit` as in Memory, `device_free_bytes` of the GPU that
+    has least, None if unknown. `words` say whether the two are what is free or what there is. Every replica holds a
+    copy on its device; in memory there is one for all of this process, and `num_sharing` processes have what is free
+    in equal parts.
 
     `auto` takes the GPU up to DEVICE_SHARE of it, else memory up to MEMORY_SHARE, else streams. Without a GPU it never
     takes `device`, which would be the same memory once a replica.
@@ -61,11 +63,11 @@ def place(
       MemoryLimitError: `device` or `memory` is asked for and would take more than MOST_SHARE of what is free.
     """
     gpus, fullest = ("the GPU",) * 2 if num_replicas == 1 else (f"each of {num_replicas} GPUs", "the fullest GPU")
-    device = _Room(device_free_bytes, f"free on {fullest}")
-    words = f"free in {limit}" if limit else "free"
+    device = _Room(device_free_bytes, f"{words} on {fullest}")
+    here = f"{words} in {limit}" if limit else words
     if num_sharing > 1:
-        words += f" for each of {num_sharing} workers"
-    memory = _Room(free_bytes // num_sharing, words, " Or give the job more memory." if limit else "")
+        here += f" for each of {num_sharing} workers"
+    memory = _Room(free_bytes // num_sharing, here, " Or give the job more memory." if limit else "")
     decoded = f"{_format_bytes(need_bytes)} decoded"
     if asked == "none":
         return Placement("none", f"pictures streamed from the records, as data.cache asks: {decoded}, {memory.tell()}")
@@ -144,7 +146,8 @@ def plan_inputs(
     """Decides from measured sizes and free memory where pictures are kept, and which engine augments them.
 
     Args:
-      config: its sections `data` and `augment` are used.
+      config: its sections `data` and `augment` are used. With `runtime.deterministic` "auto" goes by the memory there
+        is instead of what is free, since streamed pictures come in another order.
       data: the records; the training and the validation split are kept together.
       devices: where to train.
       earlier: what `describe` returned when the run was started, if it goes on: where that was decided here, it is
@@ -164,7 +167,7 @@ def plan_inputs(
     if cache == "auto" and "cache" in earlier:
         placement = _place_as_before(str(earlier["cache"]), data, devices)
     else:
-        placement = _place_measured(cache, data, devices)
+        placement = _place_measured(cache, data, devices, by_size=config.runtime.deterministic)
     mode, reasons = placement.mode, {"cache": placement.reason}
     if engine == "auto":
         engine, reasons["engine"] = _choose_engine(str(earlier.get("engine", "")), mode, devices)
@@ -205,15 +208,27 @@ def _agree(inputs: Inputs, devices: Devices) -> Inputs:
     return Inputs(mode, told[0][1], inputs.reasons | {"cache": reason})
 
 
-def _place_measured(asked: str, data: Manifest, devices: Devices) -> Placement:
-    free = memory.measure_free()
-    return place(
-        asked,
-        need_bytes=sum(data.splits[name].num_examples for name in KEPT_SPLITS) * data.image_size**2 * 3,
-        free_bytes=free.num_bytes,
-        device_free_bytes=devices.free_bytes(),
-        has_gpu=devices.is_gpu,
-        num_replicas=len(devices.names),
-        num_sharing=devices.num_local,
-        limit=free.limit,
-    )
+def _place_measured(asked: str, data: Manifest, devices: Devices, *, by_size: bool = False) -> Placement:
+    def place_in(asked: str, room: memory.Memory, device_bytes: int | None, words: str) -> Placement:
+        return place(
+            asked,
+            need_bytes=sum(data.splits[name].num_examples for name in KEPT_SPLITS) * data.image_size**2 * 3,
+            free_bytes=room.num_bytes,
+            device_free_bytes=device_bytes,
+            has_gpu=devices.is_gpu,
+            num_replicas=len(devices.names),
+            num_sharing=devices.num_local,
+            limit=room.limit,
+            words=words,
+        )
+
+    if asked != "auto" or not by_size:
+        return place_in(asked, memory.measure_free(), devices.free_bytes(), "free")
+    placement = place_in(asked, memory.measure_total(), devices.total_bytes(), "in all")
+    try:
+        place_in(placement.mode, memory.measure_free(), devices.free_bytes(), "free")
+    except MemoryLimitError as error:
+        raise MemoryLimitError(
+            f"with runtime.deterministic data.cache auto goes by the memory there is, not by what is free. {error}"
+        ) from None
+    return placement

@@ -1,5 +1,7 @@
 """The arithmetic of a run: the setting, the devices, and on CPUs a step that is tried -> float32 or fewer bits.
 
+With `runtime.deterministic` no step is tried: what is measured differs from run to run.
+
 Nothing is left of what is tried: the run's weights, seeds and names are as if it had not been.
 """
 
@@ -49,10 +51,11 @@ def settle(
     """Returns the devices with the precision of the run, the same on all workers, and its reason.
 
     With `train.precision` auto GPUs keep what `make_devices` chose by their kind. A CPU that multiplies bfloat16 takes
-    it if a step of the network is clearly faster so, which takes about a second to find out.
+    it if a step of the network is clearly faster so, which takes about a second to find out; with
+    `runtime.deterministic` it takes float32.
 
     Args:
-      config: its sections `model` and `train` are used.
+      config: its sections `model`, `train` and `runtime` are used.
       data: the records, for the sizes of a step.
       devices: where to train.
       earlier: what is recorded as in force when the run was started, if it goes on: auto stays with that.
@@ -104,6 +107,8 @@ def find_instructions(cpuinfo: str) -> str:
 def _choose_on_cpu(config: Config, data: Manifest, devices: Devices, instructions: str) -> tuple[str, str]:
     if not instructions:
         return "float32", "this CPU has neither AVX-512-BF16 nor AMX-BF16"
+    if config.runtime.deterministic:
+        return "float32", f"{instructions} is not tried: with runtime.deterministic no measured time decides"
     if config.model.name in networks.APPLICATIONS:  # seconds to build, twice
         return "float32", f"{config.model.name} is not tried in bfloat16 at the start; python -m harness.bench does so"
     exact, short = _time_steps(config, data, devices)

@@ -1,4 +1,4 @@
-"""How much memory is free, of a machine and within cgroups."""
+"""How much memory there is and is free, of a machine and within cgroups."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.base.memory import FreeMemory, measure_free
+from harness.base.memory import Memory, measure_free, measure_total
 
 NO_LIMIT_V1 = 9223372036854771712
 GB = 1_000_000_000
@@ -46,14 +46,14 @@ def write_v1(folder: Path, *, limit: int, used: int = 0, inactive: int = 0) -> N
 
 
 def test_without_cgroups_the_available_memory_is_free(proc, cgroups):
-    assert measure_free(proc, cgroups) == FreeMemory(16_384_000_000)
+    assert measure_free(proc, cgroups) == Memory(16_384_000_000)
     assert measure_free(proc, cgroups).num_bytes == 16_384_000_000
 
 
 def test_a_cgroup_leaves_its_limit_less_what_is_used_and_not_reclaimable(proc, cgroups):
     write(proc / "self" / "cgroup", "0::/slurm/job_5")
     write_v2(cgroups / "slurm" / "job_5", limit=4 * GB, used=1 * GB, inactive=300_000_000)
-    assert measure_free(proc, cgroups) == FreeMemory(3_300_000_000, "cgroup /slurm/job_5")
+    assert measure_free(proc, cgroups) == Memory(3_300_000_000, "cgroup /slurm/job_5")
 
 
 def test_the_tightest_parent_decides(proc, cgroups):
@@ -61,26 +61,37 @@ def test_the_tightest_parent_decides(proc, cgroups):
     write_v2(cgroups / "slurm", limit=9 * GB, used=7 * GB)
     write_v2(cgroups / "slurm" / "job_5", limit=8 * GB, used=1 * GB)
     write_v2(cgroups / "slurm" / "job_5" / "step_0", limit="max", used=1 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(2 * GB, "cgroup /slurm")
+    assert measure_free(proc, cgroups) == Memory(2 * GB, "cgroup /slurm")
 
 
 def test_the_limit_from_which_a_cgroup_is_slowed_down_counts(proc, cgroups):
     write(proc / "self" / "cgroup", "0::/user")
     write_v2(cgroups / "user", limit=8 * GB, high=3 * GB, used=1 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(2 * GB, "cgroup /user")
+    assert measure_free(proc, cgroups) == Memory(2 * GB, "cgroup /user")
+
+
+def test_what_there_is_does_not_depend_on_what_is_in_use(proc, cgroups):
+    assert measure_total(proc, cgroups) == Memory(32_768_000_000)
+    write(proc / "self" / "cgroup", "0::/slurm/job_5")
+    write_v2(cgroups / "slurm", limit=9 * GB, high=5 * GB, used=7 * GB)
+    for used in (0, 4 * GB):
+        write_v2(cgroups / "slurm" / "job_5", limit=4 * GB, used=used)
+        assert measure_total(proc, cgroups) == Memory(4 * GB, "cgroup /slurm/job_5")
+    write_v2(cgroups / "slurm" / "job_5", limit="max")
+    assert measure_total(proc, cgroups) == Memory(5 * GB, "cgroup /slurm")
 
 
 @pytest.mark.parametrize("limit", ["max", 64 * GB])
 def test_a_limit_above_what_the_machine_has_is_none(proc, cgroups, limit):
     write(proc / "self" / "cgroup", "0::/user")
     write_v2(cgroups / "user", limit=limit, used=1 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(16_384_000_000)
+    assert measure_free(proc, cgroups) == Memory(16_384_000_000)
 
 
 def test_a_cgroup_over_its_limit_leaves_nothing(proc, cgroups):
     write(proc / "self" / "cgroup", "0::/user")
     write_v2(cgroups / "user", limit=1 * GB, used=2 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(0, "cgroup /user")
+    assert measure_free(proc, cgroups) == Memory(0, "cgroup /user")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +102,7 @@ def test_in_a_container_without_the_hosts_path_the_root_of_the_mount_counts(proc
     write_v2(cgroups, limit=2 * GB, used=500_000_000)
     write_v2(cgroups / "system.slice", limit=1_000)  # the container's own of this name, where the process is not
     write_v2(cgroups.parent, limit=1_000)  # outside of the mount
-    assert measure_free(proc, cgroups) == FreeMemory(1_500_000_000, "this container")
+    assert measure_free(proc, cgroups) == Memory(1_500_000_000, "this container")
 
 
 def test_version_1_counts_the_cache_of_its_children_too(proc, cgroups):
@@ -99,31 +110,31 @@ def test_version_1_counts_the_cache_of_its_children_too(proc, cgroups):
     write_v1(cgroups / "memory", limit=NO_LIMIT_V1, used=20 * GB)
     write_v1(cgroups / "memory" / "slurm" / "uid_1000", limit=NO_LIMIT_V1, used=5 * GB)
     write_v1(cgroups / "memory" / "slurm" / "uid_1000" / "job_5", limit=6 * GB, used=5 * GB, inactive=2 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(3 * GB, "cgroup /slurm/uid_1000/job_5")
+    assert measure_free(proc, cgroups) == Memory(3 * GB, "cgroup /slurm/uid_1000/job_5")
 
 
 def test_version_1_in_a_container_counts_the_root_of_its_mount(proc, cgroups):
     write(proc / "self" / "cgroup", "4:memory:/docker/4f1c")
     write_v1(cgroups / "memory", limit=2 * GB, used=1 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(1 * GB, "this container")
+    assert measure_free(proc, cgroups) == Memory(1 * GB, "this container")
 
 
 def test_version_1_without_limits_leaves_what_the_machine_has(proc, cgroups):
     write(proc / "self" / "cgroup", "4:memory:/user")
     write_v1(cgroups / "memory" / "user", limit=NO_LIMIT_V1, used=5 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(16_384_000_000)
+    assert measure_free(proc, cgroups) == Memory(16_384_000_000)
 
 
 def test_version_2_beside_version_1_is_looked_at(proc, cgroups):
     write(proc / "self" / "cgroup", "3:cpu,cpuacct:/\n0::/user")
     write_v2(cgroups / "unified" / "user", limit=3 * GB, used=1 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(2 * GB, "cgroup /user")
+    assert measure_free(proc, cgroups) == Memory(2 * GB, "cgroup /user")
 
 
 def test_a_cgroup_that_does_not_tell_its_use_leaves_its_limit(proc, cgroups):
     write(proc / "self" / "cgroup", "0::/user")
     write(cgroups / "user" / "memory.max", 3 * GB)
-    assert measure_free(proc, cgroups) == FreeMemory(3 * GB, "cgroup /user")
+    assert measure_free(proc, cgroups) == Memory(3 * GB, "cgroup /user")
 
 
 @given(st.binary(max_size=60))
@@ -138,7 +149,7 @@ def test_files_of_any_content_raise_nothing(tmp_path_factory, content):
 
 def test_a_system_without_proc_tells_its_free_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 1_000_000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert measure_free(tmp_path / "no", tmp_path / "no") == FreeMemory(4_096_000_000)
+    assert measure_free(tmp_path / "no", tmp_path / "no") == Memory(4_096_000_000)
 
 
 @pytest.mark.parametrize("known", [{}, {"SC_AVPHYS_PAGES": -1}])
@@ -150,12 +161,12 @@ def test_a_system_that_tells_only_all_its_pages_is_thought_half_free(tmp_path, m
         return values[name]
 
     monkeypatch.setattr(os, "sysconf", sysconf)
-    assert measure_free(tmp_path / "no", tmp_path / "no") == FreeMemory(8_192_000_000)
+    assert measure_free(tmp_path / "no", tmp_path / "no") == Memory(8_192_000_000)
 
 
 def test_a_system_that_tells_nothing_has_nothing_free(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "sysconf")
-    assert measure_free(tmp_path / "no", tmp_path / "no") == FreeMemory(0)
+    assert measure_free(tmp_path / "no", tmp_path / "no") == Memory(0)
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="this system has no /proc/meminfo to compare with")

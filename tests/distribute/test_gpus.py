@@ -4,7 +4,7 @@ import pytest
 
 from harness.base.errors import ClusterError
 from harness.distribute import gpus
-from harness.distribute.gpus import parse_free_bytes
+from harness.distribute.gpus import parse_bytes
 
 TWO = "0, GPU-aaa1, 81000\n1, GPU-bbb2, 40000\n"
 
@@ -27,7 +27,7 @@ TWO = "0, GPU-aaa1, 81000\n1, GPU-bbb2, 40000\n"
     ],
 )
 def test_the_visible_gpu_with_the_least_free_memory_counts(told, visible, mebibytes):
-    assert parse_free_bytes(told, visible) == (None if mebibytes is None else mebibytes * 1024 * 1024)
+    assert parse_bytes(told, visible) == (None if mebibytes is None else mebibytes * 1024 * 1024)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,30 @@ def test_gpus_that_do_not_divide_are_an_error():
         gpus.share_out([0], 0, 2)
     with pytest.raises(ClusterError, match=r"^2 tasks of this node share 3 GPUs, which"):
         gpus.share_out([0, 1, 2], 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("lent", "said"),
+    [
+        ({"SLURM_JOB_GPUS": "0"}, r"SLURM gave this job GPUs \(SLURM_JOB_GPUS is 0\), but TensorFlow sees none\. See"),
+        ({"SLURM_STEP_GPUS": "2,3", "SLURM_GPUS_ON_NODE": "4"}, r"\(SLURM_STEP_GPUS is 2,3\)"),
+        ({"SLURM_GPUS_ON_NODE": "8", "SLURMD_NODENAME": "n7"}, r"\(SLURM_GPUS_ON_NODE is 8\).* sees none on n7\. See"),
+    ],
+)
+def test_a_job_that_holds_gpus_does_not_train_on_the_cpu(monkeypatch, lent, said):
+    monkeypatch.setattr(gpus.tf.config, "list_physical_devices", lambda kind: [])
+    with pytest.raises(ClusterError, match=said) as caught:
+        gpus.choose("all", {}, lent)
+    assert str(caught.value).endswith("To train on the CPU nevertheless, say so: --gpus none")
+    assert gpus.choose("none", {}, lent) == []
+
+
+@pytest.mark.parametrize("lent", [{}, {"SLURM_JOB_ID": "1"}, {"SLURM_GPUS_ON_NODE": "0"}, {"SLURM_JOB_GPUS": ""}])
+def test_without_gpus_a_job_trains_on_the_cpu_and_says_so(monkeypatch, lent):
+    monkeypatch.setattr(gpus.tf.config, "list_physical_devices", lambda kind: [])
+    reasons = {}
+    assert gpus.choose("all", reasons, lent) == []
+    assert reasons == {"devices": "no GPU found: training on the CPU"}
 
 
 @pytest.mark.parametrize(

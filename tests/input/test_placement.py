@@ -1,11 +1,17 @@
 """Where decoded pictures go, and why."""
 
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.base import memory
 from harness.base.errors import MemoryLimitError
-from harness.input.placement import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, Placement, place
+from harness.base.memory import Memory
+from harness.config.schema import Config, DataConfig, RuntimeConfig
+from harness.dataset.records import manifest
+from harness.distribute.devices import Devices
+from harness.input.placement import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, Placement, place, plan_inputs
 
 GB = 1_000_000_000
 RANK = {"none": 0, "memory": 1, "device": 2}
@@ -128,6 +134,34 @@ ON_GPU = {"has_gpu": True, "device_free_bytes": 80 * GB}
 )
 def test_the_place_and_its_reason(asked, changed, mode, reason):
     assert place_with(asked, **changed) == Placement(mode, reason)
+
+
+def plan_with(records, monkeypatch, *, free_bytes, deterministic, total_bytes=GB, cache="auto"):
+    """Plans the 73,728 bytes of 24 pictures of 32 x 32 on a machine with so much memory."""
+    monkeypatch.setattr(memory, "measure_free", lambda: Memory(free_bytes))
+    monkeypatch.setattr(memory, "measure_total", lambda: Memory(total_bytes, "cgroup /job"))
+    config = Config(data=DataConfig(cache=cache), runtime=RuntimeConfig(deterministic=deterministic))
+    inputs = plan_inputs(config, manifest.load(records), Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32"))
+    return inputs.cache, inputs.reasons["cache"]
+
+
+def test_what_is_free_decides_nothing_where_runs_shall_be_alike(face_records, monkeypatch):
+    for free_bytes in (83_000, 100_000, 150_000, 10 * GB):
+        assert plan_with(face_records, monkeypatch, free_bytes=free_bytes, deterministic=True) == (
+            "memory",
+            "pictures kept in memory: 0.1 MB decoded, 1.0 GB in all in cgroup /job",
+        )
+    streamed = plan_with(face_records, monkeypatch, free_bytes=100_000, deterministic=False)
+    assert streamed == ("none", "pictures streamed from the records: 0.1 MB decoded, over 50 % of the 0.1 MB free")
+    small = plan_with(face_records, monkeypatch, free_bytes=10 * GB, deterministic=True, total_bytes=100_000)
+    assert small[0] == "none"
+
+
+def test_pictures_that_do_not_fit_into_what_is_free_are_refused_where_runs_shall_be_alike(face_records, monkeypatch):
+    with pytest.raises(MemoryLimitError, match=r"with runtime.deterministic data.cache auto goes by .* take 0.1 MB"):
+        plan_with(face_records, monkeypatch, free_bytes=80_000, deterministic=True)
+    asked = plan_with(face_records, monkeypatch, free_bytes=80_000, deterministic=True, cache="none")
+    assert asked[0] == "none"
 
 
 REMEDY = (

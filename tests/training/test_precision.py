@@ -13,7 +13,7 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, name_tasks, run_command
 
 from harness.config import settings
-from harness.config.schema import Config, ModelConfig, TrainConfig
+from harness.config.schema import Config, ModelConfig, RuntimeConfig, TrainConfig
 from harness.config.settings import Setting
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices
@@ -106,6 +106,16 @@ def test_what_is_asked_for_is_not_tried(face_records, one_cpu, cpu_like):
     asked, data = Config(train=TrainConfig(precision="mixed_bfloat16")), manifest.load(face_records)
     settled = precision.settle(asked, data, one_cpu, cpuinfo=cpu_like(WITHOUT))
     assert settled == replace(one_cpu, precision="mixed_bfloat16")
+
+
+@pytest.mark.parametrize("asked", ["auto", "mixed_bfloat16"])
+def test_no_measured_time_decides_where_runs_shall_be_alike(face_records, one_cpu, cpu_like, asked):
+    config = Config(train=TrainConfig(precision=asked), runtime=RuntimeConfig(deterministic=True))
+    settled = precision.settle(config, manifest.load(face_records), one_cpu, cpuinfo=cpu_like(WITH_BOTH))
+    assert (settled.precision, settled.reasons.get("precision")) == {
+        "auto": ("float32", "AMX-BF16 is not tried: with runtime.deterministic no measured time decides"),
+        "mixed_bfloat16": ("mixed_bfloat16", None),
+    }[asked]
 
 
 def test_a_network_of_keras_is_not_tried(face_records, one_cpu, cpu_like):
