@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.base.errors import ExitCode
 from harness.base.text import format_table
 from harness.config import flags
 from harness.config.schema import Config
-from harness.dataset.records import manifest
+from harness.dataset.records import manifest, staging
 from harness.runs import effective_settings
 
 log = logging.getLogger("harness")
@@ -41,16 +42,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, _ = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
-    folder = config.data.records_folder
-    data = manifest.load(folder, config.data.images)
-    data.shard_paths(folder, "train")
+    data = manifest.load(config.data.records_folder, config.data.images)
+    data.shard_paths(config.data.records_folder, "train")
+    folder = staging.find_records(config.data, data, os.environ)
     tf_import.import_tensorflow()
     from harness.diagnostics import throughput
     from harness.diagnostics.throughput import Subject
     from harness.input import decoding, loaded_split, preview
     from harness.training.setup import set_up
 
-    setup = set_up(config, data)
+    setup = set_up(config, data, records=folder)
     app.log_lines(f"{effective_settings.format_rows(setup.rows)}\n")
     with decoding.damage_named():
         split = loaded_split.open_split(data, folder, "train", cache=setup.inputs.cache, devices=setup.devices)
@@ -59,7 +60,9 @@ def main(argv: Sequence[str]) -> int:
             files.write_bytes(arguments.show_augmentation, drawn)
             app.show(f"{arguments.show_augmentation}: {_SHOWN} training pictures, as stored and as trained on")
             return ExitCode.DONE
-        found = throughput.measure(Subject(setup.config, data, setup.devices, split, setup.inputs, arguments.seconds))
+        found = throughput.measure(
+            Subject(setup.config, data, folder, setup.devices, split, setup.inputs, arguments.seconds)
+        )
     if arguments.plot:
         from harness.diagnostics import rates
 

@@ -13,7 +13,7 @@ from harness.base.errors import CheckpointError, ExitCode, HarnessError
 from harness.base.text import list_names
 from harness.config import flags
 from harness.config.schema import Config
-from harness.dataset.records import manifest
+from harness.dataset.records import manifest, staging
 from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.runs import effective_settings, identity
@@ -94,13 +94,14 @@ def _train_in(
     tasks: Cluster | None,
     should_stop: Callable[[], str | None],
 ) -> None:
+    records = staging.find_records(config.data, data, os.environ, should_stop)
     tf_import.import_tensorflow()
     from harness.training import trainer
     from harness.training.setup import set_up
 
     stacks = workdir.stacks(tasks.task if tasks else 0)
     with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
-        setup = set_up(config, data, cluster=tasks, earlier=identity.read_effective(workdir))
+        setup = set_up(config, data, records=records, cluster=tasks, earlier=identity.read_effective(workdir))
         identity.check_batch(workdir, setup.config.train.batch_size)
     if tasks is None or tasks.is_chief:
         identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)

@@ -1,6 +1,7 @@
 """python -m harness.tune: searches for better settings with KerasTuner; a trial is one run of the training loop."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 
 from harness.base import app, files, tf_import
@@ -9,7 +10,7 @@ from harness.base.text import format_table, format_value
 from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.config.settings import Setting
-from harness.dataset.records import manifest
+from harness.dataset.records import manifest, staging
 from harness.runs import lock
 from harness.search.space import SEARCHED, check_space, make_trial_config
 
@@ -39,10 +40,11 @@ def main(argv: Sequence[str]) -> int:
 
 def _search(config: Config, given: Mapping[str, Setting], data: manifest.Manifest) -> int:
     should_stop = app.catch_stop_signals()
+    records = staging.find_records(config.data, data, os.environ, should_stop)
     tf_import.import_tensorflow()
     from harness.search import tuner
 
-    trials = tuner.search(config, given, data, should_stop)
+    trials = tuner.search(config, given, data, records, should_stop)
     best = trials[0]
     best_config = make_trial_config(given, best.hyperparameters.values, "best trial")
     path = config.tune.folder / "best.yaml"

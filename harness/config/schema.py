@@ -135,6 +135,11 @@ class DataConfig(_Section):
     follow_links: bool = Field(
         False, description="walk into sub-folders that are links, each folder once; false leaves them out and says so"
     )
+    stage: LocalPath | None = Field(
+        None,
+        description="folder on a disk of the node to which the records are copied once a node, and read there: a path, "
+        "which may begin with a variable of the node such as '$TMPDIR'; null: they are read where they lie",
+    )
     cache: Literal["auto", "device", "memory", "none"] = Field(
         "auto",
         description="keep the decoded pictures on every device or in memory, or stream them (none); "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import tensorflow as tf
 
 from harness.base.errors import HarnessError
+from harness.base.storage import Folder
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.diagnostics.rates import Attempt, Rate, Rates, judge
@@ -35,6 +36,7 @@ class Subject:
 
     config: Config
     data: Manifest
+    records: Folder  # where they are read from
     devices: Devices
     split: Split
     inputs: Inputs
@@ -168,7 +170,7 @@ def _try_inputs(subject: Subject) -> Iterator[Attempt]:
             log.info("not tried: %s", error)
             continue
         log.info("trying --data.cache %s", cache)
-        split = loaded_split.open_split(data, config.data.records_folder, "train", cache=cache, devices=devices)
+        split = loaded_split.open_split(data, subject.records, "train", cache=cache, devices=devices)
         rate = measure_input(replace(changed, inputs=inputs, split=split))
         yield Attempt(f"--data.cache {cache}", rate.images_per_s)
 

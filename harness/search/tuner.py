@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError, DataError, DivergedError, MemoryLimitError, explain
 from harness.base.json_files import Form
+from harness.base.storage import Folder
 from harness.base.text import format_value
 from harness.config.schema import Config
 from harness.config.settings import Setting
@@ -35,7 +36,11 @@ _MEMORY_ADVICE = "Propose smaller batches or networks in tune.space."
 
 
 def search(
-    config: Config, given: Mapping[str, Setting], data: Manifest, should_stop: Callable[[], str | None]
+    config: Config,
+    given: Mapping[str, Setting],
+    data: Manifest,
+    records: Folder,
+    should_stop: Callable[[], str | None],
 ) -> Sequence[Trial]:
     """Runs the trials that are left; returns all finished ones, best first.
 
@@ -43,6 +48,7 @@ def search(
       config: the resolved config, with the search space in its section `tune`.
       given: the settings that were stated, which every trial gets.
       data: the records.
+      records: the folder they are read from.
       should_stop: asked within a trial; a reason ends the search after a save.
 
     Raises:
@@ -50,7 +56,7 @@ def search(
       ConfigError: the devices cannot share a batch that may be proposed.
       DataError: no trial finished with a finite loss.
     """
-    setup = set_up(config, data, earlier=_read_effective(config))
+    setup = set_up(config, data, records=records, earlier=_read_effective(config))
     check_batches(config, setup.devices.num_replicas)
     for reason in setup.devices.reasons.values():
         log.info("%s", reason)
@@ -169,7 +175,8 @@ class _Tuner(BaseTuner):
         workdir = Workdir(self._setup.asked.tune.folder / "trials" / trial.trial_id)
         log.info("trial %s: %s", trial.trial_id, _describe(values))
         with identity.own(workdir, config, data):
-            setup = set_up(config, data, devices=self._setup.devices, earlier=identity.read_effective(workdir))
+            devices, earlier = self._setup.devices, identity.read_effective(workdir)
+            setup = set_up(config, data, records=self._setup.records, devices=devices, earlier=earlier)
             identity.check_batch(workdir, setup.config.train.batch_size)
             identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
             keras.backend.clear_session()

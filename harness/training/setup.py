@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.base.storage import Folder
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.cluster import Cluster
@@ -26,6 +27,7 @@ class Setup:
       asked: the config as it was given.
       config: the same with the batch of all replicas together, as everything that follows counts it.
       data: the records.
+      records: the folder they are read from.
       devices: where to train, with the precision that is in force.
       inputs: where pictures are kept, and which engine augments them.
     """
@@ -33,6 +35,7 @@ class Setup:
     asked: Config
     config: Config
     data: Manifest
+    records: Folder
     devices: Devices
     inputs: Inputs
 
@@ -52,6 +55,7 @@ def set_up(
     config: Config,
     data: Manifest,
     *,
+    records: Folder | None = None,
     cluster: Cluster | None = None,
     devices: Devices | None = None,
     earlier: Mapping[str, object] | None = None,
@@ -61,6 +65,7 @@ def set_up(
     Args:
       config: the resolved config.
       data: the records.
+      records: the folder they are read from, if not the config's: a copy on this node.
       cluster: the tasks that train together; None for this process alone.
       devices: those of another setup of this process, whose precision is kept where the config leaves it open.
       earlier: the `effective` values of the run when it was started, if it goes on.
@@ -78,4 +83,11 @@ def set_up(
     check_alike(devices, f"settings {digest[:16]}, records {data.digest[:16]}, run {config.train.run}")
     if is_first or config.train.precision != "auto":
         devices = precision.settle(whole, data, devices, earlier=earlier)
-    return Setup(config, whole, data, devices, plan_inputs(whole, data, devices, earlier=earlier))
+    return Setup(
+        asked=config,
+        config=whole,
+        data=data,
+        records=records or config.data.records_folder,
+        devices=devices,
+        inputs=plan_inputs(whole, data, devices, earlier=earlier),
+    )

@@ -78,8 +78,8 @@ def train_and_evaluate(
 
 
 def _open_split(name: str, setup: Setup) -> Split:
-    folder, cache = setup.config.data.records_folder, setup.inputs.cache
-    return loaded_split.open_split(setup.data, folder, name, cache=cache, devices=setup.devices)
+    cache, devices = setup.inputs.cache, setup.devices
+    return loaded_split.open_split(setup.data, setup.records, name, cache=cache, devices=devices)
 
 
 def _restore(checkpoints: Checkpoints, setup: Setup, workdir: Workdir) -> Progress:

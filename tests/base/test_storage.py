@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import SMOKE, command_environment, command_line, files_of, run_command_anew, write_faces
 
-from harness.base import storage
+from harness.base import files, storage
 from harness.base.storage import RemotePath
 from harness.config import settings
 from harness.config.settings import Setting
@@ -338,6 +338,16 @@ class TestTraining:
         measured = run_command_anew("evaluate", run, "--json", cwd=tmp_path)
         assert measured.returncode == 0, measured.stderr
         assert json.loads(measured.stdout)["loss"] == pytest.approx(found["loss"], rel=1e-3)
+
+    def test_records_are_fetched_once_to_a_local_disk(self, records, tmp_path):
+        flags = ("--config", SMOKE, "--records", records, "--data.cache", "none", "--epochs", 1)
+        done = run_command_anew("train", *flags, "--run", tmp_path / "run", "--data.stage", tmp_path, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (manifest,) = tmp_path.glob("faces-*/manifest.json")
+        assert f"MB copied to {manifest.parent} in " in done.stderr
+        for split in json.loads(manifest.read_text())["splits"].values():
+            for shard in split["shards"]:
+                assert files.digest_file(manifest.parent / shard["file"]) == shard["sha256"]
 
     def test_pictures_on_the_storage_are_measured(self, server, smoke_run, faces, tmp_path):
         there = run_command_anew("evaluate", smoke_run, "--images", "s3://bucket/faces", "--json", cwd=tmp_path)

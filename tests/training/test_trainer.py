@@ -37,7 +37,7 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
     config = settings.make_config({**settings.read_file(SMOKE), **stated})
     workdir, data = Workdir(folder), manifest.load(records)
     devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), precision)
-    setup = Setup(config, config, data, devices, placement.plan_inputs(config, data, devices))
+    setup = Setup(config, config, data, records, devices, placement.plan_inputs(config, data, devices))
     identity.claim(workdir, config, data, effective=setup.effective)
     if stop_after:
         reasons = iter([None] * (stop_after - 1) + ["the test"])

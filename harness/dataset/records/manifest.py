@@ -263,7 +263,10 @@ def verify_shard(shard: ShardInfo, folder: Folder) -> int:
             f"{path} has {num_records} records but the manifest says {shard.num_examples}. {_rebuild(folder)}"
         )
     if files.digest_file(path) != shard.sha256:
-        raise DataError(
-            f"{path} is not what was written: every record is whole, but the sha256 differs. {_rebuild(folder)}"
-        )
+        raise explain_digest(path, " every record is whole, but")
     return num_records
+
+
+def explain_digest(path: Folder, known: str = "") -> DataError:
+    """Returns what a user can do about a shard whose sha256 is another; `known` is what was found out before."""
+    return DataError(f"{path} is not what was written:{known} the sha256 differs. {_rebuild(path.parent)}")
