@@ -343,7 +343,7 @@ class TestTraining:
         flags = ("--config", SMOKE, "--records", records, "--data.cache", "none", "--epochs", 1)
         done = run_command_anew("train", *flags, "--run", tmp_path / "run", "--data.stage", tmp_path, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        (manifest,) = tmp_path.glob("faces-*/manifest.json")
+        (manifest,) = tmp_path.glob("records-*/manifest.json")
         assert f"MB copied to {manifest.parent} in " in done.stderr
         for split in json.loads(manifest.read_text())["splits"].values():
             for shard in split["shards"]:
