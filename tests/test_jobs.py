@@ -1,4 +1,4 @@
-"""The job scripts: resources in the header, one command, no logic. What SLURM does with them is proven on a cluster."""
+"""The job scripts as text: resources in the header, one command, no logic. tests/distribute has SLURM run them."""
 
 import re
 import subprocess
@@ -6,28 +6,60 @@ import subprocess
 import pytest
 from conftest import ROOT
 
-JOBS = sorted((ROOT / "jobs").glob("*.sbatch"))
+JOBS = {path.stem: path for path in sorted((ROOT / "jobs").glob("*.sbatch"))}
+COMMANDS = {
+    "build_records": "build_records",
+    "build_records_array": "build_records",
+    "evaluate": "evaluate",
+    "seeds": "train",
+    "train": "train",
+    "tune": "tune",
+}
+
+
+def read_header(name: str) -> dict[str, str]:
+    """The options of a script, by name."""
+    options = re.findall(r"^#SBATCH --([\w-]+)=?(.*)$", JOBS[name].read_text(), re.MULTILINE)
+    assert len(dict(options)) == len(options)
+    return dict(options)
 
 
 def test_there_is_a_job_for_each_long_command():
-    assert [path.stem for path in JOBS] == ["build_records", "train", "tune"]
+    assert list(JOBS) == list(COMMANDS)
 
 
-@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
-def test_a_job_is_a_header_and_one_srun(path):
-    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
-    lines = path.read_text().splitlines()
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.*")), ids=lambda path: path.name)
+def test_a_script_is_valid_shell(path):
+    if path.suffix in (".sbatch", ".sh", ".example"):
+        assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_is_a_header_and_one_command(name):
+    lines = JOBS[name].read_text().splitlines()
     commands = [line for line in lines if line and not line.startswith("#")]
-    assert len(commands) == 1
-    assert re.fullmatch(rf'srun .*python -m harness\.{path.stem}( --gpus all)? "\$@"', commands[0])
+    assert commands[0].startswith("source jobs/requeue.sh || { echo ")
+    assert re.match(rf"run python -m harness\.{COMMANDS[name]} ", commands[-1])
+    assert len(commands) == (3 if "array" in read_header(name) else 2)
     last_directive = max(index for index, line in enumerate(lines) if line.startswith("#SBATCH"))
     assert last_directive < lines.index(commands[0])  # sbatch reads none after the first command
 
 
-@pytest.mark.parametrize("name", ["train", "tune"])
-def test_a_long_job_is_warned_before_its_end_and_may_be_requeued(name):
-    text = (ROOT / "jobs" / f"{name}.sbatch").read_text()
-    assert "#SBATCH --requeue\n" in text
-    assert "#SBATCH --open-mode=append\n" in text  # a requeued job must not wipe its log
-    warning = re.search(r"#SBATCH --signal=USR2@(\d+)\n", text)  # without B: it goes to the step, not to the script
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_comes_back_into_the_same_log(name):
+    header = read_header(name)
+    assert header["requeue"] == "" and header["open-mode"] == "append"
+    assert header["output"] == ("%x-%A_%a.log" if "array" in header else "%x-%j.log")
+
+
+@pytest.mark.parametrize("name", [name for name in JOBS if name != "evaluate"])  # which begins anew, and is short
+def test_what_can_go_on_is_warned_before_its_end(name):
+    warning = re.fullmatch(r"B:USR2@(\d+)", read_header(name)["signal"])  # B: to the script, which passes it on
     assert int(warning.group(1)) >= 60
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_takes_no_more_than_a_small_cluster_has(name):
+    header = read_header(name)
+    assert "exclusive" not in header and header["nodes"] == "1"
+    assert header.get("gpus-per-node", "1") == "1" and header["cpus-per-task"] == "8"
