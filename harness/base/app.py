@@ -55,7 +55,7 @@ def catch_stop_signals() -> Callable[[], str | None]:
     """Turns SIGINT, SIGTERM, SIGHUP and USR2 into an answer to the question "was I asked to stop, and by what?".
 
     The work in progress asks at points where it can save. A second SIGINT stops at once. The handlers stay until the
-    process ends, so that a signal that comes late does not turn a finished run into a failed one.
+    command ends, and `run` ignores what comes after: a late signal must not turn a finished run into a failed one.
     """
     received: list[str] = []
 
@@ -83,6 +83,9 @@ def run(
     """
     _open_streams()
     code = _flush(_run(main, memory_advice))
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        if callable(signal.getsignal(number)):  # the interpreter would make it deadly again before it ends
+            signal.signal(number, signal.SIG_IGN)
     if storage.was_used():
         storage.leave(code)
     return code

@@ -129,6 +129,15 @@ def test_nohup_lets_a_run_go_on(face_records, tmp_path):
     assert process.returncode == 75
 
 
+@pytest.mark.slow
+def test_signals_to_the_very_end_change_no_exit_code(face_records, tmp_path):
+    process = start_training(face_records, tmp_path)
+    while process.poll() is None:
+        process.send_signal(signal.SIGUSR2)
+        time.sleep(0.002)
+    assert process.returncode == 75
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
 def test_what_a_disk_does_is_one_sentence(tmp_path, code):
     found = errors.explain(OSError(code, os.strerror(code), str(tmp_path / "a b")), memory_advice="")
