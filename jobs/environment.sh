@@ -1,7 +1,7 @@
 # Sourced by requeue.sh and pipeline.sh: what the site adds, and whether harness can be started with it.
 
 launcher=() # words before python, such as those of a container
-stage=''    # a folder on the node's own disk to copy the records to
+stage=''    # a folder on the node's own disk that training copies the records to
 if [[ -e jobs/site.sh ]]; then source jobs/site.sh; fi
 
 # Ends with 6 and a sentence where python or harness is missing, before anything waits for it.

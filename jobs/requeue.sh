@@ -1,13 +1,11 @@
 # Sourced by the job scripts: `run COMMAND` is srun COMMAND, and puts the job back into the queue when SLURM stops it early.
 # COMMAND saves itself when told, and ends with 75. README.md in this folder says what becomes of a job, and when.
 
-told=''           # set once SLURM has given its warning, USR2 before the time limit
-most_in_vain=5    # restarts in a row after which nothing was saved
-readonly job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID} # an array's own id names all
+told=''       # set once SLURM has warned of the time limit, by USR2
+most_wasted=5 # starts in a row that saved nothing
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID} # the plain id may name all tasks
 trap 'told=1' USR2
 trap end_by_slurm TERM
-
-say() { echo "$(date '+%F %T') job $job: $*" >&2; }
 
 source "${BASH_SOURCE%/*}/environment.sh"
 
@@ -18,38 +16,38 @@ run() {
         bash -c 'trap "" USR2; exec "$@"' bash "${launcher[@]}" "$@" &
     local step=$! status
     while kill -0 "$step" 2>/dev/null; do
-        if [[ -n $told ]]; then
-            sleep 5 # the first signal too: srun loses those of its first moments
-            kill -USR2 "$step" 2>/dev/null
+        if [[ -z $told ]]; then
+            wait "$step" # until it or a trap ends
         else
-            wait "$step" # which a trap ends
+            sleep 5 # before the first signal too: srun loses those of its first moments
+            kill -USR2 "$step" 2>/dev/null
         fi
     done
     wait "$step"
     status=$?
     if ((status == 75)); then
-        count_in_vain 0
+        (($(count_wasted) == 0)) || note_wasted 0
         go_back "stopped early, and saved (75)"
     elif ((status > 128)) && [[ $(field PreemptTime) == [0-9]* ]]; then
         go_back "preempted before it could save ($status)"
     elif ((status > 128)) && [[ -n $told ]]; then
-        go_back_in_vain "stopped before it could save ($status)"
+        go_back_unless_wasted "stopped before it could save ($status)"
     fi
     say "ended with $status: $(explain "$status")"
     exit "$status"
 }
 
-# SLURM ends job and script alike: scancel, a time limit that has passed, a preemption without grace or after it.
+# SLURM ends job and script alike: scancel, a time limit that has passed, a preemption without grace or at its end.
 end_by_slurm() {
-    trap '' USR2
-    trap - TERM
-    if (($(field Restarts) > ${SLURM_RESTART_COUNT:-0})); then
+    local restarts preempted reason
+    restarts=$(field Restarts) preempted=$(field PreemptTime) reason=$(field Reason)
+    if ((${restarts:-0} > ${SLURM_RESTART_COUNT:-0})); then
         say "SLURM takes the nodes, and puts the job back into the queue"
-    elif [[ $(field PreemptTime) == "$(field EndTime)" ]]; then
+    elif [[ $preempted == [0-9]* && $preempted == "$(field EndTime)" ]]; then # not cancelled within the grace
         go_back "preempted"
-    elif [[ $(field Reason) == TimeLimit && -n $told ]]; then
-        go_back_in_vain "its time limit passed before it had saved"
-    elif [[ $(field Reason) == TimeLimit ]]; then
+    elif [[ $reason == TimeLimit && -n $told ]]; then
+        go_back_unless_wasted "its time limit passed before it had saved"
+    elif [[ $reason == TimeLimit ]]; then
         say "its time limit passed; not put back. Submit the same line with a longer --time"
     else
         say "cancelled; not put back. The same line goes on where it stopped"
@@ -65,34 +63,40 @@ go_back() { # REASON
     exit 75
 }
 
-# As go_back, but not for ever where no restart gets as far as to save.
-go_back_in_vain() { # REASON
-    local count=$(($(count_in_vain) + 1))
-    if ((count > most_in_vain)) || ! count_in_vain "$count"; then
-        say "$1, $count times in a row; not put back. Give a longer --time, or an earlier warning: --signal=B:USR2@600"
+# Not for ever, where the time limit is too short to get as far as to save.
+go_back_unless_wasted() { # REASON
+    local count=$(($(count_wasted) + 1))
+    if ((count > most_wasted)) || ! note_wasted "$count"; then
+        say "$1, $count times in a row; not put back. Submit it with a longer --time or a longer warning, as" \
+            "--signal=B:USR2@600"
         exit 143
     fi
-    go_back "$1, $count of at most $most_in_vain times in a row"
+    go_back "$1, $count times in a row of at most $most_wasted"
 }
 
-# The count is kept in the job's comment, which outlives a requeue; SLURM_RESTART_COUNT counts every restart.
-count_in_vain() { # [NUMBER]
-    local comment before=0
-    comment=$(scontrol show job "$job" | sed -n 's/^ *Comment=//p')
-    [[ $comment =~ (.*)' '?'restarts in vain: '([0-9]+) ]] && comment=${BASH_REMATCH[1]} before=${BASH_REMATCH[2]}
-    if (($# == 0)); then
-        echo "$before"
-    elif (($1 != before)); then
-        scontrol update JobId="$job" Comment="${comment:+$comment }restarts in vain: $1"
-    fi
+# They are noted in the job's comment, which outlives a requeue; SLURM_RESTART_COUNT counts every start.
+count_wasted() {
+    local comment
+    comment=$(read_comment)
+    [[ $comment == *'wasted starts: '* ]] && echo "${comment##*wasted starts: }" || echo 0
 }
+
+note_wasted() { # NUMBER
+    local comment
+    comment=$(read_comment)
+    scontrol update JobId="$job" Comment="${comment%%wasted starts: *}wasted starts: $1"
+}
+
+read_comment() { scontrol show job "$job" | sed -n 's/^ *Comment=//p'; }
 
 field() { scontrol show job "$job" | sed -n "s/.*\<$1=\([^ ]*\).*/\1/p" | head -n 1; }
+
+say() { echo "$(date '+%F %T') job $job: $*" >&2; }
 
 explain() { # STATUS
     case $1 in
         0) echo "done" ;;
-        1) echo "a fault of harness, see the lines above; not put back" ;;
+        1) echo "a fault of harness or of srun, see the lines above; not put back" ;;
         2) echo "flags or settings refused, see the error above; not put back" ;;
         3) echo "data refused, see the error above; not put back" ;;
         4) echo "out of memory, see the error above; not put back" ;;
@@ -100,6 +104,6 @@ explain() { # STATUS
         6) echo "nodes or environment unfit, see the error above; not put back. The same line goes on where it stopped" ;;
         7) echo "storage full or failing, see the error above; not put back. The same line goes on where it stopped" ;;
         137) echo "killed, most often for memory: ask for more with --mem; not put back" ;;
-        *) echo "ended without a word of its own, see the lines above; not put back" ;;
+        *) echo "ended without an error of its own, see the lines above; not put back" ;;
     esac
 }

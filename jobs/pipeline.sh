@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Submits build -> train -> evaluate, each after the one before, and says what to watch.
+#   jobs/pipeline.sh runs/flowers --images data/flowers
+# Flags after the run folder go to build and train; after --build or --train to one of them. Options after --sbatch go to
+# all three jobs, after --sbatch-train to the training:
+#   jobs/pipeline.sh runs/flowers --images data/flowers --build --split.test 0.1 --train --epochs 50 \
+#       --sbatch --partition=gpu --sbatch-train --nodes=2 --time=24:00:00
+set -euo pipefail
+
+[[ -e jobs/pipeline.sh ]] || { echo "There is no $PWD/jobs/pipeline.sh: start it in the project's folder." >&2; exit 2; }
+[[ ${1--} != -* ]] || { echo "The run folder comes first: jobs/pipeline.sh runs/flowers --images data/flowers" >&2; exit 2; }
+run=$1
+both=() build=() train=() sbatch=() sbatch_train=()
+declare -n words=both
+for word in "${@:2}"; do
+    case $word in
+        --build | --train | --sbatch) declare -n words=${word#--} ;;
+        --sbatch-train) declare -n words=sbatch_train ;;
+        *) words+=("$word") ;;
+    esac
+done
+build=("${both[@]}" "${build[@]}")
+train=("${both[@]}" "${train[@]}" --run "$run")
+
+source jobs/environment.sh
+check_environment
+"${launcher[@]}" python -m harness.build_records "${build[@]}" --show-config >/dev/null || exit
+"${launcher[@]}" python -m harness.train "${train[@]}" --show-config >/dev/null || exit
+
+submit() { # BEFORE WORDS...: prints the job's id. What follows a job that failed is cancelled.
+    local id
+    id=$(sbatch --parsable --kill-on-invalid-dep=yes ${1:+--dependency="afterok:$1"} "${sbatch[@]}" "${@:2}")
+    echo "${id%%;*}" # a cluster's name may follow
+}
+built=$(submit '' jobs/build_records.sbatch "${build[@]}")
+trained=$(submit "$built" "${sbatch_train[@]}" jobs/train.sbatch "${train[@]}")
+evaluated=$(submit "$trained" jobs/evaluate.sbatch "$run")
+
+cat <<TEXT
+build $built, then train $trained, then evaluate $evaluated
+  squeue --me                                   which of them wait, and why
+  tail -F build_records-$built.log train-$trained.log evaluate-$evaluated.log
+  scancel $built $trained $evaluated                                give all of it up
+In the end: $run/report.html, and figures in evaluate-$evaluated.log
+TEXT
