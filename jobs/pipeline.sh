@@ -23,7 +23,7 @@ build=("${both[@]}" "${build[@]}")
 train=("${both[@]}" "${train[@]}" --run "$run")
 
 source jobs/environment.sh
-check_environment
+check_environment || exit 6
 "${launcher[@]}" python -m harness.build_records "${build[@]}" --show-config >/dev/null || exit
 "${launcher[@]}" python -m harness.train "${train[@]}" --show-config >/dev/null || exit
 

@@ -2,15 +2,14 @@
 # COMMAND saves itself when told, and ends with 75. README.md in this folder says what becomes of a job, and when.
 
 told=''       # set once SLURM has warned of the time limit, by USR2
-most_wasted=5 # starts in a row that saved nothing
+wasted=''     # starts in a row that had saved nothing when their time was over, with this one
+most_wasted=5
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID} # the plain id may name all tasks
 trap 'told=1' USR2
-trap end_by_slurm TERM
-
-source "${BASH_SOURCE%/*}/environment.sh"
 
 run() {
-    check_environment
+    say "starts on $SLURM_JOB_NODELIST${SLURM_RESTART_COUNT:+, restart $SLURM_RESTART_COUNT}"
+    check_environment || finish 6
     # Until COMMAND listens it is deaf to USR2, not killed by it: a program inherits what its shell ignores.
     srun --export=ALL --kill-on-bad-exit=0 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} \
         bash -c 'trap "" USR2; exec "$@"' bash "${launcher[@]}" "$@" &
@@ -19,7 +18,9 @@ run() {
         if [[ -z $told ]]; then
             wait "$step" # until it or a trap ends
         else
-            sleep 5 # before the first signal too: srun loses those of its first moments
+            [[ -n $wasted ]] || note_wasted $(($(count_wasted) + 1)) # later SLURM takes no note any more
+            sleep 5 & # before the first signal too: srun loses those of its first moments
+            wait $!
             kill -USR2 "$step" 2>/dev/null
         fi
     done
@@ -33,8 +34,7 @@ run() {
     elif ((status > 128)) && [[ -n $told ]]; then
         go_back_unless_wasted "stopped before it could save ($status)"
     fi
-    say "ended with $status: $(explain "$status")"
-    exit "$status"
+    finish "$status"
 }
 
 # SLURM ends job and script alike: scancel, a time limit that has passed, a preemption without grace or at its end.
@@ -59,22 +59,26 @@ go_back() { # REASON
     say "$1. It goes back into the queue"
     trap - TERM
     scontrol requeue "$job" && sleep 60 # in which SLURM ends this script
-    say "SLURM does not put it back: submit the same line again, and it goes on where it stopped"
+    say "SLURM refused that: submit the same line again, and it goes on where it stopped"
     exit 75
 }
 
 # Not for ever, where the time limit is too short to get as far as to save.
 go_back_unless_wasted() { # REASON
-    local count=$(($(count_wasted) + 1))
-    if ((count > most_wasted)) || ! note_wasted "$count"; then
-        say "$1, $count times in a row; not put back. Submit it with a longer --time or a longer warning, as" \
-            "--signal=B:USR2@600"
-        exit 143
+    if [[ -n $wasted ]] && ((wasted <= most_wasted)); then
+        go_back "$1, as in $wasted of at most $most_wasted starts in a row"
     fi
-    go_back "$1, $count times in a row of at most $most_wasted"
+    say "$1, as in the $most_wasted starts before; not put back. Submit it with a longer --time, or an earlier warning:" \
+        "--signal=B:USR2@600"
+    exit 143
 }
 
-# They are noted in the job's comment, which outlives a requeue; SLURM_RESTART_COUNT counts every start.
+finish() { # STATUS
+    say "ended with $1: $(explain "$1")"
+    exit "$1"
+}
+
+# The count is kept in the job's comment, which outlives a requeue; SLURM_RESTART_COUNT counts every restart.
 count_wasted() {
     local comment
     comment=$(read_comment)
@@ -84,7 +88,7 @@ count_wasted() {
 note_wasted() { # NUMBER
     local comment
     comment=$(read_comment)
-    scontrol update JobId="$job" Comment="${comment%%wasted starts: *}wasted starts: $1"
+    scontrol update JobId="$job" Comment="${comment%%wasted starts: *}wasted starts: $1" && wasted=$1
 }
 
 read_comment() { scontrol show job "$job" | sed -n 's/^ *Comment=//p'; }
@@ -107,3 +111,6 @@ explain() { # STATUS
         *) echo "ended without an error of its own, see the lines above; not put back" ;;
     esac
 }
+
+trap end_by_slurm TERM
+source "${BASH_SOURCE%/*}/environment.sh"
