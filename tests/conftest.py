@@ -265,6 +265,17 @@ def failing_disk(tmp_path):
     run("umount", disk)
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory):
+    """A SLURM of four nodes, for modules of tests/distribute, which are skipped where none can run."""
+    import slurm_cluster
+
+    if lacks := slurm_cluster.check():
+        pytest.skip(lacks)
+    with slurm_cluster.start(tmp_path_factory.mktemp("slurm"), num_nodes=4) as running:
+        yield running
+
+
 @pytest.fixture
 def search(face_records, tmp_path):
     """The config of a search of two trials."""

@@ -1,0 +1,150 @@
+"""Machines made of kernel namespaces: an own host name, network, processes and mounts, the same files and kernel.
+
+It is not for what needs another kernel, a disk of its own or limits of memory.
+
+A machine is the process id 1 of its namespaces, this file run as a program. It reads a pipe whose other end only the
+tests hold: once that is closed, also because the tests were killed, it ends, and the kernel ends all that runs in it.
+"""
+
+import contextlib
+import ipaddress
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+COMMANDS = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux", "ip": "iproute2"}
+LIMIT_S = 60  # for what takes a moment; a busy machine takes longer
+# Where commands are looked for: daemons lie where users have no need to look.
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+_READY = b"ready\n"
+
+
+class Machine:
+    """A running machine, without a network but for its loopback interface until it is connected.
+
+    Raises:
+      RuntimeError: the kernel or the rights of this process do not allow one.
+    """
+
+    def __init__(self, name: str, *, mounts: Mapping[Path, str]) -> None:
+        """Starts it; `mounts` are files and folders here with the existing places where the machine sees them."""
+        self.name = name
+        unshare = ["unshare", "--net", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self._process = subprocess.Popen(
+            [*unshare, sys.executable, __file__, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the tests, which then end the machine
+        )
+        try:
+            if not self._is_ready():
+                self._process.kill()
+                raise RuntimeError(f"no machine: {self._process.stderr.read().decode().strip() or 'it did not start'}")
+            for source, target in mounts.items():
+                self.run("mount", "--bind", source, target)
+            self.run("ip", "link", "set", "lo", "up")
+        except BaseException:
+            self.end()
+            raise
+
+    def _is_ready(self) -> bool:
+        told, _, _ = select.select([self._process.stdout], [], [], LIMIT_S)
+        return bool(told) and self._process.stdout.readline() == _READY
+
+    def run(
+        self,
+        *command: object,
+        limit_s: float = LIMIT_S,
+        cwd: Path | str = "/",
+        environment: Mapping[str, str] = os.environ,
+    ) -> str:
+        """Runs a command in it as this user; returns what it printed.
+
+        Raises:
+          RuntimeError: it ended with another code than 0.
+          TimeoutExpired: it took longer than the limit, and was killed.
+        """
+        words = [str(word) for word in command]
+        done = subprocess.run(
+            [*self._enter(), "env", f"--chdir={cwd}", *words],
+            env={**environment, "PATH": f"{environment.get('PATH', '')}:{PATH}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit_s,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {' '.join(words)}: {done.returncode}: {done.stderr}{done.stdout}")
+        return done.stdout.strip()
+
+    def _enter(self) -> Sequence[str]:
+        target = self._process.pid
+        spaces = ["--net", "--uts", "--mount", "--ipc", f"--pid=/proc/{target}/ns/pid_for_children"]
+        # nsenter stands between, and what it started would outlive its being killed.
+        return ["nsenter", "--target", str(target), *spaces, "--", "setpriv", "--pdeathsig", "KILL", "--"]
+
+    def make_switch(self, address: str) -> None:
+        """Makes it the switch that others are connected to, with an address such as 198.18.0.1/24."""
+        self.run("ip", "link", "add", "switch", "type", "bridge")
+        self.run("ip", "address", "add", address, "dev", "switch")
+        self.run("ip", "link", "set", "switch", "up")
+
+    def connect(self, other: "Machine", address: str) -> None:
+        """Connects another machine to this one, the switch; the address is one such as 198.18.0.11/24."""
+        # The kernel removes the port of a machine that was switched off, but later.
+        port = f"port-{other._process.pid}"
+        # The others remember which hardware has an address, also if the machine was switched off meanwhile.
+        hardware = f"02:00:00:00:00:{ipaddress.ip_interface(address).packed[-1]:02x}"
+        # From inside a machine the process id of the other one would mean nothing.
+        enter_network = ["nsenter", "--target", str(self._process.pid), "--net", "--"]
+        ends = [port, "type", "veth", "peer", "name", "eth0", "address", hardware, "netns", str(other._process.pid)]
+        done = subprocess.run(
+            [*enter_network, "ip", "link", "add", *ends],
+            env={**os.environ, "PATH": PATH},
+            capture_output=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"no network for {other.name}: {done.stderr.decode().strip()}")
+        self.run("ip", "link", "set", port, "master", "switch", "up")
+        other.run("ip", "address", "add", address, "dev", "eth0")
+        other.run("ip", "link", "set", "eth0", "up")
+
+    def end(self) -> None:
+        """Switches it off at once, as a power cut would; returns when none of its processes lives."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(LIMIT_S)
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+
+def _live_until_the_pipe_ends(name: str) -> None:
+    """What process id 1 does: the name, the orphans of all others, and the end."""
+
+    def reap(*_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    signal.signal(signal.SIGCHLD, reap)
+    socket.sethostname(name)
+    os.write(1, _READY)
+    while os.read(0, 1):
+        pass
+
+
+if __name__ == "__main__":
+    _live_until_the_pipe_ends(sys.argv[1])
