@@ -1,10 +1,14 @@
 """The job scripts as text: resources in the header, one command, no logic. tests/distribute has SLURM run them."""
 
+import os
 import re
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command_environment
 
 JOBS = {path.stem: path for path in sorted((ROOT / "jobs").glob("*.sbatch"))}
 COMMANDS = {
@@ -63,3 +67,45 @@ def test_a_job_takes_no_more_than_a_small_cluster_has(name):
     header = read_header(name)
     assert "exclusive" not in header and header["nodes"] == "1"
     assert header.get("gpus-per-node", "1") == "1" and header["cpus-per-task"] == "8"
+
+
+def run_pipeline(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        [ROOT / "jobs" / "pipeline.sh", *words],
+        cwd=cwd,
+        env=command_environment() | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--images", "data"), 2, "The run folder comes first"),
+        (("runs/a", "--epoch", "1"), 2, "there is no flag 'epoch'"),
+        (("runs/a", "--train", "--epochs", "many"), 2, "train.epochs"),
+        (("runs/a", "--build", "--records.encoding", "tiff"), 2, "records.encoding"),
+    ],
+)
+def test_a_pipeline_refuses_before_it_submits(words, code, said):
+    done = run_pipeline(*words, cwd=ROOT)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr and "sbatch: " not in done.stderr
+
+
+def test_a_pipeline_from_another_folder_says_where_to_start_it(tmp_path):
+    done = run_pipeline("runs/a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"There is no {tmp_path}/jobs/pipeline.sh: start it in the project's folder.\n"
+
+
+def test_a_pipeline_without_an_environment_names_the_reason(tmp_path):
+    shutil.copytree(ROOT / "jobs", tmp_path / "jobs")
+    (tmp_path / "jobs" / "site.sh").write_text("launcher=(env PYTHONPATH= /nowhere/container)\n")
+    done = run_pipeline("runs/a", cwd=tmp_path)
+    assert done.returncode == 6
+    assert "(env: '/nowhere/container': No such file or directory)" in done.stderr.replace("‘", "'").replace("’", "'")
+    assert "see jobs/site.sh.example" in done.stderr
