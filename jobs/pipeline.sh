@@ -28,18 +28,28 @@ check_environment || exit 6
 "${launcher[@]}" python -m harness.train "${train[@]}" --show-config >/dev/null || exit
 
 submit() { # BEFORE WORDS...: prints the job's id. What follows a job that failed is cancelled.
-    local id
+    local id log
     id=$(sbatch --parsable --kill-on-invalid-dep=yes ${1:+--dependency="afterok:$1"} "${sbatch[@]}" "${@:2}")
-    echo "${id%%;*}" # a cluster's name may follow
+    id=${id%%;*} # a cluster's name may follow
+    log=$(find_log "$id")
+    if [[ ! -w ${log%/*} ]]; then # SLURM would end it with 0:53 and no word
+        echo "Job $id cannot write its log: ${log%/*} is missing or read-only. Make it, and submit again." >&2
+        scancel "$id"
+        exit 2
+    fi
+    echo "$id"
 }
+
+find_log() { scontrol show job "$1" | sed -n 's/^ *StdOut=//p'; }
+
 built=$(submit '' jobs/build_records.sbatch "${build[@]}")
 trained=$(submit "$built" "${sbatch_train[@]}" jobs/train.sbatch "${train[@]}")
 evaluated=$(submit "$trained" jobs/evaluate.sbatch "$run")
 
 cat <<TEXT
-build $built, then train $trained, then evaluate $evaluated
-  squeue --me                                   which of them wait, and why
-  tail -F build_records-$built.log train-$trained.log evaluate-$evaluated.log
-  scancel $built $trained $evaluated                                give all of it up
-In the end: $run/report.html, and figures in evaluate-$evaluated.log
+build $built, then train $trained, then evaluate $evaluated. What to do meanwhile:
+  squeue --me                     which of them wait, and why
+  tail -F $(find_log "$built") $(find_log "$trained")
+  scancel $built $trained $evaluated
+In the end: $run/report.html, and the figures in $(find_log "$evaluated")
 TEXT

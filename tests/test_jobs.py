@@ -2,13 +2,14 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, command_environment
+from conftest import ROOT, command_environment, run_command
 
 JOBS = {path.stem: path for path in sorted((ROOT / "jobs").glob("*.sbatch"))}
 COMMANDS = {
@@ -19,6 +20,14 @@ COMMANDS = {
     "train": "train",
     "tune": "tune",
 }
+SHOWN = re.compile(r"sbatch (?:--parsable )?((?:--\S+ )*)jobs/(\w+)\.sbatch([^`\n)]*)")
+
+
+def shown_jobs() -> list[tuple[str, str, str]]:
+    """Every sbatch line of the pages and scripts once: its options, the script's name, and what follows that."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "jobs").iterdir())]
+    texts = [page.read_text() for page in pages]
+    return list(dict.fromkeys(found for text in texts for found in SHOWN.findall(text)))
 
 
 def read_header(name: str) -> dict[str, str]:
@@ -36,6 +45,19 @@ def test_there_is_a_job_for_each_long_command():
 def test_a_script_is_valid_shell(path):
     if path.suffix in (".sbatch", ".sh", ".example"):
         assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("options", "name", "words"), shown_jobs(), ids=" ".join)
+def test_what_a_shown_job_is_given_is_accepted(options, name, words):
+    arguments = shlex.split(words, comments=True)
+    if COMMANDS[name] == "evaluate":
+        help_text = run_command("evaluate", "--help").stdout
+        assert {word for word in arguments if word.startswith("--")} <= set(re.findall(r"--[\w.-]+", help_text))
+        return
+    if name == "seeds":
+        assert arguments and not arguments.pop(0).startswith("-")
+    done = run_command(COMMANDS[name], *arguments, "--show-config")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", JOBS)

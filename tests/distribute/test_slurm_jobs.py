@@ -14,6 +14,7 @@ import pytest
 import yaml
 from conftest import ROOT, bytes_of, command_environment
 from slurm_cluster import Cluster
+from test_jobs import shown_jobs
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 300  # for what takes 30 s on an idle machine
@@ -123,7 +124,7 @@ def everything(pipeline, hopeless, divided, early, seeds):
 
 def read_jobs(said: str) -> list[str]:
     """The jobs of a pipeline, in their order."""
-    return list(re.search(r"^build (\d+), then train (\d+), then evaluate (\d+)\n", said).groups())
+    return list(re.match(r"build (\d+), then train (\d+), then evaluate (\d+)\.", said).groups())
 
 
 def test_a_pipeline_without_pictures_ends_at_its_first_job(project, hopeless):
@@ -136,10 +137,11 @@ def test_a_pipeline_without_pictures_ends_at_its_first_job(project, hopeless):
 
 def test_a_pipeline_ends_with_a_report_and_figures(project, pipeline):
     build, train, evaluate = read_jobs(pipeline)
-    assert f"tail -F build_records-{build}.log train-{train}.log evaluate-{evaluate}.log\n" in pipeline
-    assert f"runs/whole/report.html, and figures in evaluate-{evaluate}.log" in pipeline
+    root = project.root
+    assert f"tail -F {root}/build_records-{build}.log {root}/train-{train}.log\n" in pipeline
+    assert f"runs/whole/report.html, and the figures in {root}/evaluate-{evaluate}.log\n" in pipeline
     assert [project.end(job) for job in (build, train, evaluate)] == [("COMPLETED", "0:0", "0")] * 3
-    assert (project.root / "runs" / "whole" / "report.html").is_file()
+    assert (root / "runs" / "whole" / "report.html").is_file()
     assert len(project.read("runs/whole/metrics.csv").splitlines()) == 1 + 3
     assert "\naccuracy " in project.read(f"evaluate-{evaluate}.log")
     assert project.read(f"train-{train}.log").endswith(f" job {train}: ended with 0: done\n")
@@ -162,6 +164,13 @@ def test_a_warning_before_it_listens_brings_the_training_back(project, early):
     assert re.search(rf"job {early}: starts on n\d, restart 1\n", log)
 
 
+def test_a_missing_folder_of_logs_is_told_at_once(project):
+    with pytest.raises(RuntimeError, match=rf"cannot write its log: {project.root}/logs is missing or read-only"):
+        project.run_pipeline("runs/unlogged", "--config", "settings.yaml", "--sbatch", "--output=logs/%x-%j.log")
+    names = project.cluster.run("squeue", "--all", "--states=all", "--noheader", "--format=%T %o").splitlines()
+    assert not any(line.startswith(("PENDING", "RUNNING")) and "unlogged" in line for line in names)
+
+
 def test_each_seed_has_a_run_folder(project, seeds):
     for seed in (3, 4):
         assert project.end(f"{seeds}_{seed}") == ("COMPLETED", "0:0", "0")
@@ -169,6 +178,13 @@ def test_each_seed_has_a_run_folder(project, seeds):
         assert yaml.safe_load((run / "config.yaml").read_text())["train"]["seed"] == seed
         assert (run / "metrics.json").is_file()
     assert len({project.read(f"runs/seeds/seed-{seed}/metrics.csv") for seed in (3, 4)}) == 2
+
+
+def test_slurm_takes_every_job_that_is_shown(cluster):
+    shown = [(options.split(), name) for options, name, _ in shown_jobs() if "$" not in options]
+    assert len(shown) > 5
+    for options, name in shown:
+        cluster.run("sbatch", "--test-only", *options, f"jobs/{name}.sbatch", cwd=ROOT)  # raises where it is refused
 
 
 def test_a_missing_environment_is_told_before_srun(make_project):
