@@ -24,7 +24,7 @@ PACKAGES = "slurmctld slurmd slurm-client munge iproute2 util-linux"
 INSTALL = f"apt-get update && apt-get install --yes --no-install-recommends {PACKAGES}"
 _COMMANDS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", **COMMANDS}
 _ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
-_POLL_S = 0.25
+_POLL_S = 0.02
 
 # Folders of Debian's packages, where each machine of the cluster sees the cluster's own.
 _HOME, _SETTINGS = "/var/lib/slurm", "/etc/slurm"
@@ -200,9 +200,13 @@ class Cluster:
           AssertionError: the limit passed; with all that helps to see why.
         """
         end = time.monotonic() + limit_s
-        while not is_so():
-            assert time.monotonic() < end, f"not within {limit_s} s: {what}\n{self.describe()}"
-            time.sleep(_POLL_S)
+        while True:
+            asked = time.monotonic()
+            if is_so():
+                return
+            assert asked < end, f"not within {limit_s} s: {what}\n{self.describe()}"
+            # To ask is to take time from what is waited for: a file is quickly looked at, SLURM takes longer.
+            time.sleep(min(max(_POLL_S, 20 * (time.monotonic() - asked)), 1))
 
     def list_nodes(self, states: str) -> list[str]:
         """Returns the nodes that are in one of the states, such as idle,mixed."""
