@@ -2,6 +2,7 @@
 
 Nothing of this machine's configuration is read or touched, and all of it ends with the tests, also if they are killed.
 CPUs, memory and GPUs of the nodes are claims, so that the headers of jobs fit; nothing is bound or limited.
+As a program it says what the machine lacks for that, and ends with 1 then.
 
     with slurm_cluster.start(tmp_path, num_nodes=2) as cluster:
         job = cluster.submit("--wrap", "srun hostname")
@@ -255,3 +256,9 @@ def _without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what another SLURM may have set."""
     foreign = re.compile(r"(SLURM|SBATCH|SRUN|SALLOC|SCANCEL|SQUEUE|SINFO|SCONTROL)")
     return {name: value for name, value in environment.items() if not foreign.match(name)}
+
+
+if __name__ == "__main__":
+    if lacks := check():
+        print(lacks)
+        sys.exit(1)

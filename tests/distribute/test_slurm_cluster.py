@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
+from conftest import ROOT
 
 HOLD = """
 import sys, time
@@ -30,6 +31,11 @@ def list_processes(folder: Path) -> list[str]:
         except OSError:  # it has ended
             continue
     return found
+
+
+def test_the_gate_and_the_docs_install_what_is_needed():
+    for name in (".ci/run", "docs/extending.md"):
+        assert slurm_cluster.PACKAGES in (ROOT / name).read_text()
 
 
 def test_a_job_runs_on_two_nodes_with_the_gpus_it_asked_for(cluster, tmp_path):
