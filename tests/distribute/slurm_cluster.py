@@ -17,8 +17,10 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import virtual_machine
 from virtual_machine import COMMANDS, LIMIT_S, PATH, Machine
 
 PACKAGES = "slurmctld slurmd slurm-client munge iproute2 util-linux"
@@ -27,8 +29,8 @@ _COMMANDS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "s
 _ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
 _POLL_S = 0.02
 
-# Folders of Debian's packages, where each machine of the cluster sees the cluster's own.
-_HOME, _SETTINGS = "/var/lib/slurm", "/etc/slurm"
+# A folder of Debian's packages, where each machine of the cluster sees the cluster's own.
+_HOME = "/var/lib/slurm"
 _NETWORK = "198.18.0"  # of the range for tests of networks, RFC 2544; the machines reach nothing else
 
 _SLURM_CONF = """
@@ -87,8 +89,8 @@ def check() -> str:
 
 
 def _switch_on(stack: contextlib.ExitStack, name: str, mounts: Mapping[Path, str]) -> Machine:
-    machine = Machine(name, mounts=mounts)
-    stack.callback(machine.end)
+    machine = virtual_machine.switch_on(name, mounts=mounts)
+    stack.callback(machine.switch_off)
     return machine
 
 
@@ -108,10 +110,15 @@ def start(
         requeued in `main` and cancelled in `spot`.
     """
     _write_files(folder, num_nodes=num_nodes, cpus=cpus, memory_mb=memory_mb, gpus=gpus, grace_s=grace_s)
+    mounts = {folder: _HOME, folder / "etc": "/etc/slurm", folder / "hosts": "/etc/hosts"}
     with contextlib.ExitStack() as stack:
-        cluster = Cluster(folder, stack)
+        head = _switch_on(stack, "head", mounts)
+        head.make_switch(f"{_NETWORK}.1/24")
+        _start_munge(head)
+        _start_daemon(head, "slurmctld")
+        cluster = Cluster(folder, head, mounts, stack)
         for number in range(1, num_nodes + 1):
-            cluster.power_on(f"n{number}", wait=False)
+            cluster.start_node(f"n{number}")
         cluster.wait_until(lambda: len(cluster.list_nodes("idle")) == num_nodes, "all nodes are up", limit_s=LIMIT_S)
         yield cluster
 
@@ -135,20 +142,26 @@ def _write_files(folder: Path, *, num_nodes: int, gpus: int, **sizes: int) -> No
     (folder / "etc" / "slurm.conf").write_text(text)
 
 
+def _start_munge(head: Machine) -> None:
+    """Starts the daemon by which all nodes know one another; they reach it by its socket in the shared folder."""
+    files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
+    options = [f"--{option}={_HOME}/{name}" for option, name in files.items()]
+    _start_daemon(head, "munged", "--force", f"--log-file={_HOME}/log/munged.log", *options)
+
+
+def _start_daemon(machine: Machine, *command: str) -> None:
+    machine.run(*command, environment=_without_slurm(os.environ))
+
+
+@dataclass(frozen=True)
 class Cluster:
     """A cluster that runs: a head with slurmctld, where jobs are submitted, and nodes with slurmd."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        """Starts the head. Its machines are switched off by the stack."""
-        self._folder, self._stack = folder, stack
-        self._mounts = {folder: _HOME, folder / "etc": _SETTINGS, folder / "hosts": "/etc/hosts"}
-        self._nodes: dict[str, Machine] = {}
-        self._head = _switch_on(stack, "head", self._mounts)
-        self._head.make_switch(f"{_NETWORK}.1/24")
-        names = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
-        places = [f"--{option}={_HOME}/{name}" for option, name in names.items()]
-        _start_daemon(self._head, "munged", "--force", f"--log-file={_HOME}/log/munged.log", *places)
-        _start_daemon(self._head, "slurmctld")
+    _folder: Path
+    _head: Machine
+    _mounts: Mapping[Path, str]
+    _stack: contextlib.ExitStack  # switches all machines off
+    _nodes: dict[str, Machine] = field(default_factory=dict)
 
     def run(
         self,
@@ -198,13 +211,14 @@ class Cluster:
         """Waits for a condition, whose words the error has.
 
         Raises:
-          AssertionError: the limit passed; with all that helps to see why.
+          AssertionError: the limit passed, with all that helps to see why, or the cluster was switched off.
         """
         end = time.monotonic() + limit_s
         while True:
             asked = time.monotonic()
             if is_so():
                 return
+            assert self._head.is_on, f"switched off before {what}"
             assert asked < end, f"not within {limit_s} s: {what}\n{self.describe()}"
             # To ask is to take time from what is waited for: a file is quickly looked at, SLURM takes longer.
             time.sleep(min(max(_POLL_S, 20 * (time.monotonic() - asked)), 1))
@@ -219,15 +233,18 @@ class Cluster:
 
     def power_off(self, node: str) -> None:
         """Switches a node off at once, with all that runs on it."""
-        self._nodes.pop(node).end()
+        self._nodes.pop(node).switch_off()
 
-    def power_on(self, node: str, *, wait: bool = True) -> None:
+    def power_on(self, node: str) -> None:
         """Switches a node on and waits until it takes jobs."""
+        self.start_node(node)
+        self.wait_until(lambda: node in self.list_nodes("idle,mixed,allocated"), f"{node} is up", limit_s=LIMIT_S)
+
+    def start_node(self, node: str) -> None:
+        """Switches a node on; SLURM learns of it somewhat later."""
         machine = self._nodes[node] = _switch_on(self._stack, node, self._mounts)
         self._head.connect(machine, f"{_NETWORK}.{10 + int(node[1:])}/24")
         _start_daemon(machine, "slurmd", "-N", node)
-        if wait:
-            self.wait_until(lambda: node in self.list_nodes("idle,mixed,allocated"), f"{node} is up", limit_s=LIMIT_S)
 
     def describe(self) -> str:
         """Returns all that helps to see why something is not as expected: jobs, their logs, daemons' logs."""
@@ -241,10 +258,6 @@ class Cluster:
             return f"$ {' '.join(command)}\n{self.run(*command)}"
         except RuntimeError as error:
             return str(error)
-
-
-def _start_daemon(machine: Machine, *command: str) -> None:
-    machine.run(*command, environment=_without_slurm(os.environ))
 
 
 def _read_end(path: Path, num_lines: int = 40) -> str:

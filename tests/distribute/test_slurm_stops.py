@@ -183,10 +183,10 @@ def trainings(cluster, face_records, tmp_path_factory) -> Iterator[dict[str, Fut
         first.wait()
         return first, second
 
-    with ThreadPoolExecutor(len(SCENARIOS) + 1) as pool:
-        both = pool.submit(play_two_in_one_folder)
-        yield {"both": both, **{name: pool.submit(play, name) for name in SCENARIOS}}
-        cluster.run("scancel", "--user=root")  # what a failed test has left, so that no thread waits for it
+    pool = ThreadPoolExecutor(len(SCENARIOS) + 1)
+    both = pool.submit(play_two_in_one_folder)
+    yield {"both": both, **{name: pool.submit(play, name) for name in SCENARIOS}}
+    pool.shutdown(wait=False, cancel_futures=True)  # a thread that still waits ends with the cluster
 
 
 def test_a_time_limit_that_strikes_twice_changes_no_bit(trainings):

@@ -15,47 +15,59 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 COMMANDS = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux", "ip": "iproute2"}
 LIMIT_S = 60  # for what takes a moment; a busy machine takes longer
-# Where commands are looked for: daemons lie where users have no need to look.
-PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+_SBIN = ":/usr/sbin:/sbin"  # where daemons lie, and users have no need to look
+PATH = os.environ["PATH"] + _SBIN
 _READY = b"ready\n"
 
 
-class Machine:
-    """A running machine, without a network but for its loopback interface until it is connected.
+def switch_on(name: str, *, mounts: Mapping[Path, str]) -> "Machine":
+    """Starts a machine, without a network but for its loopback interface until it is connected.
+
+    Args:
+      name: its host name.
+      mounts: files and folders here, with the existing places where the machine sees them.
 
     Raises:
-      RuntimeError: the kernel or the rights of this process do not allow one.
+      RuntimeError: the kernel or the rights of this process do not allow it.
     """
+    unshare = ["unshare", "--net", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    process = subprocess.Popen(
+        [*unshare, sys.executable, __file__, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the tests, which then end the machine
+    )
+    machine = Machine(name, process)
+    try:
+        told, _, _ = select.select([process.stdout], [], [], LIMIT_S)
+        if not told or process.stdout.readline() != _READY:
+            process.kill()
+            raise RuntimeError(f"no machine: {process.stderr.read().decode().strip() or 'it did not start'}")
+        for source, target in mounts.items():
+            machine.run("mount", "--bind", source, target)
+        machine.run("ip", "link", "set", "lo", "up")
+    except BaseException:
+        machine.switch_off()
+        raise
+    return machine
 
-    def __init__(self, name: str, *, mounts: Mapping[Path, str]) -> None:
-        """Starts it; `mounts` are files and folders here with the existing places where the machine sees them."""
-        self.name = name
-        unshare = ["unshare", "--net", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        self._process = subprocess.Popen(
-            [*unshare, sys.executable, __file__, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the tests, which then end the machine
-        )
-        try:
-            if not self._is_ready():
-                self._process.kill()
-                raise RuntimeError(f"no machine: {self._process.stderr.read().decode().strip() or 'it did not start'}")
-            for source, target in mounts.items():
-                self.run("mount", "--bind", source, target)
-            self.run("ip", "link", "set", "lo", "up")
-        except BaseException:
-            self.end()
-            raise
 
-    def _is_ready(self) -> bool:
-        told, _, _ = select.select([self._process.stdout], [], [], LIMIT_S)
-        return bool(told) and self._process.stdout.readline() == _READY
+@dataclass(frozen=True)
+class Machine:
+    """A running machine."""
+
+    name: str
+    process: subprocess.Popen  # unshare, whose child is the machine's process id 1
+
+    @property
+    def is_on(self) -> bool:
+        return self.process.poll() is None
 
     def run(
         self,
@@ -73,7 +85,7 @@ class Machine:
         words = [str(word) for word in command]
         done = subprocess.run(
             [*self._enter(), "env", f"--chdir={cwd}", *words],
-            env={**environment, "PATH": f"{environment.get('PATH', '')}:{PATH}"},
+            env={**environment, "PATH": f"{environment['PATH']}{_SBIN}"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -86,7 +98,7 @@ class Machine:
         return done.stdout.strip()
 
     def _enter(self) -> Sequence[str]:
-        target = self._process.pid
+        target = self.process.pid
         spaces = ["--net", "--uts", "--mount", "--ipc", f"--pid=/proc/{target}/ns/pid_for_children"]
         # nsenter stands between, and what it started would outlive its being killed.
         return ["nsenter", "--target", str(target), *spaces, "--", "setpriv", "--pdeathsig", "KILL", "--"]
@@ -100,12 +112,12 @@ class Machine:
     def connect(self, other: "Machine", address: str) -> None:
         """Connects another machine to this one, the switch; the address is one such as 198.18.0.11/24."""
         # The kernel removes the port of a machine that was switched off, but later.
-        port = f"port-{other._process.pid}"
+        port = f"port-{other.process.pid}"
         # The others remember which hardware has an address, also if the machine was switched off meanwhile.
         hardware = f"02:00:00:00:00:{ipaddress.ip_interface(address).packed[-1]:02x}"
         # From inside a machine the process id of the other one would mean nothing.
-        enter_network = ["nsenter", "--target", str(self._process.pid), "--net", "--"]
-        ends = [port, "type", "veth", "peer", "name", "eth0", "address", hardware, "netns", str(other._process.pid)]
+        enter_network = ["nsenter", "--target", str(self.process.pid), "--net", "--"]
+        ends = [port, "type", "veth", "peer", "name", "eth0", "address", hardware, "netns", str(other.process.pid)]
         done = subprocess.run(
             [*enter_network, "ip", "link", "add", *ends],
             env={**os.environ, "PATH": PATH},
@@ -119,16 +131,16 @@ class Machine:
         other.run("ip", "address", "add", address, "dev", "eth0")
         other.run("ip", "link", "set", "eth0", "up")
 
-    def end(self) -> None:
-        """Switches it off at once, as a power cut would; returns when none of its processes lives."""
-        self._process.stdin.close()
+    def switch_off(self) -> None:
+        """Ends it at once, as a power cut would; returns when none of its processes lives."""
+        self.process.stdin.close()
         try:
-            self._process.wait(LIMIT_S)
+            self.process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(LIMIT_S)
-        self._process.stdout.close()
-        self._process.stderr.close()
+            self.process.kill()
+            self.process.wait(LIMIT_S)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 def _live_until_the_pipe_ends(name: str) -> None:
