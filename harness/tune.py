@@ -11,7 +11,7 @@ from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.dataset.records import manifest, staging
-from harness.runs import lock
+from harness.locks import lock
 from harness.search.space import SEARCHED, check_space, make_trial_config
 
 log = logging.getLogger("harness")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     app.start_logging(quiet=arguments.quiet)
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
-    with lock.hold(config.tune.folder):
+    with lock.hold_folder(config.tune.folder):
         _claim_folder(config)
         return _search(config, given, data)
 

@@ -55,7 +55,7 @@ class MemoryLimitError(HarnessError):
 
 
 class CheckpointError(HarnessError):
-    """A run folder, checkpoint or exported model that cannot be used."""
+    """A run folder, checkpoint or exported model that cannot be used, or a folder that another process owns."""
 
     exit_code = ExitCode.CHECKPOINT
 

@@ -16,7 +16,7 @@ from harness.base.errors import CheckpointError, ConfigError
 from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
-from harness.runs import lock
+from harness.locks import lock
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir
 
@@ -58,7 +58,7 @@ def own(workdir: Workdir, config: Config, data: Manifest) -> Iterator[None]:
       ConfigError: as of `check`.
     """
     check(workdir, config, data)
-    with lock.hold(workdir.root):
+    with lock.hold_folder(workdir.root):
         check(workdir, config, data)  # another may have taken the folder in the meantime
         for unfinished in (*workdir.root.glob(".*.tmp"), *workdir.export.glob(".tmp-*")):
             if unfinished.is_dir():

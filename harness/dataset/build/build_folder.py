@@ -1,25 +1,26 @@
 """The folder in which a build works: who may use it, and how it takes the records' name or is sent to s3://.
 
-Beside it lies a file that is locked while builds use the folder. Whoever leaves last removes both, the folder only if
-nothing in it is of use to the next build.
+Beside it lies a lock while a build uses the folder, or one for each task of a build that is divided. Whoever leaves
+last removes the folder, if nothing in it is of use to the next build.
 
 It does not look into the files that it moves or sends.
 """
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base import files, locks
+from harness.base import files
 from harness.base.errors import DataError, StorageError, describe_free
 from harness.base.storage import Folder, RemotePath
 from harness.dataset.records import manifest
+from harness.locks import shares
+from harness.locks.verdict import USUAL, Rhythm
 
 log = logging.getLogger("harness")
 # Under which builds of records on s3:// work, beside where local records lie: bucket and folder follow.
@@ -68,7 +69,7 @@ class BuildFolder:
 
     @property
     def lock(self) -> Path:
-        """The file that is locked while builds use the folder."""
+        """The lock of the whole folder; those of tasks have the same name with their share behind it."""
         return self.place.parent / f".{self.place.name}.lock"
 
     @property
@@ -185,47 +186,35 @@ def check_writable(target: Folder) -> None:
 
 
 @contextmanager
-def open_folder(target: Folder, rules_sha256: str, *, is_shared: bool) -> Iterator[BuildFolder]:
-    """Opens the folder of a build, for one process or, if `is_shared`, for several that each do a part.
+def open_folder(
+    target: Folder, rules_sha256: str, *, share: str | None = None, rhythm: Rhythm = USUAL
+) -> Iterator[BuildFolder]:
+    """Opens the folder of a build, for one process or for the task that does one share, such as "3-of-8".
 
     What fails while it is open leaves it as it is, so that the next build goes on from there.
 
     Raises:
-      DataError: another build uses it.
+      InUse: another build uses it, or another task does the same share.
       StorageError: the folder cannot be written.
     """
     work = BuildFolder(target, rules_sha256)
-    try:
-        descriptor, is_locked = locks.acquire(work.lock, is_shared=is_shared)
-    except locks.Held:
-        raise _busy(target) from None
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {work.place.parent}: {error.strerror}. Give another folder: --records FOLDER"
-        ) from None
-    if not is_locked:
-        log.warning("%s cannot be locked: start no second build of it", target)
-    try:
-        work.recover()
-        yield work
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        raise StorageError(
-            f"writing {target} failed: {error.strerror or error}{where}{describe_free(error)}. Nothing was "
-            "published; what is finished is kept, and the same command goes on with it."
-        ) from error
-    finally:
-        _leave(work, descriptor)
-
-
-def _leave(work: BuildFolder, descriptor: int) -> None:
-    """Removes the lock, and a folder that is of no use, if no other build holds them."""
-    with suppress(OSError):  # nothing can be removed here
-        if locks.is_alone(descriptor, work.lock):
-            work.tidy()
-            work.lock.unlink()
-    os.close(descriptor)
-
-
-def _busy(target: Folder) -> DataError:
-    return DataError(f"another build is writing {target} just now. Wait for it, or give another --records.")
+    if share is None:
+        held = shares.hold_whole(work.lock, target, work.tidy, rhythm)
+    else:
+        held = shares.hold_share(work.lock, share, target, work.tidy, rhythm)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {work.place.parent}: {error.strerror}. Give another folder: --records FOLDER"
+            ) from None
+        try:
+            work.recover()
+            yield work
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise StorageError(
+                f"writing {target} failed: {error.strerror or error}{where}{describe_free(error)}. Nothing was "
+                "published; what is finished is kept, and the same command goes on with it."
+            ) from error

@@ -52,7 +52,7 @@ def build(config: Config, *, overwrite: bool = False, task: Task | None = None, 
     listing, left_out, doubts = _list(config)
     outputs.check_target(config.data.images, target, listing.folders)
     with (
-        build_folder.open_folder(target, cleaner.digest_rules(config), is_shared=task is not None) as work,
+        build_folder.open_folder(target, cleaner.digest_rules(config), share=task.share if task else None) as work,
         process_pool.open_pool(config.runtime.workers) as pool,
     ):
         existing = existing_records.load(target, config, overwrite=overwrite)

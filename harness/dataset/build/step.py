@@ -19,6 +19,11 @@ class Task:
     index: int
     num_tasks: int
 
+    @property
+    def share(self) -> str:
+        """The name of its part of the work."""
+        return f"{self.index}-of-{self.num_tasks}"
+
 
 @dataclass(frozen=True)
 class Step:

@@ -1,6 +1,7 @@
 """Folders that harness itself has made: records and runs. Whoever keeps them beside pictures means no class by them."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ _SIGNS = (
     ("config.yaml", "checkpoints"),
     ("oracle.json",),
 )
+_OF_BUILD = re.compile(r"\.(building|lock(\.\d+-of-\d+)?)$")  # as build/build_folder.py names it
 _DEEPEST = 2  # folders of records and runs lie in others: runs/search/trial
 
 
@@ -36,7 +38,7 @@ def _holds_made(folder: Path, deepest: int) -> bool:
         for entry in entries:
             path = folder / entry.name
             if entry.name.startswith("."):
-                num_made += entry.name.endswith((".building", ".lock"))  # of a build, see build/build_folder.py
+                num_made += _OF_BUILD.search(entry.name) is not None
             elif entry.is_dir():
                 if not (_is_made(path) or (deepest > 1 and _holds_made(path, deepest - 1))):
                     return False

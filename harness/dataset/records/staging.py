@@ -19,12 +19,13 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from harness.base import files, locks
+from harness.base import files
 from harness.base.errors import ClusterError, ConfigError, StorageError
 from harness.base.storage import Folder
 from harness.config.schema import DataConfig
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest, ShardInfo
+from harness.locks import lock
 
 log = logging.getLogger("harness")
 _NUM_COPIED = 4  # shards at a time: a file server answers several better than one, and sha256 takes a core
@@ -105,29 +106,22 @@ def _expand(path: Path, environment: Mapping[str, str]) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(lock: Path, target: Path, patience_s: float) -> Iterator[bool]:
+def _alone(path: Path, target: Path, patience_s: float) -> Iterator[bool]:
     """Keeps the node's other processes out; gives whether one of them had to be waited for."""
     seen, limit, has_waited = -1, time.monotonic() + patience_s, False
-    while True:
-        try:
-            descriptor, _ = locks.acquire(lock)
-            break
-        except locks.Held:
-            has_waited = True
-        if (size := _count_bytes(target)) != seen:
-            seen, limit = size, time.monotonic() + patience_s
-        if time.monotonic() > limit:
-            raise ClusterError(
-                f"another process has copied records to {target} and has come no further for {patience_s:g} s "
-                "(data.stage). End it, or leave data.stage out."
-            )
-        time.sleep(_LOOK_S)
-    try:
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock.hold(path, target))
+                break
+            except lock.InUse as error:
+                has_waited = True
+                if (size := _count_bytes(target)) != seen:
+                    seen, limit = size, time.monotonic() + patience_s
+                if time.monotonic() > limit:
+                    raise ClusterError(f"no record was copied for {patience_s:g} s (data.stage): {error}") from None
+            time.sleep(_LOOK_S)
         yield has_waited
-    finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
-        os.close(descriptor)
 
 
 def _count_bytes(folder: Path) -> int:

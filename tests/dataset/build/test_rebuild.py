@@ -233,7 +233,7 @@ def test_two_builds_of_one_folder_at_a_time_are_one_too_many(many, tmp_path):
     done = build(many, tmp_path / "many")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert done.returncode == 3 and "another build is writing" in done.stderr
+    assert done.returncode == 5 and f"many is in use by process {process.pid} on " in done.stderr
 
 
 def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(many, uninterrupted, tmp_path):

@@ -10,11 +10,11 @@ import time
 import pytest
 from conftest import SMOKE, command_environment, files_of, read_history, run_command
 
-from harness.base import locks
 from harness.base.errors import ClusterError, ConfigError, DataError, StorageError
 from harness.config.schema import DataConfig
 from harness.dataset.records import manifest, staging, tfrecord
 from harness.dataset.records.manifest import Manifest, ShardInfo, SplitInfo
+from harness.locks import lock
 
 
 @pytest.fixture
@@ -169,13 +169,14 @@ def test_a_copy_that_is_killed_at_any_moment_goes_on(tmp_path):
 
 
 def test_another_that_comes_no_further_is_not_waited_for_without_end(records, tmp_path):
-    lock = tmp_path / f".flowers-{records[1].digest[:16]}.lock"
-    descriptor, _ = locks.acquire(lock)
-    try:
-        with pytest.raises(ClusterError, match=r"another process has copied .* no further for 0\.3 s"):
-            stage(records, tmp_path, patience_s=0.3)
-    finally:
-        os.close(descriptor)
+    target = tmp_path / f"flowers-{records[1].digest[:16]}"
+    with (
+        lock.hold(tmp_path / f".{target.name}.lock", target),
+        pytest.raises(
+            ClusterError, match=rf"no record was copied for 0.3 s .*: {target} is in use by process {os.getpid()} "
+        ),
+    ):
+        stage(records, tmp_path, patience_s=0.3)
     assert manifest.load(stage(records, tmp_path)) == records[1]
 
 

@@ -1,0 +1,158 @@
+"""One owner for a folder, on all machines that share it: the others are refused, and told who has it.
+
+Whose a lock is stands in its file. How that file appears is in lock_file.py, when its owner counts as gone in
+verdict.py, what an owner does that has lost it in heartbeat.py.
+
+Taking over is safe without any lock of the file system. Whoever has found an owner gone first owns a second lock, named
+after the content of the first file. As long as he has that, nobody else can put something in the place of this very
+file. He looks once more whether it is still the one that was judged, and moves his own file over it.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from harness.base.errors import CheckpointError
+from harness.locks import heartbeat, lock_file, owner, verdict
+from harness.locks.lock_file import LockFile, Seen
+from harness.locks.verdict import USUAL, Rhythm, Verdict
+
+log = logging.getLogger("harness")
+FILE_NAME = ".lock"
+_MOST_TRIES = 200  # to get a lock that others take and leave
+_RETRY_S = 0.02
+
+
+class InUse(CheckpointError):
+    """A folder that another process owns."""
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path, rhythm: Rhythm = USUAL) -> Iterator[None]:
+    """Makes this process the owner of a folder, which is made if it is missing, until the block ends.
+
+    Raises:
+      InUse: another process owns it.
+      CheckpointError: something else stands in the place of the folder or its lock file.
+      OSError: it cannot be made or written.
+    """
+    is_new = not folder.exists()
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(hold(folder / FILE_NAME, folder, rhythm))
+            except (FileExistsError, NotADirectoryError) as error:
+                raise CheckpointError(f"cannot write to {folder}: {error.strerror}. Give another folder.") from None
+            yield
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it is kept if something came of it
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def hold(path: Path, told: object, rhythm: Rhythm = USUAL) -> Iterator[None]:
+    """Makes this process the owner of a lock until the block ends. If it loses the lock before, it ends with 5.
+
+    Args:
+      path: the lock file, which is removed at the end.
+      told: what it is the lock of, for messages.
+      rhythm: its times.
+
+    Raises:
+      InUse: another process owns it.
+      CheckpointError: something else stands in the place of the file.
+      OSError: it or its folder cannot be made or written.
+    """
+    mine = acquire(path, told, rhythm)
+    try:
+        with heartbeat.beat(mine, told, rhythm):
+            yield
+    finally:
+        mine.release()
+
+
+def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
+    """Returns a lock, whose heart does not beat yet.
+
+    Raises:
+      As `hold`.
+    """
+    seen = None
+    for _ in range(_MOST_TRIES):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            seen = lock_file.look(path)
+            mine = lock_file.place(path, os.environ) if seen is None else _succeed(path, seen, told, rhythm)
+        except FileNotFoundError:
+            continue  # whoever had it has removed the folder in between
+        if mine is not None:
+            return mine
+        time.sleep(_RETRY_S)
+    raise _refuse(path, told, seen)
+
+
+def _succeed(path: Path, seen: Seen, told: object, rhythm: Rhythm) -> LockFile | None:
+    """Takes the place of an owner that is gone; returns None if the lock has become another's or free.
+
+    Raises:
+      InUse: the owner lives, or may.
+    """
+    me = owner.identify(os.environ, has_flock=False)
+    if (found := verdict.judge_at_once(seen, me)) is None:
+        _log_wait(seen, me, told, rhythm)
+        found = verdict.judge(path, seen, me, rhythm)
+    if found is Verdict.CHANGED:
+        return None
+    if found is not Verdict.GONE:
+        raise _refuse(path, told, seen, is_silent=found is Verdict.SILENT)
+    try:
+        claim = acquire(_name_claim(path, seen), told, rhythm)
+    except InUse:
+        return None  # another takes it over just now
+    try:
+        now = lock_file.look(path)
+        mine = claim.move(path) if now is not None and now.content_sha256 == seen.content_sha256 else None
+    except BaseException:
+        claim.release()
+        raise
+    if mine is None:
+        claim.release()
+        return None
+    log.info("%s: its owner is gone, %s; going on in its place", told, _describe(seen))
+    return mine
+
+
+def _name_claim(path: Path, seen: Seen) -> Path:
+    """Returns the name of the lock that allows to replace a lock file; it is short, as that of a draft."""
+    return path.with_name(f".{sha256(f'{path.name} {seen.content_sha256}'.encode()).hexdigest()[:32]}.tmp")
+
+
+def _log_wait(seen: Seen, me: owner.Owner, told: object, rhythm: Rhythm) -> None:
+    if seen.owner is not None and seen.owner.is_earlier_start_of(me):
+        log.info(
+            "%s is still held by an earlier start of this job, %s: waiting up to %g s for its end",
+            *(told, seen.owner, rhythm.patience_s),
+        )
+    else:
+        log.info(
+            "%s is held by %s: looking for up to %g s whether that still lives", told, _describe(seen), rhythm.still_s
+        )
+
+
+def _refuse(path: Path, told: object, seen: Seen | None, *, is_silent: bool = False) -> InUse:
+    text = f"{told} is in use by {_describe(seen)}. Wait for its end, or give another folder."
+    if is_silent and seen is not None and seen.owner is not None:
+        text += (
+            f" It shows no sign of life, though the file server keeps its lock: if {seen.owner.host} is gone, remove "
+            f"{path}."
+        )
+    return InUse(text)
+
+
+def _describe(seen: Seen | None) -> str:
+    return "another process" if seen is None or seen.owner is None else str(seen.owner)

@@ -1,0 +1,219 @@
+"""A folder has one owner on a machine, whatever becomes of it, and whether or not the file system has locks."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SMOKE, command_environment, command_line, run_command, run_without_privileges
+from hypothesis import given
+from hypothesis import strategies as st
+from owners import FLOCKS, enter
+
+from harness.base.errors import CheckpointError
+from harness.locks import lock
+from harness.locks.lock import InUse
+from harness.locks.verdict import Rhythm
+
+
+@pytest.mark.parametrize("flock", FLOCKS)
+def test_a_folder_has_one_owner_who_is_named(tmp_path, flock):
+    owner = enter(tmp_path / "run", flock=flock, SLURM_JOB_ID="1234")
+    host = re.escape(socket.gethostname())
+    expected = rf"run is in use by process {owner.pid} on {host} \(job 1234\) since 20\d\d-\d\d-\d\d .*another folder"
+    with pytest.raises(InUse, match=expected), lock.hold_folder(tmp_path / "run"):
+        pass
+    code, errors = enter(tmp_path / "run", flock=flock).finish()
+    assert code == 5 and re.search(expected, errors) and len(errors.splitlines()) == 1
+    assert owner.finish() == (0, "")
+    with lock.hold_folder(tmp_path / "run"):
+        assert f'"pid": {os.getpid()}' in (tmp_path / "run" / ".lock").read_text()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flock", FLOCKS)
+def test_an_owner_that_was_killed_keeps_nobody_waiting(tmp_path, flock):
+    owner = enter(tmp_path, flock=flock)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.process.wait()
+    code, errors = enter(tmp_path, flock=flock, still_s=3600).finish()
+    assert code == 0
+    assert errors.startswith(f"{tmp_path}: its owner is gone, process {owner.pid} on ") and errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flock", FLOCKS)
+def test_an_owner_that_is_suspended_stays_the_owner(tmp_path, flock):
+    owner = enter(tmp_path, flock=flock)
+    os.kill(owner.pid, signal.SIGSTOP)
+    code, errors = enter(tmp_path, flock=flock, still_s=0).finish()
+    assert code == 5 and f"is in use by process {owner.pid} on" in errors
+    os.kill(owner.pid, signal.SIGCONT)
+    assert owner.finish() == (0, "")
+
+
+def test_an_owner_that_ends_leaves_nothing(tmp_path):
+    with lock.hold_folder(tmp_path / "a" / "run"):
+        pass
+    assert not (tmp_path / "a" / "run").exists()
+    (tmp_path / "run").mkdir()
+    with lock.hold_folder(tmp_path / "run"):
+        (tmp_path / "run" / "file").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
+
+
+def test_an_error_of_the_owner_frees_the_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), lock.hold_folder(tmp_path):
+        raise ZeroDivisionError
+    with lock.hold_folder(tmp_path), pytest.raises(InUse, match="in use by process"), lock.hold_folder(tmp_path):
+        pass
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["pid", "host", "token", "boot"]) | st.text(), inner)
+    ),
+)
+
+
+@given(st.binary() | JSON.map(lambda value: __import__("json").dumps(value).encode()))
+def test_a_lock_file_of_whatever_content_is_taken_over_once_it_stands_still(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / ".lock").write_bytes(content)
+    with lock.hold_folder(folder, Rhythm(0.001, 0.002)):
+        assert f'"pid": {os.getpid()}' in (folder / ".lock").read_text()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 9000, b'{"pid": "x"}', b"\xff", b"1" * (1 << 20)])
+def test_an_owner_that_cannot_be_read_is_another_process(tmp_path, content):
+    owner = enter(tmp_path)
+    (tmp_path / ".lock").write_bytes(content)
+    code, errors = enter(tmp_path).finish()
+    assert code == 5 and "is in use by another process" in errors
+    assert owner.finish() == (0, "")
+
+
+def test_what_is_no_lock_file_is_refused(tmp_path):
+    for name, make in {
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
+        "link": lambda path: path.symlink_to(tmp_path / "elsewhere"),
+        "link to itself": lambda path: path.symlink_to(path),
+    }.items():
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / ".lock")
+        with pytest.raises(CheckpointError, match=r"\.lock is no file, where"), lock.hold_folder(tmp_path / name):
+            pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(CheckpointError, match=r"cannot write to .*Give another folder"), lock.hold_folder(folder):
+            pass
+
+
+@pytest.mark.parametrize(("limit", "name"), [("read-only", "Permission denied"), ("full", "No space left on device")])
+def test_a_folder_that_cannot_be_written_is_told(small_disk, limit, name):
+    if limit == "full":
+        with pytest.raises(OSError, match="No space"), (small_disk / "all").open("wb") as file:
+            file.write(bytes(4 << 20))
+    else:
+        small_disk.chmod(0o555)
+    program = (
+        "import sys; from pathlib import Path; from harness.base import app; from harness.locks import lock\n"
+        f"def main(argv):\n with lock.hold_folder(Path({str(small_disk)!r})): return 0\n"
+        "sys.exit(app.run(main))"
+    )
+    done = run_without_privileges(program)
+    assert done.returncode == 7 and name in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in small_disk.iterdir()] in ([], ["all"])
+
+
+# Each attempt is a process of its own, and every third owner is killed while it owns the folder.
+ATTEMPTS = """
+import errno, fcntl, os, random, signal, sys, time
+from pathlib import Path
+
+folder, flock, links, seed = sys.argv[1:]
+
+def fail(*_):
+    raise OSError(errno.EOPNOTSUPP, "not supported")
+
+if flock == "none":
+    fcntl.flock = fail
+if links == "none":
+    os.link = fail
+
+from harness.locks import lock
+from harness.locks.lock import InUse
+from harness.locks.verdict import Rhythm
+
+log = os.open(f"{folder}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+chance = random.Random(int(seed))
+
+def attempt(is_killed):
+    try:
+        with lock.hold_folder(Path(folder), Rhythm(0.05, 5)):
+            os.write(log, b"<")
+            time.sleep(0.001)
+            os.write(log, b">")
+            if is_killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+    except InUse:
+        pass
+
+for _ in range(100):
+    is_killed = chance.random() < 0.3
+    child = os.fork()
+    if not child:
+        attempt(is_killed)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), code
+"""
+
+
+@pytest.mark.parametrize("flock", ["real", "none"])
+@pytest.mark.parametrize("links", ["real", "none"])
+def test_many_that_start_at_once_never_own_a_folder_together(tmp_path, flock, links):
+    command = [sys.executable, "-c", ATTEMPTS, tmp_path / "run", flock, links]
+    started = [subprocess.Popen([*command, str(seed)], env=command_environment()) for seed in range(4)]
+    assert [process.wait(timeout=300) for process in started] == [0] * 4
+    log = (tmp_path / "run.log").read_text()
+    assert re.fullmatch(r"(<>)+", log) and len(log) >= 2 * 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["train", "tune"])
+def test_a_second_command_in_the_same_folder_is_refused(face_records, tmp_path, module):
+    flag = {"train": "--run", "tune": "--tune.folder"}[module]
+    owner = enter(tmp_path / "run")
+    words = ["--config", SMOKE if module == "train" else SMOKE.with_name("tune.yaml"), "--records", face_records]
+    done = run_command(module, *words, flag, tmp_path / "run")
+    assert done.returncode == 5, done.stderr
+    assert f"run is in use by process {owner.pid} on " in done.stderr
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert owner.finish() == (0, "")
+
+
+@pytest.mark.slow
+def test_a_training_owns_its_folder_until_it_is_killed(face_records, tmp_path):
+    words = ("--config", SMOKE, "--records", face_records, "--run", tmp_path / "run")
+    process = subprocess.Popen(
+        command_line("train", *words, "--epochs", 500), env=command_environment(), stderr=subprocess.PIPE, text=True
+    )
+    assert any(line.startswith("epoch") for line in process.stderr)
+    refused = run_command("train", *words, "--epochs", 500)
+    assert refused.returncode == 5 and f"is in use by process {process.pid} on" in refused.stderr
+    process.kill()
+    process.wait()
+    refused = run_command("train", *words, "--epochs", 400)
+    assert refused.returncode == 5 and "was started with other settings" in refused.stderr
