@@ -128,7 +128,7 @@ def _succeed(path: Path, seen: Seen, told: object, rhythm: Rhythm) -> LockFile |
 
 
 def _name_claim(path: Path, seen: Seen) -> Path:
-    """Returns the name of the lock that allows to replace a lock file; it is short, as that of a draft."""
+    """Returns the name of the lock that allows to replace a lock file. It is short: the path may have the longest."""
     return path.with_name(f".{sha256(f'{path.name} {seen.content_sha256}'.encode()).hexdigest()[:32]}.tmp")
 
 

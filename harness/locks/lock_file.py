@@ -1,7 +1,7 @@
 """The file of a lock: how it appears, is looked at, is handed on and goes. Whose it may become is for lock.py to say.
 
-A lock file has its name only with all its content, and with a flock where the file system has such. Its name is made
-by os.link, which fails if the name is taken, on one machine and on NFS alike.
+It appears by O_CREAT with O_EXCL, which succeeds for one process only, on one machine and on NFS alike. For a moment it
+is empty, and has no flock yet: a file that says nothing is looked at again before it is judged.
 """
 
 import contextlib
@@ -23,7 +23,6 @@ from harness.locks.owner import FORM, Owner, identify
 _MOST_BYTES = 4096  # of a lock file of ours
 _ANSWER_S = 10.0  # a file server whose locks do not answer counts as one without locks
 _GONE = (errno.ENOENT, errno.ESTALE)
-_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @dataclass(frozen=True)
@@ -120,40 +119,27 @@ def place(path: Path, environment: Mapping[str, str]) -> LockFile | None:
     """Makes a lock file of this process, or returns None if there is one.
 
     Raises:
-      FileNotFoundError: the folder is gone, or has been cleared by a new owner.
+      FileNotFoundError: the folder is gone.
       OSError: it cannot be written.
     """
-    owner = identify(environment, has_flock=False)
-    draft = path.with_name(f".{owner.token}.tmp")  # short: the path may have the longest name that there can be
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        owner = replace(owner, has_flock=bool(_lock(descriptor, fcntl.LOCK_EX)))
-        with files.naming(path):
-            os.write(descriptor, json.dumps(asdict(owner)).encode())
-        _give_name(draft, path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        mine = LockFile(path, descriptor, owner)
-        if mine.lies_at(path):  # a file server may have been asked twice, and have answered the second time
-            return mine
-        os.close(descriptor)
         return None
+    try:
+        has_flock = bool(_lock(descriptor, fcntl.LOCK_EX))
+        mine = LockFile(path, descriptor, identify(environment, has_flock=has_flock))
+        with files.naming(path):
+            os.write(descriptor, json.dumps(asdict(mine.owner)).encode())
+            os.fsync(descriptor)  # NFS shows others what is written only then, or when it is closed
+        if mine.lies_at(path):
+            return mine
     except BaseException:
+        path.unlink(missing_ok=True)
         os.close(descriptor)
         raise
-    finally:
-        draft.unlink(missing_ok=True)
-    return LockFile(path, descriptor, owner)
-
-
-def _give_name(draft: Path, path: Path) -> None:
-    try:
-        os.link(draft, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # exFAT and others without links: the name is taken by an empty file, for as long as a renaming takes.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        draft.replace(path)
+    os.close(descriptor)  # this process was suspended before it could write, and taken for gone
+    return None
 
 
 def _lock(descriptor: int, kind: int) -> bool | None:

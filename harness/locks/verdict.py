@@ -58,7 +58,7 @@ def judge_at_once(seen: Seen, me: Owner) -> Verdict | None:
     """Returns what one look at a lock file tells; None if it takes a longer one."""
     owner = seen.owner
     if owner is None:
-        return Verdict.LIVES if seen.is_held else None
+        return None  # it may be about to write who it is
     if owner.has_processes_of(me):
         lives = is_running(owner)
     elif owner.has_kernel_of(me) and seen.is_held is not None and (seen.is_held or owner.has_flock):

@@ -79,7 +79,7 @@ def enter(
     """
     command = [sys.executable, "-c", _PROGRAM, folder, flock, BEAT_S, still_s, patience_s]
     process = subprocess.Popen(
-        [str(word) for word in (*_go_to(host, folder.parent), *command)],
+        [str(word) for word in (*go_to(host, folder.parent), *command)],
         env={**command_environment(), **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -90,7 +90,8 @@ def enter(
     return Contender(process, _find_child(process.pid) if host and holds else process.pid, holds)
 
 
-def _go_to(host: str, folder: Path) -> tuple[object, ...]:
+def go_to(host: str, folder: Path) -> tuple[object, ...]:
+    """Returns the words that start a command on a machine of that name; "" is this one."""
     if not host:
         return ()
     if not can_unshare():

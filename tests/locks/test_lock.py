@@ -1,5 +1,6 @@
 """A folder has one owner on a machine, whatever becomes of it, and whether or not the file system has locks."""
 
+import json
 import os
 import re
 import signal
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import SMOKE, command_environment, command_line, run_command, run_without_privileges
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from owners import FLOCKS, enter
+from owners import FLOCKS, enter, go_to
 
 from harness.base.errors import CheckpointError
 from harness.locks import lock
@@ -81,7 +82,8 @@ JSON = st.recursive(
 )
 
 
-@given(st.binary() | JSON.map(lambda value: __import__("json").dumps(value).encode()))
+@settings(max_examples=40)
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_a_lock_file_of_whatever_content_is_taken_over_once_it_stands_still(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("run")
     (folder / ".lock").write_bytes(content)
@@ -137,20 +139,19 @@ def test_a_folder_that_cannot_be_written_is_told(small_disk, limit, name):
     assert [path.name for path in small_disk.iterdir()] in ([], ["all"])
 
 
-# Each attempt is a process of its own, and every third owner is killed while it owns the folder.
+# Each attempt is a process of its own. Some are killed, while it owns the folder or at one of the changes to the
+# file system that it makes before and after.
 ATTEMPTS = """
 import errno, fcntl, os, random, signal, sys, time
 from pathlib import Path
 
-folder, flock, links, seed = sys.argv[1:]
+folder, flock, seed, num_attempts, killed, still_s = sys.argv[1:]
 
 def fail(*_):
-    raise OSError(errno.EOPNOTSUPP, "not supported")
+    raise OSError(errno.ENOLCK, "No locks available")
 
 if flock == "none":
     fcntl.flock = fail
-if links == "none":
-    os.link = fail
 
 from harness.locks import lock
 from harness.locks.lock import InUse
@@ -159,36 +160,59 @@ from harness.locks.verdict import Rhythm
 log = os.open(f"{folder}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 chance = random.Random(int(seed))
 
-def attempt(is_killed):
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def attempt(moment):
+    num_changes = 0
+
+    def count(event, arguments):
+        nonlocal num_changes
+        is_change = event in ("os.rename", "os.remove") or event == "open" and arguments[2] & os.O_CREAT
+        num_changes += is_change
+        if is_change and num_changes == moment:
+            die()
+
+    sys.addaudithook(count)
     try:
-        with lock.hold_folder(Path(folder), Rhythm(0.05, 5)):
+        with lock.hold_folder(Path(folder), Rhythm(0.05, float(still_s))):
             os.write(log, b"<")
             time.sleep(0.001)
             os.write(log, b">")
-            if is_killed:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if moment == 0:
+                die()
     except InUse:
         pass
 
-for _ in range(100):
-    is_killed = chance.random() < 0.3
+for _ in range(int(num_attempts)):
+    moment = chance.randrange(6) if chance.random() < float(killed) else None
     child = os.fork()
     if not child:
-        attempt(is_killed)
+        attempt(moment)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, -signal.SIGKILL), code
 """
 
 
-@pytest.mark.parametrize("flock", ["real", "none"])
-@pytest.mark.parametrize("links", ["real", "none"])
-def test_many_that_start_at_once_never_own_a_folder_together(tmp_path, flock, links):
-    command = [sys.executable, "-c", ATTEMPTS, tmp_path / "run", flock, links]
-    started = [subprocess.Popen([*command, str(seed)], env=command_environment()) for seed in range(4)]
+def start_attempts(folder, flock, hosts, *, num_attempts, killed, still_s):
+    words = [(sys.executable, "-c", ATTEMPTS, folder, flock, seed, num_attempts, killed, still_s) for seed in range(4)]
+    commands = [(*go_to(host, folder.parent), *word) for host, word in zip(hosts, words)]
+    started = [subprocess.Popen(list(map(str, command)), env=command_environment()) for command in commands]
     assert [process.wait(timeout=300) for process in started] == [0] * 4
-    log = (tmp_path / "run.log").read_text()
-    assert re.fullmatch(r"(<>)+", log) and len(log) >= 2 * 50
+    log = folder.with_name(f"{folder.name}.log").read_text()
+    assert re.fullmatch(r"(<>)+", log) and len(log) >= num_attempts
+
+
+@pytest.mark.parametrize("flock", ["real", "none"])
+def test_many_that_start_at_once_never_own_a_folder_together(tmp_path, flock):
+    start_attempts(tmp_path / "run", flock, ("",) * 4, num_attempts=60, killed=0.2, still_s=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flock", ["real", "none", "local"])
+def test_many_machines_that_start_at_once_never_own_a_folder_together(tmp_path, flock):
+    start_attempts(tmp_path / "run", flock, ("", "n1", "n2", "n3"), num_attempts=20, killed=0.5, still_s=5)
 
 
 @pytest.mark.slow

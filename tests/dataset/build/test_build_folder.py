@@ -126,7 +126,7 @@ from harness.dataset.build.build_folder import open_folder
 from harness.locks.lock import InUse
 
 num_held, marker = 0, Path(sys.argv[1], "held")
-while num_held < 150:
+while num_held < 40:
     try:
         with open_folder(Path(sys.argv[1], "records"), "rules") as work:
             marker.touch(exist_ok=False)
