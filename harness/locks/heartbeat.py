@@ -5,11 +5,11 @@ spoil the work of whoever owns the folder since.
 """
 
 import contextlib
-import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 from harness.base.errors import CheckpointError, ExitCode
 from harness.base.text import visible
@@ -18,29 +18,25 @@ from harness.locks.lock_file import LockFile
 from harness.locks.owner import Owner
 from harness.locks.verdict import Rhythm
 
-log = logging.getLogger("harness")
-
 
 @contextlib.contextmanager
 def beat(mine: LockFile, told: object, rhythm: Rhythm) -> Iterator[None]:
-    """Beats while the block runs. If the lock becomes another's, the process ends at once with exit code 5.
+    """Beats while the block runs, and releases the lock after it. If that becomes another's, the process ends with 5.
 
-    A file system that fails for a while ends nothing, nor does a lock file that is missing or makes no sense: only one
-    that names another owner does.
+    A file system that fails for a while ends nothing, nor does a lock file that makes no sense: only one that names
+    another owner does. A lock file that somebody has removed is put back.
 
     Args:
       mine: the lock.
       told: what it is the lock of, for the message.
       rhythm: its times.
     """
-    is_over = threading.Event()
+    is_over, latest = threading.Event(), [mine]
 
     def run() -> None:
         while not is_over.wait(rhythm.beat_s):
-            with contextlib.suppress(OSError):
-                mine.beat()
-            if (other := _find_other(mine)) is not None:
-                _end(told, other)
+            with contextlib.suppress(OSError, CheckpointError):
+                latest[0] = _renew(latest[0], told)
 
     # A daemon, and not waited for without a limit: a file server that does not answer may keep it.
     thread = threading.Thread(target=run, name="heartbeat", daemon=True)
@@ -50,20 +46,28 @@ def beat(mine: LockFile, told: object, rhythm: Rhythm) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join(rhythm.beat_s)
+        latest[0].release()
 
 
-def _find_other(mine: LockFile) -> Owner | None:
-    """Returns whose the lock has become; None if it has not, as far as can be seen."""
-    try:
-        seen = lock_file.look(mine.path, asks_flock=False)
-    except (OSError, CheckpointError):
-        return None
-    if seen is None or seen.owner is None or seen.owner.token == mine.owner.token:
-        return None
-    return seen.owner
+def _renew(mine: LockFile, told: object) -> LockFile:
+    """Moves the time of the lock file; returns that, or the one put in its place if it was removed.
+
+    Raises:
+      OSError, CheckpointError: the file system fails, or something else is at its place.
+    """
+    seen = lock_file.look(mine.path, asks_flock=False)
+    if seen is None:
+        if (again := lock_file.place(mine.path, mine.owner)) is None:
+            return mine
+        mine.release()
+        return again
+    if seen.owner is not None and seen.owner.token != mine.owner.token:
+        _end(told, seen.owner)
+    mine.beat()
+    return mine
 
 
-def _end(told: object, other: Owner) -> None:
+def _end(told: object, other: Owner) -> NoReturn:
     try:
         sys.stderr.write(
             f"error: {visible(told)} belongs to {visible(other)} now. This process gave no sign of life for too long, "

@@ -19,11 +19,13 @@ from pathlib import Path
 from harness.base.errors import CheckpointError
 from harness.locks import heartbeat, lock_file, owner, verdict
 from harness.locks.lock_file import LockFile, Seen
+from harness.locks.owner import Owner
 from harness.locks.verdict import USUAL, Rhythm, Verdict
 
 log = logging.getLogger("harness")
 FILE_NAME = ".lock"
 _MOST_TRIES = 200  # to get a lock that others take and leave
+_TRIES_FOR_BLANK = 5  # to see who owns a file that has just appeared
 _RETRY_S = 0.02
 
 
@@ -68,12 +70,8 @@ def hold(path: Path, told: object, rhythm: Rhythm = USUAL) -> Iterator[None]:
       CheckpointError: something else stands in the place of the file.
       OSError: it or its folder cannot be made or written.
     """
-    mine = acquire(path, told, rhythm)
-    try:
-        with heartbeat.beat(mine, told, rhythm):
-            yield
-    finally:
-        mine.release()
+    with heartbeat.beat(acquire(path, told, rhythm), told, rhythm):
+        yield
 
 
 def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
@@ -82,12 +80,16 @@ def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
     Raises:
       As `hold`.
     """
-    seen = None
-    for _ in range(_MOST_TRIES):
+    me, seen = owner.identify(os.environ), None
+    for number in range(_MOST_TRIES):
+        mine = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             seen = lock_file.look(path)
-            mine = lock_file.place(path, os.environ) if seen is None else _succeed(path, seen, told, rhythm)
+            if seen is None:
+                mine = lock_file.place(path, me)
+            elif seen.owner is not None or number > _TRIES_FOR_BLANK:
+                mine = _succeed(path, seen, me, told, rhythm)
         except FileNotFoundError:
             continue  # whoever had it has removed the folder in between
         if mine is not None:
@@ -96,13 +98,12 @@ def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
     raise _refuse(path, told, seen)
 
 
-def _succeed(path: Path, seen: Seen, told: object, rhythm: Rhythm) -> LockFile | None:
+def _succeed(path: Path, seen: Seen, me: Owner, told: object, rhythm: Rhythm) -> LockFile | None:
     """Takes the place of an owner that is gone; returns None if the lock has become another's or free.
 
     Raises:
       InUse: the owner lives, or may.
     """
-    me = owner.identify(os.environ, has_flock=False)
     if (found := verdict.judge_at_once(seen, me)) is None:
         _log_wait(seen, me, told, rhythm)
         found = verdict.judge(path, seen, me, rhythm)
@@ -132,7 +133,7 @@ def _name_claim(path: Path, seen: Seen) -> Path:
     return path.with_name(f".{sha256(f'{path.name} {seen.content_sha256}'.encode()).hexdigest()[:32]}.tmp")
 
 
-def _log_wait(seen: Seen, me: owner.Owner, told: object, rhythm: Rhythm) -> None:
+def _log_wait(seen: Seen, me: Owner, told: object, rhythm: Rhythm) -> None:
     if seen.owner is not None and seen.owner.is_earlier_start_of(me):
         log.info(
             "%s is still held by an earlier start of this job, %s: waiting up to %g s for its end",
@@ -146,11 +147,8 @@ def _log_wait(seen: Seen, me: owner.Owner, told: object, rhythm: Rhythm) -> None
 
 def _refuse(path: Path, told: object, seen: Seen | None, *, is_silent: bool = False) -> InUse:
     text = f"{told} is in use by {_describe(seen)}. Wait for its end, or give another folder."
-    if is_silent and seen is not None and seen.owner is not None:
-        text += (
-            f" It shows no sign of life, though the file server keeps its lock: if {seen.owner.host} is gone, remove "
-            f"{path}."
-        )
+    if is_silent:
+        text += f" It gives no sign of life, but the file server keeps its lock: if its machine is gone, remove {path}."
     return InUse(text)
 
 

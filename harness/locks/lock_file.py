@@ -12,13 +12,12 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError
-from harness.locks.owner import FORM, Owner, identify
+from harness.locks.owner import FORM, Owner
 
 _MOST_BYTES = 4096  # of a lock file of ours
 _ANSWER_S = 10.0  # a file server whose locks do not answer counts as one without locks
@@ -115,7 +114,7 @@ def _parse(content: bytes) -> Owner | None:
         return None
 
 
-def place(path: Path, environment: Mapping[str, str]) -> LockFile | None:
+def place(path: Path, me: Owner) -> LockFile | None:
     """Makes a lock file of this process, or returns None if there is one.
 
     Raises:
@@ -128,7 +127,7 @@ def place(path: Path, environment: Mapping[str, str]) -> LockFile | None:
         return None
     try:
         has_flock = bool(_lock(descriptor, fcntl.LOCK_EX))
-        mine = LockFile(path, descriptor, identify(environment, has_flock=has_flock))
+        mine = LockFile(path, descriptor, me.with_lock(has_flock=has_flock))
         with files.naming(path):
             os.write(descriptor, json.dumps(asdict(mine.owner)).encode())
             os.fsync(descriptor)  # NFS shows others what is written only then, or when it is closed

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -53,12 +53,16 @@ class Owner:
         same_job = bool(self.job) and (self.cluster, self.job) == (other.cluster, other.job)
         return same_job and self.restarts < other.restarts
 
+    def with_lock(self, *, has_flock: bool) -> "Owner":
+        """Returns the owner of one more lock, which nobody can take for another one of the same process."""
+        return replace(self, token=secrets.token_hex(16), has_flock=has_flock)
+
 
 FORM = TypeAdapter(Owner)
 
 
-def identify(environment: Mapping[str, str], *, has_flock: bool) -> Owner:
-    """Returns this process as the owner of one more lock; `environment` says which job it is of."""
+def identify(environment: Mapping[str, str]) -> Owner:
+    """Returns this process as the owner of no lock yet; `environment` says which job it is of."""
     array = environment.get("SLURM_ARRAY_JOB_ID", ""), environment.get("SLURM_ARRAY_TASK_ID", "")
     restarts = environment.get("SLURM_RESTART_COUNT", "")
     return Owner(
@@ -72,7 +76,7 @@ def identify(environment: Mapping[str, str], *, has_flock: bool) -> Owner:
         restarts=int(restarts) if restarts.isdecimal() and len(restarts) < 10 else 0,
         since=datetime.datetime.now().isoformat(" ", "seconds"),
         token=secrets.token_hex(16),
-        has_flock=has_flock,
+        has_flock=False,
     )
 
 

@@ -7,18 +7,26 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import SMOKE, command_environment, command_line, run_command, run_without_privileges
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from owners import FLOCKS, enter, go_to
+from owners import BEAT_S, FLOCKS, enter, go_to
 
 from harness.base.errors import CheckpointError
 from harness.locks import lock
 from harness.locks.lock import InUse
 from harness.locks.verdict import Rhythm
+
+
+def wait_for(condition, limit_s=60):
+    limit = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("flock", FLOCKS)
@@ -82,7 +90,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_a_lock_file_of_whatever_content_is_taken_over_once_it_stands_still(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("run")
@@ -99,6 +107,30 @@ def test_an_owner_that_cannot_be_read_is_another_process(tmp_path, content):
     code, errors = enter(tmp_path).finish()
     assert code == 5 and "is in use by another process" in errors
     assert owner.finish() == (0, "")
+
+
+def test_an_owner_whose_lock_file_is_removed_puts_it_back(tmp_path):
+    owner = enter(tmp_path / "run")
+    path = tmp_path / "run" / ".lock"
+    since = json.loads(path.read_text())["since"]
+    path.unlink()
+    wait_for(lambda: path.is_file() and path.stat().st_size)
+    code, errors = enter(tmp_path / "run").finish()
+    assert code == 5 and f"in use by process {owner.pid} on" in errors and since in errors
+    assert owner.finish() == (0, "") and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to(path), lambda path: path.write_text("{}"), Path.touch]
+)
+def test_what_comes_in_place_of_its_lock_file_ends_no_owner(tmp_path, make):
+    owner = enter(tmp_path / "run")
+    make(tmp_path / "other")
+    (tmp_path / "other").rename(tmp_path / "run" / ".lock")
+    time.sleep(5 * BEAT_S)  # that nothing happens takes time to see
+    owner.write()
+    assert owner.finish() == (0, "")
+    assert (tmp_path / "run" / "written").exists() and os.path.lexists(tmp_path / "run" / ".lock")
 
 
 def test_what_is_no_lock_file_is_refused(tmp_path):
