@@ -35,17 +35,18 @@ def beat(mine: LockFile, told: object, rhythm: Rhythm) -> Iterator[None]:
 
     def run() -> None:
         while not is_over.wait(rhythm.beat_s):
-            with contextlib.suppress(OSError, CheckpointError):
+            with contextlib.suppress(OSError, CheckpointError, MemoryError, RuntimeError):  # no room for a thread
                 latest[0] = _renew(latest[0], told)
 
     # A daemon, and not waited for without a limit: a file server that does not answer may keep it.
     thread = threading.Thread(target=run, name="heartbeat", daemon=True)
-    thread.start()
     try:
+        thread.start()
         yield
     finally:
         is_over.set()
-        thread.join(rhythm.beat_s)
+        if thread.is_alive():
+            thread.join(rhythm.beat_s)
         latest[0].release()
 
 

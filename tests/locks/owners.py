@@ -15,12 +15,13 @@ import pytest
 from conftest import command_environment
 
 BEAT_S = 0.2
+YIELD_S = 1
 FLOCKS = ("real", "none", "local")
 _PROGRAM = """
 import errno, fcntl, os, sys
 from pathlib import Path
 
-folder, flock, *rhythm = sys.argv[1:]
+folder, flock, share, *rhythm = sys.argv[1:]
 
 def fail(descriptor, kind):
     raise OSError(errno.ENOLCK, "No locks available")
@@ -28,12 +29,18 @@ def fail(descriptor, kind):
 fcntl.flock = {"real": fcntl.flock, "none": fail, "local": lambda descriptor, kind: None}[flock]
 
 from harness.base import app
-from harness.locks import lock
+from harness.locks import lock, shares
 from harness.locks.verdict import Rhythm
+
+def hold():
+    path, times, clear = Path(folder, ".x.lock"), Rhythm(*map(float, rhythm)), Path(folder, "cleared").touch
+    if share == "whole":
+        return shares.hold_whole(path, folder, clear, times)
+    return shares.hold_share(path, share, folder, clear, times) if share else lock.hold_folder(Path(folder), times)
 
 def main(argv):
     app.start_logging()
-    with lock.hold_folder(Path(folder), Rhythm(*map(float, rhythm))):
+    with hold():
         print("held", flush=True)
         for line in sys.stdin:
             Path(folder, "written").write_text(line)
@@ -65,19 +72,27 @@ class Contender:
 
 
 def enter(
-    folder: Path, *, flock: str = "real", host: str = "", still_s: float = 3, patience_s: float = 0, **environment
-):
+    folder: Path,
+    *,
+    flock: str = "real",
+    host: str = "",
+    share: str = "",
+    still_s: float = 3,
+    patience_s: float = 0,
+    **environment: str,
+) -> Contender:
     """Starts a process that wants the folder, and returns once it has it or has ended.
 
     Args:
       folder: the folder.
       flock: what the file system does, one of FLOCKS.
       host: the name of another machine; "" for this one.
+      share: "whole", or one of the shares in a folder of tasks; "" for a folder without.
       still_s: as in Rhythm.
       patience_s: as in Rhythm.
       environment: variables, such as those of SLURM.
     """
-    command = [sys.executable, "-c", _PROGRAM, folder, flock, BEAT_S, still_s, patience_s]
+    command = [sys.executable, "-c", _PROGRAM, folder, flock, share, BEAT_S, still_s, patience_s, YIELD_S]
     process = subprocess.Popen(
         [str(word) for word in (*go_to(host, folder.parent), *command)],
         env={**command_environment(), **environment},
