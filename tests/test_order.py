@@ -12,6 +12,7 @@ from conftest import ROOT, command_environment
 
 # Low to high; the commands stand above all.
 ORDER = (
+    "base.machine",
     "base",
     "locks",
     "config",

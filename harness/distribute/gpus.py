@@ -1,17 +1,14 @@
 """The GPUs of a machine: which of them a task takes, what is free on them, and the precision that suits them."""
 
 import os
-import subprocess
 from collections.abc import Mapping
 from typing import Literal
 
 import tensorflow as tf
 
 from harness.base.errors import ClusterError, ConfigError
-
-_NUM_LENT = "SLURM_GPUS_ON_NODE"
-_LENT = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", _NUM_LENT)  # the first two list them by their numbers, from 0
-_NVIDIA_SMI_S = 20  # it can hang on a broken driver
+from harness.distribute import nvidia_smi, slurm
+from harness.distribute.nvidia_smi import SmiError
 
 
 def choose(asked: str, reasons: dict[str, str], environment: Mapping[str, str]) -> list[tf.config.PhysicalDevice]:
@@ -45,10 +42,8 @@ def choose(asked: str, reasons: dict[str, str], environment: Mapping[str, str]) 
 
 def _check_none_is_lent(environment: Mapping[str, str]) -> None:
     """A job that holds GPUs must not spend its hours on the CPU."""
-    lent = {name: value for name in _LENT if (value := environment.get(name, "").strip())}
-    if lent.get(_NUM_LENT) == "0":
-        del lent[_NUM_LENT]
-    for name, value in lent.items():
+    if lent := slurm.find_lent_gpus(environment):
+        name, value = lent
         where = f" on {node}" if (node := environment.get("SLURMD_NODENAME")) else ""
         raise ClusterError(
             f"SLURM gave this job GPUs ({name} is {value[:200]}), but TensorFlow sees none{where}. See whether "
@@ -79,34 +74,13 @@ def share_out(found: list[tf.config.PhysicalDevice], index: int, count: int) -> 
 def ask_bytes(kind: Literal["free", "total"]) -> int | None:
     """Returns the memory in bytes of the visible GPU that has least; None where it cannot be told.
 
-    TensorFlow tells what it has taken of a GPU, and not what there is; nvidia-smi comes with the driver.
+    TensorFlow tells what it has taken of a GPU, and not what there is.
     """
-    command = ["nvidia-smi", f"--query-gpu=index,uuid,memory.{kind}", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
+        found = nvidia_smi.list_gpus()
+    except SmiError:
         return None
-    return parse_bytes(told, os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def parse_bytes(told: str, visible: str | None) -> int | None:
-    """Returns the least memory in bytes of the visible GPUs in lines of "index, uuid, MiB"; None if unclear.
-
-    Args:
-      told: what `nvidia-smi --query-gpu=index,uuid,memory.free --format=csv,noheader,nounits` printed.
-      visible: CUDA_VISIBLE_DEVICES, indices or beginnings of UUIDs; None for all. Slices of a GPU (MIG) are unclear.
-    """
-    rows = [[part.strip() for part in line.split(",")] for line in told.splitlines() if line.strip()]
-    if any(len(row) != 3 or not row[2].isdecimal() for row in rows):
-        return None
-    bytes_of = {name: int(size) << 20 for index, uuid, size in rows for name in (index, uuid)}
-    wanted = list(bytes_of) if visible is None else [part.strip() for part in visible.split(",") if part.strip()]
-    found = [next((size for name, size in bytes_of.items() if _names(part, name)), None) for part in wanted]
-    return None if not found or None in found else min(found)
-
-
-def _names(part: str, name: str) -> bool:
-    return part == name if part.isdecimal() else name.startswith(part)
+    return nvidia_smi.find_least(found, os.environ.get("CUDA_VISIBLE_DEVICES"), kind)
 
 
 def choose_precision(asked: str, chosen: list[tf.config.PhysicalDevice], reasons: dict[str, str]) -> str:

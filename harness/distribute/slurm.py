@@ -17,6 +17,8 @@ _PORTS_PER_JOB = 64  # so neighbouring jobs on a node do not meet
 _NUM_PORT_BLOCKS = 156
 # With one of these SLURM shows each task GPUs of its own; without, every task of a node sees all that the node lends.
 _GPU_BINDINGS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_NTASKS_PER_GPU")
+_NUM_LENT = "SLURM_GPUS_ON_NODE"
+_LENT = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", _NUM_LENT)  # the first two list them by their numbers, from 0
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
@@ -72,6 +74,12 @@ def read_step(environment: Mapping[str, str]) -> Step | None:
     is_bound = any(environment.get(name, "none") != "none" for name in _GPU_BINDINGS)
     is_bound |= "gpu" in environment.get("SLURM_TRES_PER_TASK", "")  # --cpus-per-task is named there too
     return Step(task, addresses, (0, 1) if is_bound else (local, counts[node]))
+
+
+def find_lent_gpus(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """Returns the variable by which SLURM says that it gave this job GPUs of the node, and its value; None if none."""
+    set_ones = [(name, environment.get(name, "").strip()) for name in _LENT]
+    return next((one for one in set_ones if one[1] and one != (_NUM_LENT, "0")), None)
 
 
 def parse_hosts(text: str, *, variable: str = "SLURM_JOB_NODELIST") -> tuple[str, ...]:

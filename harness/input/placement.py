@@ -10,8 +10,8 @@ from typing import Literal
 
 import cv2
 
-from harness.base import memory
 from harness.base.errors import ConfigError, MemoryLimitError
+from harness.base.machine import memory
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.collectives import exchange

@@ -16,6 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from harness.base.machine import processors
+from harness.base.machine.cgroups import read
 from harness.config import networks
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
@@ -24,7 +26,6 @@ from harness.distribute.devices import Devices
 from harness.models import cpu_forward
 from harness.models.network import build_model, logits_of
 
-_INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX-512-BF16"}
 _LEAST_GAIN = 1.1  # what is below may be noise, and fewer bits are not for nothing
 _MOST_PIXELS = 8 * 256 * 256  # of a step that is tried
 _MOST_PAIRS, _LEAST_PAIRS = 7, 3
@@ -72,7 +73,7 @@ def settle(
     elif devices.is_gpu:
         chosen, reason = devices.precision, devices.reasons.get("precision", "")
     else:
-        chosen, reason = _choose_on_cpu(config, data, devices, find_instructions(_read(cpuinfo)))
+        chosen, reason = _choose_on_cpu(config, data, devices, processors.find_instructions(read(cpuinfo)))
     told = exchange(devices, chosen)
     agreed = min(told, key=_BY_BITS.index)
     if agreed != chosen:
@@ -83,25 +84,6 @@ def settle(
 def _with_precision(devices: Devices, precision: str, reason: str) -> Devices:
     others = {name: text for name, text in devices.reasons.items() if name != "precision"}
     return replace(devices, precision=precision, reasons=others | ({"precision": reason} if reason else {}))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # no Linux
-        return ""
-
-
-def find_instructions(cpuinfo: str) -> str:
-    """Returns the instructions by which all processors multiply bfloat16, such as "AMX-BF16"; "" if there are none.
-
-    Args:
-      cpuinfo: the text of Linux' /proc/cpuinfo.
-    """
-    lines = [
-        line.partition(":")[2].split() for line in cpuinfo.splitlines() if line.partition(":")[0].strip() == "flags"
-    ]
-    return next((name for flag, name in _INSTRUCTIONS.items() if lines and all(flag in line for line in lines)), "")
 
 
 def _choose_on_cpu(config: Config, data: Manifest, devices: Devices, instructions: str) -> tuple[str, str]:

@@ -5,9 +5,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.base import memory
 from harness.base.errors import MemoryLimitError
-from harness.base.memory import Memory
+from harness.base.machine import memory
+from harness.base.machine.memory import Memory
 from harness.config.schema import Config, DataConfig, RuntimeConfig
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices

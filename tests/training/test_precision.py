@@ -28,24 +28,6 @@ WITH_ONE = "processor\t: 0\nflags\t\t: fpu avx512_bf16\nbugs\t\t: spectre_v1\n"
 WITHOUT = "processor\t: 0\nflags\t\t: fpu avx512f\n"
 
 
-@pytest.mark.parametrize(
-    ("cpuinfo", "instructions"),
-    [
-        (WITH_ONE, "AVX-512-BF16"),
-        (WITH_BOTH, "AMX-BF16"),
-        (WITH_BOTH + WITH_ONE, "AVX-512-BF16"),
-        (WITHOUT, ""),
-        (WITH_ONE + WITHOUT, ""),
-        ("flags\t: avx512_bf16x\n", ""),
-        ("Features\t: fp asimd bf16\n", ""),
-        ("vmx flags\t: avx512_bf16\n", ""),
-        ("", ""),
-    ],
-)
-def test_instructions_are_those_that_all_processors_have(cpuinfo, instructions):
-    assert precision.find_instructions(cpuinfo) == instructions
-
-
 def timings(*pairs):
     return [Timing(wall_ms / 1000, cpu_ms / 1000) for wall_ms, cpu_ms in pairs]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.base import memory
+from harness.base.machine import memory
 from harness.config.preparation import describe_ends
 from harness.config.schema import Config
 from harness.dataset.build import process_pool

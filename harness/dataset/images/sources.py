@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from harness.base import memory
+from harness.base.machine import memory
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.preparation import Preparation, describe_range
 from harness.config.schema import CleanConfig

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.base.memory import Memory, measure_free, measure_total
+from harness.base.machine.memory import Memory, measure_free, measure_total
 
 NO_LIMIT_V1 = 9223372036854771712
 GB = 1_000_000_000
