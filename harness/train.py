@@ -18,7 +18,7 @@ from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.runs import effective_settings, identity
 from harness.runs.effective_settings import Row
-from harness.runs.workdir import Workdir
+from harness.runs.workdir import Workdir, name_run
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\
@@ -56,14 +56,6 @@ def main(argv: Sequence[str]) -> int:
         if is_chief:
             raise
         raise type(error)(f"worker {tasks.task}: {error}") from None
-
-
-def name_run(config: Config, config_file: Path | None) -> Config:
-    """Returns the config with its run folder: the one given, or runs/ and the name of the config file."""
-    if config.train.run is not None:
-        return config
-    run = Path("runs") / (config_file.stem if config_file else config.model.name)
-    return config.model_copy(update={"train": config.train.model_copy(update={"run": run})})
 
 
 def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str | None]) -> int:

@@ -30,6 +30,7 @@ ORDER = (
     "results",
     "training",
     "search",
+    "diagnostics.checks",
     "diagnostics",
 )
 FILES = {

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.config.schema import Config
+
 
 @dataclass(frozen=True)
 class Workdir:
@@ -92,3 +94,11 @@ class Workdir:
     def events(self, split: str) -> Path:
         """TensorBoard's folder for one split."""
         return self.root / split
+
+
+def name_run(config: Config, config_file: Path | None) -> Config:
+    """Returns the config with its run folder: the one given, or runs/ and the name of the config file."""
+    if config.train.run is not None:
+        return config
+    run = Path("runs") / (config_file.stem if config_file else config.model.name)
+    return config.model_copy(update={"train": config.train.model_copy(update={"run": run})})
