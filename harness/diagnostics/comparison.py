@@ -163,7 +163,8 @@ def format_side_by_side(reports: Mapping[str, NodeReport], width: int) -> str:
 
 
 def _title(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} alike"
+    listed = " ".join(names)
+    return listed if len(listed) <= _MOST_CHARS else f"{names[0]} and {len(names) - 1} alike"
 
 
 def _cells(node: NodeReport, reports: Mapping[str, NodeReport]) -> dict[str, str]:

@@ -81,7 +81,7 @@ class _Started:
         self.is_over = True
         number = self._wait()
         if number:
-            self._add(f"ended by {signal.Signals(number).name}", _CRASH)
+            self._add(f"ended by {signal.Signals(number).name}", _KILL if number == signal.SIGKILL else _CRASH)
 
     def give_up(self) -> None:
         self.kill()
@@ -113,6 +113,7 @@ class _Started:
         self.findings.append(Finding(self.check.group, self.check.name, "problem", found, fix))
 
 
+_KILL = "Something killed it, most often for memory: see dmesg, and give the job more (sbatch --mem=8G)."
 _CRASH = (
     "A library of the system or a package crashed: python -X faulthandler -c 'import tensorflow' may show which. "
     "Install it again, in the version of the ranges above; a signal ILL or SEGV may also mean that it was built for "

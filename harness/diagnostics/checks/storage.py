@@ -26,7 +26,7 @@ _MOST_BYTES, _MOST_S = 64 << 20, 0.4  # of one measurement of speed
 _ROOM_TO_MEASURE = 4 * _MOST_BYTES
 _LEAST_BYTES, _COMFORTABLE_BYTES = 300_000_000, 2_000_000_000  # a run of the default network takes 250 MB
 _LEAST_FILES = 1000
-_SLOW_WRITE, _SLOW_READ = 10e6, 20e6  # bytes a second
+_SLOW_WRITE, _SLOW_READ = 10e6, 10e6  # bytes a second
 _CLOCK_S = 2.0  # some file systems keep whole seconds
 
 
