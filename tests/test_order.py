@@ -85,7 +85,7 @@ def test_a_folder_is_taken_in_at_a_glance(folder):
         assert (folder / "__init__.py").read_bytes() == b""
 
 
-@pytest.mark.parametrize("command", ["train", "tune", "bench", "verify_resume"])
+@pytest.mark.parametrize("command", ["train", "tune", "bench", "verify_resume", "doctor"])
 def test_a_command_that_reads_no_picture_answers_before_it_loads_what_does(command):
     program = f"import harness.{command}, sys; sys.exit(bool({{'cv2', 'PIL'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], env=command_environment(), check=False).returncode == 0

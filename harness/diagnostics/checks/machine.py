@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import harness
 from harness.base.machine import cgroups as own_cgroups
 from harness.base.machine import processors
 from harness.base.machine.cgroups import read
@@ -20,7 +19,7 @@ _DAY_S = 86400
 _SLURM_COUNT = re.compile(r"([0-9]{1,6})(?:\(x[0-9]+\))?(?:,.*)?")
 
 
-def check_system(now: float, package: Path = Path(harness.__file__)) -> Iterator[Finding]:
+def check_system(now: float, package: Path = Path(__file__)) -> Iterator[Finding]:
     """Yields what the system is, and whether its date can be true.
 
     Args:

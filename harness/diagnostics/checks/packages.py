@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import harness
+from harness import __version__
 from harness.diagnostics.checks.finding import Finding, Status, count
 
 GROUP = "software"
@@ -72,16 +72,16 @@ def _check_python(distribution: str) -> Finding:
 
 
 def _check_own(distribution: str) -> Finding:
-    folder = Path(harness.__file__).parent
-    values = {"version": harness.__version__, "folder": str(folder)}
+    folder = Path(__file__).parents[2]
+    values = {"version": __version__, "folder": str(folder)}
     installed = _version_of(distribution)
     if not installed:
-        found = f"{harness.__version__} in {folder}, not installed: the ranges of its packages are unknown"
+        found = f"{__version__} in {folder}, not installed: the ranges of its packages are unknown"
         return Finding(GROUP, "harness", "warning", found, f"pip install -e {folder.parent}", values)
-    if distribution == _OWN and installed != harness.__version__:
-        found = f"{harness.__version__} in {folder}, but {installed} is what is installed"
+    if distribution == _OWN and installed != __version__:
+        found = f"{__version__} in {folder}, but {installed} is what is installed"
         return Finding(GROUP, "harness", "warning", found, f"pip install -e {folder.parent}", values)
-    return Finding(GROUP, "harness", "ok", f"{harness.__version__}, {folder}", values=values)
+    return Finding(GROUP, "harness", "ok", f"{__version__}, {folder}", values=values)
 
 
 def walk(distribution: str) -> tuple[dict[str, str], list[Misfit]]:
