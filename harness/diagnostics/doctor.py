@@ -71,6 +71,10 @@ def list_quick_checks(request: Request) -> tuple[Check, ...]:
     run, folder, asked = config.train.run, config.data.records_folder, config.runtime.gpus
     look_at_folder = partial(storage.check_folder, "records", folder, beside=run)
     look_at_records = partial(records.check_records, folder, config.data.images, is_asked=request.names_records)
+    stage = config.data.stage
+    look_at_stage = Check(
+        storage.GROUP, "stage", partial(records.check_stage, stage, environment), _FILES_S, _SILENT_DISK
+    )
     return (
         Check(packages.GROUP, "packages", packages.check_packages, _FILES_S, _SILENT_DISK),
         Check(machine.GROUP, "system", partial(machine.check_system, time.time())),
@@ -82,6 +86,7 @@ def list_quick_checks(request: Request) -> tuple[Check, ...]:
         Check(gpus.GROUP, "libraries", partial(gpus.check_libraries, environment), _FILES_S, _SILENT_DISK),
         Check(storage.GROUP, "run", partial(storage.check_folder, "run", run), _FILES_S, _SILENT_DISK),
         Check(storage.GROUP, "records", look_at_folder, _FILES_S, _SILENT_DISK),
+        *([Check(storage.GROUP, "stage", look_at_stage, _FILES_S, _SILENT_DISK)] if stage is not None else []),
         Check(cluster.GROUP, "tasks", partial(cluster.check_cluster, environment), _FILES_S, _SILENT_NAMES),
         Check(records.GROUP, "manifest", look_at_records, 60.0, _SILENT_DISK),
     )

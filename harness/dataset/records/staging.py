@@ -78,7 +78,7 @@ def stage(
       DataError: the records are not what their manifest says.
       StorageError: there is no room for them.
     """
-    parent = _expand(stage, environment)
+    parent = expand(stage, environment)
     target = parent / f"{folder.name}-{data.digest[:16]}"
     with _alone(parent / f".{target.name}.lock", target, patience_s) as has_waited:
         if has_waited and (target / manifest.FILE_NAME).is_file():
@@ -91,7 +91,12 @@ def stage(
     return target
 
 
-def _expand(path: Path, environment: Mapping[str, str]) -> Path:
+def expand(path: Path, environment: Mapping[str, str]) -> Path:
+    """Returns a path whose first part may be a variable, with what that says on this node.
+
+    Raises:
+      ConfigError: the variable is not set.
+    """
     first, *rest = path.parts or (".",)
     found = _VARIABLE.fullmatch(first)
     if not found:

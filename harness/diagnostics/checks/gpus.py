@@ -7,14 +7,12 @@ from pathlib import Path
 
 from harness.base.machine.cgroups import read
 from harness.diagnostics.checks.finding import Finding, count, format_bytes
-from harness.distribute import nvidia_smi
+from harness.distribute import nvidia_smi, slurm
 from harness.distribute.nvidia_smi import Gpu, GpuProcess, SmiError
 
 GROUP = "gpus"
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _ON_CPU = "--gpus none trains on the CPU."
-# Set by SLURM where a job was given GPUs.
-_LENT = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")
 
 
 def check_gpus(
@@ -59,13 +57,13 @@ def _tell_no_answer(error: str, asked: str, environment: Mapping[str, str], *, i
 
 
 def _tell_none(asked: str, environment: Mapping[str, str], found: str) -> Finding:
-    lent = [f"{name}={environment[name]}" for name in _LENT if environment.get(name, "0") not in ("", "0")]
+    lent = slurm.find_lent_gpus(environment)
     values = {"version": "", "num_gpus": 0}
     if asked in ("none", "0"):
         return Finding(GROUP, "driver", "ok", f"{found}, and none is asked for", values=values)
     if lent:
         fix = f"Use another node, and tell the site: SLURM gave GPUs that are not there. {_ON_CPU}"
-        return Finding(GROUP, "driver", "problem", f"{found}, but {lent[0]}", fix, values)
+        return Finding(GROUP, "driver", "problem", f"{found}, but {'='.join(lent)}", fix, values)
     if asked != "all":
         return Finding(GROUP, "driver", "problem", f"{found}, but --gpus is {asked}", _ON_CPU, values)
     return Finding(GROUP, "driver", "ok", f"{found}: training on the CPU", values=values)

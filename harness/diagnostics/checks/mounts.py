@@ -36,14 +36,19 @@ def find_mount(folder: Path, mountinfo: str) -> Mount | None:
     return found
 
 
-def judge(mount: Mount) -> tuple[str, str]:
-    """Returns what a run has to know of such a file system, and what to do about it; "" and "" for nothing."""
+def judge(mount: Mount, *, is_kept: bool = True) -> tuple[str, str]:
+    """Returns what a run has to know of such a file system, and what to do about it; "" and "" for nothing.
+
+    Args:
+      mount: the file system.
+      is_kept: whether what is written there is to stay.
+    """
     options = mount.options
     if "ro" in options:
         return "it is mounted read-only", "Give another folder with --run."
-    if mount.kind in ("tmpfs", "ramfs"):
+    if mount.kind in ("tmpfs", "ramfs") and is_kept:
         return "its files are memory, and gone with the machine or job", "Give a folder on a disk with --run."
-    if mount.kind == "overlay":
+    if mount.kind == "overlay" and is_kept:
         fix = "Mount a folder of the machine into the container, and give it with --run."
         return "it is a container's own layer, and gone with it", fix
     if mount.kind.startswith("nfs") and options & {"nolock", "local_lock=all", "local_lock=flock", "local_lock=posix"}:

@@ -1,12 +1,13 @@
 """The records that a training would read: whether they are there, of the right sizes, and on request every byte."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from harness.base.errors import DataError
+from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
 from harness.base.text import list_names
-from harness.dataset.records import manifest
+from harness.dataset.records import manifest, staging
+from harness.diagnostics.checks import storage
 from harness.diagnostics.checks.finding import Finding, count, format_bytes, from_error
 
 GROUP = "records"
@@ -43,6 +44,21 @@ def describe(data: manifest.Manifest, folder: object) -> Finding:
     words += f"{count(len(shards), 'shard')} with {format_bytes(num_bytes)}, all of the right size"
     values = {"folder": str(folder), "num_examples": data.num_examples, "num_bytes": num_bytes, "digest": data.digest}
     return Finding(GROUP, "manifest", "ok", words, values=values)
+
+
+def check_stage(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Yields what the disk is like to which the records would be copied; nothing is.
+
+    Args:
+      path: the setting data.stage.
+      environment: the variables that it may begin with.
+    """
+    try:
+        folder = staging.expand(path, environment)
+    except ConfigError as error:
+        yield from_error(storage.GROUP, "stage", error, fix="Leave data.stage out.")
+    else:
+        yield from storage.check_folder("stage", folder, is_kept=False)
 
 
 def check_bytes(folder: Folder) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from harness.base.machine.cgroups import read
 from harness.base.storage import Folder
 from harness.diagnostics.checks import mounts
 from harness.diagnostics.checks.finding import Finding, Status, format_bytes
+from harness.diagnostics.checks.mounts import Mount
 
 GROUP = "storage"
 PREFIX = ".harness-doctor-"
@@ -31,7 +32,7 @@ _CLOCK_S = 2.0  # some file systems keep whole seconds
 
 
 def check_folder(
-    name: str, folder: Folder, *, beside: Path | None = None, mountinfo: Path = MOUNTINFO
+    name: str, folder: Folder, *, beside: Path | None = None, is_kept: bool = True, mountinfo: Path = MOUNTINFO
 ) -> Iterator[Finding]:
     """Yields what the file system is like that a folder is on, or will be: the nearest parent that exists is tried.
 
@@ -39,13 +40,14 @@ def check_folder(
       name: what the folder is for.
       folder: where it is or will be.
       beside: another folder that is tried; on the same file system nothing is measured twice.
+      is_kept: whether what is written there is to stay.
       mountinfo: Linux' table of mounts.
     """
     if not isinstance(folder, Path):
         yield Finding(GROUP, name, "unknown", f"{folder} is no folder of this machine: a build or training tries it")
         return
     place, blocker = find_existing(folder)
-    yield _check_place(name, folder, place, read(mountinfo), blocker)
+    yield _check_place(name, folder, place, blocker, mounts.find_mount(place, read(mountinfo)), is_kept=is_kept)
     if blocker:
         return
     if place == folder.resolve() and not os.access(place, os.W_OK | os.X_OK):
@@ -84,11 +86,11 @@ def find_existing(folder: Path) -> tuple[Path, str]:
     return Path("/"), ""
 
 
-def _check_place(name: str, folder: Path, place: Path, mountinfo: str, blocker: str) -> Finding:
+def _check_place(name: str, folder: Path, place: Path, blocker: str, mount: Mount | None, *, is_kept: bool) -> Finding:
     if blocker:
         fix = "Give another folder with --run (records: --records), or move what is there."
         return Finding(GROUP, name, "problem", f"{place}: {blocker}", fix)
-    mount, room = mounts.find_mount(place, mountinfo), os.statvfs(place)
+    room = os.statvfs(place)
     free = room.f_bavail * room.f_frsize
     num_files = room.f_favail if room.f_files else None  # some file systems have no number
     values = {
@@ -105,7 +107,7 @@ def _check_place(name: str, folder: Path, place: Path, mountinfo: str, blocker: 
         return Finding(GROUP, name, status, words, "Make room, or give a folder elsewhere with --run.", values)
     if num_files is not None and num_files < _LEAST_FILES:
         return Finding(GROUP, name, "warning", words, "Remove files there: each needs an inode of its own.", values)
-    matter, fix = mounts.judge(mount) if mount else ("", "")
+    matter, fix = mounts.judge(mount, is_kept=is_kept) if mount else ("", "")
     if matter:
         status = "problem" if "ro" in mount.options else "warning"
         return Finding(GROUP, name, status, f"{words}; {matter}", fix, values)

@@ -75,6 +75,7 @@ def test_a_gpu_without_figures_is_unknown():
         ("2", {}, "problem", "but --gpus is 2"),
         ("0,1", {}, "problem", "but --gpus is 0,1"),
         ("all", {"SLURM_JOB_GPUS": "0,1"}, "problem", "but SLURM_JOB_GPUS=0,1"),
+        ("all", {"SLURM_JOB_GPUS": "0"}, "problem", "but SLURM_JOB_GPUS=0"),
         ("none", {"SLURM_JOB_GPUS": "0,1"}, "ok", "none is asked for"),
         ("all", {"SLURM_GPUS_ON_NODE": "0"}, "ok", "training on the CPU"),
     ],

@@ -138,6 +138,11 @@ def test_what_matters_of_a_file_system_is_said(kind, options, word):
     assert bool(fix) == bool(word)
 
 
+def test_what_need_not_stay_may_lie_in_memory_or_a_container():
+    for kind in ("tmpfs", "overlay"):
+        assert mounts.judge(Mount("/x", kind, frozenset()), is_kept=False) == ("", "")
+
+
 @given(st.text(max_size=200))
 def test_a_table_of_any_content_raises_nothing(text):
     found = mounts.find_mount(Path("/a/b"), text)

@@ -105,3 +105,11 @@ def test_a_byte_that_changed_is_found_by_reading_all(copied):
     assert look_at(copied).status == "ok"
     (found,) = records.check_bytes(copied)
     assert found.status == "problem" and shard.name in found.found
+
+
+def test_the_disk_for_a_copy_of_the_records_is_looked_at(tmp_path):
+    found = list(records.check_stage(Path("$SCRATCH/records"), {"SCRATCH": str(tmp_path)}))
+    assert [one.name for one in found] == ["stage", "stage speed", "stage locks", "stage clock"]
+    assert found[0].values["folder"] == f"{tmp_path}/records" and list(tmp_path.iterdir()) == []
+    (found,) = records.check_stage(Path("$SCRATCH/records"), {})
+    assert found.status == "problem" and "$SCRATCH is not set on this node" in found.found
