@@ -75,6 +75,8 @@ def _examine(arguments: argparse.Namespace, config: "Config", *, names_records: 
         verify=arguments.verify,
         sums_with_others=arguments.as_node,
     )
+    if arguments.as_node:
+        nodes.announce(os.environ)
     report = _Report(as_json=arguments.json or arguments.as_node)
     report.take(doctor.examine_quickly(request))
     if not arguments.quick:

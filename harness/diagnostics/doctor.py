@@ -72,9 +72,7 @@ def list_quick_checks(request: Request) -> tuple[Check, ...]:
     look_at_folder = partial(storage.check_folder, "records", folder, beside=run)
     look_at_records = partial(records.check_records, folder, config.data.images, is_asked=request.names_records)
     stage = config.data.stage
-    look_at_stage = Check(
-        storage.GROUP, "stage", partial(records.check_stage, stage, environment), _FILES_S, _SILENT_DISK
-    )
+    look_at_stage = partial(records.check_stage, stage, environment)
     return (
         Check(packages.GROUP, "packages", packages.check_packages, _FILES_S, _SILENT_DISK),
         Check(machine.GROUP, "system", partial(machine.check_system, time.time())),

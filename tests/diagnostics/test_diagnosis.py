@@ -204,6 +204,13 @@ def test_a_report_that_is_none_is_said_not_raised(content):
     assert collector.reports == {} and collector.said == ["a line of n1 was cut"]
 
 
+def test_a_node_that_has_begun_is_known_before_it_answers(capsys):
+    nodes.announce({"SLURMD_NODENAME": "n7"})
+    collector = Collector()
+    assert collector.take(capsys.readouterr().out.encode(), 0.0) == ""
+    assert collector.begun == {"n7"} and collector.reports == {} and collector.said == []
+
+
 @given(st.binary(max_size=80))
 def test_lines_of_any_content_raise_nothing(line):
     Collector().take(line, 0.0)

@@ -44,7 +44,7 @@ def test_a_node_that_dies_is_named_and_the_others_are_shown(cluster, tmp_path):
         cluster, tmp_path, f"{{ {waiting}; {DOCTOR} {flags}; }}", "--nodes=3", "--no-kill", "--no-requeue"
     )
     cluster.wait_until(lambda: (tmp_path / "begun").exists(), "the job has begun", limit_s=60)
-    first, *_, last = cluster.run("scontrol", "show", "hostnames", node_list(cluster, job)).split()
+    first, *_, last = cluster.run("scontrol", "show", "hostnames", cluster.show(job)["NodeList"]).split()
     assert cluster.show(job)["BatchHost"] == first
     cluster.power_off(last)
     word.touch()
@@ -55,8 +55,4 @@ def test_a_node_that_dies_is_named_and_the_others_are_shown(cluster, tmp_path):
     lines = out.read_text().splitlines()
     assert lines[-1].startswith("A training as asked will not run on these 3 nodes: 1 problem")
     assert any(line.startswith(f" 1. nodes, answers: no answer from {last}") for line in lines)
-    assert first in lines[0] and last not in lines[0]
-
-
-def node_list(cluster, job):
-    return cluster.show(job)["NodeList"]
+    assert first in lines[0] and last not in lines[0]  # the table's columns
