@@ -113,12 +113,23 @@ def test_what_a_check_prints_reaches_no_terminal(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_checks_that_nobody_waits_for_are_ended():
-    running = isolation.run([Check("group", "fine", look_fine), Check("group", "hangs", stand_still, 60.0)])
+def test_checks_that_nobody_waits_for_are_ended(tmp_path):
+    def tell_and_sleep():
+        (tmp_path / "new").write_text(str(os.getpid()))
+        (tmp_path / "new").rename(tmp_path / "pid")
+        time.sleep(60)
+        yield FINE
+
+    def wait_for_the_other():
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        yield FINE
+
+    running = isolation.run([Check("group", "fine", wait_for_the_other), Check("group", "hangs", tell_and_sleep, 60.0)])
     next(running)
     running.close()
-    with pytest.raises(ChildProcessError):  # none is left
-        os.waitpid(-1, os.WNOHANG)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_check_may_run_checks():
