@@ -1,5 +1,6 @@
 """python -m harness.train: records -> a trained, measured, exported model in a run folder."""
 
+import argparse
 import contextlib
 import logging
 import os
@@ -16,6 +17,7 @@ from harness.config.schema import Config
 from harness.dataset.records import manifest, staging
 from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
+from harness.distribute.peers import Peers, open_peers
 from harness.runs import effective_settings, identity
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir, name_run
@@ -42,24 +44,43 @@ def main(argv: Sequence[str]) -> int:
         help="start a new run in this folder from the weights of the run, with these settings",
     )
     arguments = parser.parse_args(argv)
+    tasks = cluster.find_cluster(os.environ)
+    if tasks is not None and not arguments.show_config:
+        _train_together(arguments, tasks)
+        return ExitCode.DONE
+    app.start_logging(quiet=arguments.quiet)
+    _report(_train(_read_config(arguments), None, app.catch_stop_signals()))
+    return ExitCode.DONE
+
+
+def _train_together(arguments: argparse.Namespace, tasks: Cluster) -> None:
+    """Trains as one of several tasks, and ends the process."""
+    silence = app.part_stderr()
+    app.start_logging(quiet=arguments.quiet or not tasks.is_chief, worker=None if tasks.is_chief else tasks.task)
+    should_stop = app.catch_stop_signals()
+    with app.leaving():
+        try:
+            with open_peers(tasks, should_stop=should_stop, silence=silence) as peers:
+                workdir = _train(_read_config(arguments), peers, should_stop)
+        except HarnessError as error:
+            if tasks.is_chief:
+                raise
+            raise type(error)(f"worker {tasks.task}: {error}") from error
+        if tasks.is_chief:
+            _report(workdir)
+
+
+def _read_config(arguments: argparse.Namespace) -> Config:
     config, _ = flags.read_config(arguments)
     config = name_run(config, arguments.config)
     if arguments.fork is not None:
         forked = {"run": arguments.fork, "start_from": config.train.run}
         config = config.model_copy(update={"train": config.train.model_copy(update=forked)})
-    tasks = cluster.find_cluster(os.environ)
-    is_chief = tasks is None or tasks.is_chief
-    app.start_logging(quiet=arguments.quiet or not is_chief, worker=None if is_chief else tasks.task)
-    try:
-        return _train(config, tasks, app.catch_stop_signals())
-    except HarnessError as error:
-        if is_chief:
-            raise
-        raise type(error)(f"worker {tasks.task}: {error}") from None
+    return config
 
 
-def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str | None]) -> int:
-    is_chief = tasks is None or tasks.is_chief
+def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | None]) -> Workdir:
+    is_chief = peers is None or peers.cluster.is_chief
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder, config.data.images)
     if config.data.classes is None and (classes := manifest.list_classes(data)) is not None:
@@ -69,21 +90,17 @@ def _train(config: Config, tasks: Cluster | None, should_stop: Callable[[], str 
     identity.check(workdir, config, data)
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
-        if is_chief:
-            _report(workdir)
-        return ExitCode.DONE
+        return workdir
     with identity.own(workdir, config, data) if is_chief else contextlib.nullcontext():
-        _train_in(workdir, config, data, tasks, should_stop)
-    if is_chief:
-        _report(workdir)
-    return ExitCode.DONE
+        _train_in(workdir, config, data, peers, should_stop)
+    return workdir
 
 
 def _train_in(
     workdir: Workdir,
     config: Config,
     data: manifest.Manifest,
-    tasks: Cluster | None,
+    peers: Peers | None,
     should_stop: Callable[[], str | None],
 ) -> None:
     records = staging.find_records(config.data, data, os.environ, should_stop)
@@ -91,11 +108,11 @@ def _train_in(
     from harness.training import trainer
     from harness.training.setup import set_up
 
-    stacks = workdir.stacks(tasks.task if tasks else 0)
-    with watchdog.watch(config.runtime.stall_s if tasks else 0, stacks):  # they wait for one another
-        setup = set_up(config, data, records=records, cluster=tasks, earlier=identity.read_effective(workdir))
+    stacks = workdir.stacks(peers.cluster.task if peers else 0)
+    with watchdog.watch(config.runtime.stall_s if peers else 0, stacks):  # they wait for one another
+        setup = set_up(config, data, records=records, peers=peers, earlier=identity.read_effective(workdir))
         identity.check_batch(workdir, setup.config.train.batch_size)
-    if tasks is None or tasks.is_chief:
+    if setup.devices.is_chief:
         identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
         _announce(config, data, setup.rows)
     trainer.train_and_evaluate(setup, workdir, should_stop=should_stop)

@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn, TextIO
 
 from harness.base import storage
 from harness.base.errors import ExitCode, HarnessError, StorageError, explain
 from harness.base.text import visible
 
 log = logging.getLogger("harness")
+MEMORY_ADVICE = "Use a smaller --batch-size or --data.cache none."
 
 
 def start_logging(*, quiet: bool = False, worker: int | None = None) -> None:
@@ -70,10 +71,21 @@ def catch_stop_signals() -> Callable[[], str | None]:
     return lambda: received[0] if received else None
 
 
+def part_stderr() -> Callable[[], object]:
+    """Gives `sys.stderr` a descriptor of its own, before any line is logged.
+
+    Returns:
+      What silences the libraries: their threads write to the old descriptor without asking anybody.
+    """
+    silent = os.open(os.devnull, os.O_WRONLY)
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    return lambda: os.dup2(silent, 2)
+
+
 def run(
     main: Callable[[Sequence[str]], int],
     *,
-    memory_advice: str = "Use a smaller --batch-size or --data.cache none.",
+    memory_advice: str = MEMORY_ADVICE,
 ) -> int:
     """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback.
 
@@ -82,13 +94,34 @@ def run(
       memory_advice: what is to be done when memory runs out.
     """
     _open_streams()
-    code = _flush(_run(main, memory_advice))
+    gc.freeze()  # what was imported stays to the end: to search it for garbage takes 30 ms each time
+    try:
+        code = int(main(sys.argv[1:]))
+    except (Exception, KeyboardInterrupt) as error:
+        code = _tell_end(error, memory_advice)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         if callable(signal.getsignal(number)):  # the interpreter would make it deadly again before it ends
             signal.signal(number, signal.SIG_IGN)
-    if storage.was_used():
-        storage.leave(code)
-    return code
+    if storage.was_used():  # its library aborts the process in the ordinary way out, with code 134
+        _leave(code)
+    return _flush(code)
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """Ends the process with the block, at once, after all that was printed, whether there was an error or not.
+
+    In the ordinary way out, and when it frees what an error holds, TensorFlow waits for processes that have ended.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        _leave(_tell_end(error, MEMORY_ADVICE))
+    _leave(ExitCode.DONE)
+
+
+def _leave(code: int) -> NoReturn:
+    os._exit(_flush(code))
 
 
 def _open_streams() -> None:
@@ -105,25 +138,22 @@ def _open_streams() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _run(main: Callable[[Sequence[str]], int], memory_advice: str) -> int:
-    gc.freeze()  # what was imported stays to the end: to search it for garbage takes 30 ms each time
-    try:
-        return int(main(sys.argv[1:]))
-    except HarnessError as error:
+def _tell_end(error: BaseException, memory_advice: str) -> int:
+    """Says what ended a command; returns its exit code."""
+    if isinstance(error, HarnessError):
         return _tell(error)
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         say("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
         return 128 + signal.SIGINT
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         _discard(sys.stdout)
         return 128 + signal.SIGPIPE
-    except Exception as error:
-        if found := explain(error, memory_advice=memory_advice):
-            return _tell(found)
-        with contextlib.suppress(OSError):
-            traceback.print_exc()
-        say("This is a fault of harness, not of yours: please report it with the lines above.\n")
-        return ExitCode.BUG
+    if isinstance(error, Exception) and (found := explain(error, memory_advice=memory_advice)):
+        return _tell(found)
+    with contextlib.suppress(OSError):
+        traceback.print_exception(error)
+    say("This is a fault of harness, not of yours: please report it with the lines above.\n")
+    return ExitCode.BUG
 
 
 def _tell(error: HarnessError) -> int:

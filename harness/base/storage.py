@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -257,13 +256,6 @@ def advice(path: Folder) -> str:
 def was_used() -> bool:
     """Whether this process has loaded the storage's file system."""
     return _load.cache_info().currsize > 0
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process at once: once used, the storage's library aborts it in the ordinary way out (exit code 134)."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 @functools.cache

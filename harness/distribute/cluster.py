@@ -4,13 +4,15 @@ Pure functions of the environment they are given; nothing is set, no name is loo
 SLURM's variables say is read in slurm.py.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness import __version__
 from harness.base.errors import ClusterError
-from harness.distribute import slurm
+from harness.distribute import ports, slurm
 
 
 @dataclass(frozen=True)
@@ -19,34 +21,37 @@ class Cluster:
 
     Attributes:
       task: of this process, from 0.
-      addresses: "host:port" of every task.
+      num_tasks: the processes that train together.
+      run: names this run among all, so that a task of another is known by it.
+      host: the name or address under which the others reach this process' node.
+      hosts: those of all nodes, in the order of their tasks.
+      meeting_points: "host:port" of each place where the tasks may meet, in the order to try them.
+      receives: whether this process receives the others there.
+      addresses: "host:port" of every task; empty where each takes a port that is free.
+      num_local: the tasks on this process' node, it included.
       gpu_share: this process takes the share `gpu_share[0]` of `gpu_share[1]` of the GPUs it sees.
     """
 
     task: int
-    addresses: tuple[str, ...]
+    num_tasks: int
+    run: str
+    host: str
+    hosts: tuple[str, ...]
+    meeting_points: tuple[str, ...]
+    receives: bool
+    addresses: tuple[str, ...] = ()
+    num_local: int = 1
     gpu_share: tuple[int, int] = (0, 1)
-
-    @property
-    def num_tasks(self) -> int:
-        """The processes that train together."""
-        return len(self.addresses)
-
-    @property
-    def num_local(self) -> int:
-        """Those of them that run on this process' node, it included."""
-        hosts = [address.rpartition(":")[0] for address in self.addresses]
-        return hosts.count(hosts[self.task])
 
     @property
     def is_chief(self) -> bool:
         """Whether this process writes what is kept."""
         return self.task == 0
 
-    def as_tf_config(self) -> str:
-        """Returns the value of TF_CONFIG that tells TensorFlow of these tasks."""
-        task = {"type": "worker", "index": self.task}
-        return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
+
+def make_tf_config(task: int, addresses: Sequence[str]) -> str:
+    """Returns the value of TF_CONFIG that tells TensorFlow of the address of every task, and which this process is."""
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": task}})
 
 
 def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
@@ -61,7 +66,24 @@ def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
     if text:
         return _read_tf_config(text)
     step = slurm.read_step(environment)
-    return None if step is None else Cluster(*step)
+    return None if step is None else _place_step(step)
+
+
+def _place_step(step: slurm.Step) -> Cluster:
+    is_alone = len(step.hosts) == 1
+    # A node may not know itself by the name that SLURM gives it.
+    host, first = ("127.0.0.1",) * 2 if is_alone else (step.hosts[step.node], step.hosts[0])
+    return Cluster(
+        task=step.task,
+        num_tasks=sum(step.counts),
+        run=step.run,
+        host=host,
+        hosts=(host,) if is_alone else step.hosts,
+        meeting_points=tuple(f"{first}:{port}" for port in ports.derive(step.run)),
+        receives=(step.node, step.local) == (0, 0),
+        num_local=step.counts[step.node],
+        gpu_share=step.gpu_share,
+    )
 
 
 def _read_tf_config(text: str) -> Cluster | None:
@@ -101,4 +123,16 @@ def _read_tf_config(text: str) -> Cluster | None:
         raise refuse(f"the task {kind!r} {index!r} is not among its {len(tasks)} tasks")
     if len(tasks) == 1:
         return None
-    return Cluster(tasks.index((kind, index)), tuple(addresses))
+    task, hosts = tasks.index((kind, index)), [ports.split_address(address)[0] for address in addresses]
+    digest = hashlib.sha256(" ".join(addresses).encode()).hexdigest()[:12]
+    return Cluster(
+        task=task,
+        num_tasks=len(tasks),
+        run=f"TF_CONFIG's {len(tasks)} tasks from {addresses[0]} on ({digest}, harness {__version__})",
+        host=hosts[task],
+        hosts=tuple(dict.fromkeys(hosts)),
+        meeting_points=(addresses[0],),
+        receives=task == 0,
+        addresses=tuple(addresses),
+        num_local=hosts.count(hosts[task]),
+    )

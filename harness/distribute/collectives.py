@@ -13,6 +13,11 @@ from harness.base.errors import ClusterError
 from harness.distribute.devices import Devices
 
 _EXCHANGED_BYTES = 256
+_ABORTED = "Collective ops is aborted"
+_OF_A_LOSS = (  # and of other things too
+    *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError),
+    *(tf.errors.InternalError, tf.errors.UnknownError, tf.errors.FailedPreconditionError),
+)
 
 
 def exchange(devices: Devices, text: str) -> tuple[str, ...]:
@@ -39,6 +44,20 @@ def exchange(devices: Devices, text: str) -> tuple[str, ...]:
     return tuple(row.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace") for row in total)
 
 
+def part(devices: Devices, *, kept: object) -> None:
+    """Returns once all workers have called it, after which they exchange nothing more: each may end without the others.
+
+    Args:
+      devices: the workers.
+      kept: what trained, which `Peers.part` holds on to.
+
+    Raises:
+      ClusterError: another worker is gone.
+    """
+    if devices.peers is not None:
+        devices.peers.part(kept)
+
+
 def check_alike(devices: Devices, facts: str) -> None:
     """Compares what all workers have to have in common.
 
@@ -63,14 +82,13 @@ def losses_named(devices: Devices) -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.OpError as error:
-        is_loss = isinstance(error, tf.errors.UnavailableError) or "Collective ops is aborted" in str(error)
-        if devices.num_workers == 1 or not is_loss:
+    except _OF_A_LOSS as error:
+        if devices.peers is None:
             raise
-        raise ClusterError(
-            f"worker {devices.worker_index} of {devices.num_workers} lost another: {first_line(error)}. Its own "
-            "lines say why. The same command on all workers goes on from the last checkpoint."
-        ) from None
+        end = devices.peers.find_end()
+        if end is None and not isinstance(error, tf.errors.UnavailableError) and _ABORTED not in str(error):
+            raise
+        raise devices.peers.make_loss(end or f"{first_line(error)}. Its own lines say why") from None
 
 
 def first_line(error: tf.errors.OpError) -> str:

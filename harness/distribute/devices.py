@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from harness.distribute import gpus
+from harness.distribute.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class Devices:
     """What is in force: the strategy, its devices in words, and the precision.
 
     `names` are the devices of this worker; every worker has as many. `reasons` say of "devices" and "precision" why
-    they are as they are, where that is not what was asked for. `num_local` workers share this node's memory.
+    they are as they are, where that is not what was asked for. `num_local` workers share this node's memory. `peers`
+    are the other workers, None of one alone.
     """
 
     strategy: tf.distribute.Strategy
@@ -23,6 +25,7 @@ class Devices:
     worker_index: int = 0
     num_workers: int = 1
     num_local: int = 1
+    peers: Peers | None = None
 
     @property
     def num_replicas(self) -> int:

@@ -1,22 +1,21 @@
-"""SLURM's variables of a step -> its tasks: their addresses, which of them this is, and its share of a node's GPUs.
+"""SLURM's variables of a step -> its tasks: their nodes, which of them this is, and its share of a node's GPUs.
 
 Pure functions of the environment they are given. TensorFlow's own SlurmClusterResolver sorts host names as text, so
 that with n[2,10] each task gets another's host.
 """
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from harness import __version__
 from harness.base.errors import ClusterError
 
 _MOST_HOSTS = 65536  # more than SLURM allocates; a mistyped range must not fill the memory
-_FIRST_PORT = 20000  # the ports go to 29983: below those that Linux gives to clients
-_PORTS_PER_JOB = 64  # so neighbouring jobs on a node do not meet
-_NUM_PORT_BLOCKS = 156
-# With one of these SLURM shows each task GPUs of its own; without, every task of a node sees all that the node lends.
-_GPU_BINDINGS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_NTASKS_PER_GPU")
+# What asks SLURM to show each task GPUs of its own; without, every task of a node sees all that the node lends.
+_GPU_REQUESTS = ("SLURM_GPUS_PER_TASK", "SLURM_NTASKS_PER_GPU", "SLURM_NTASKS_PER_TRES")
 _NUM_LENT = "SLURM_GPUS_ON_NODE"
 _LENT = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", _NUM_LENT)  # the first two list them by their numbers, from 0
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
@@ -26,13 +25,24 @@ _COUNT = re.compile(r"([1-9][0-9]{0,5})(?:\(x([1-9][0-9]{0,5})\))?")
 
 
 class Step(NamedTuple):
-    """A task of a SLURM step: its number from 0, "host:port" of every task, and its share of the GPUs it sees.
+    """A task of a SLURM step, and the nodes of all.
 
-    The share is (index, count): this task takes the part `index` of `count` equal ones.
+    Attributes:
+      task: its number from 0.
+      node: the number of its node from 0.
+      local: its number among the tasks of its node.
+      hosts: the nodes.
+      counts: the tasks on each.
+      run: names the step among all, and its restarts.
+      gpu_share: it takes the part `gpu_share[0]` of `gpu_share[1]` equal ones of the GPUs it sees.
     """
 
     task: int
-    addresses: tuple[str, ...]
+    node: int
+    local: int
+    hosts: tuple[str, ...]
+    counts: tuple[int, ...]
+    run: str
     gpu_share: tuple[int, int]
 
 
@@ -53,27 +63,64 @@ def read_step(environment: Mapping[str, str]) -> Step | None:
     task = _read_number(environment, "SLURM_PROCID")
     if not task < num_tasks:
         raise _refuse("SLURM_PROCID", environment["SLURM_PROCID"], f"less than {count_name}, which is {num_tasks}")
+    hosts, counts = _read_nodes(environment, num_tasks, count_name)
+    node, local = _find_place(environment, task, counts)
+    gpu_share = (0, 1) if _has_own_gpus(environment) else (local, counts[node])
+    return Step(task, node, local, hosts, counts, _name_run(environment, num_tasks), gpu_share)
+
+
+def _read_nodes(
+    environment: Mapping[str, str], num_tasks: int, count_name: str
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Returns the nodes of the step, and the tasks on each."""
     nodes_name = _require(environment, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST")
     hosts = parse_hosts(environment[nodes_name], variable=nodes_name)
     tasks_name = _require(environment, "SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE")
     counts = parse_counts(environment[tasks_name], variable=tasks_name)
     if len(counts) != len(hosts):
-        expected = f"a count for each of the {len(hosts)} nodes of {nodes_name}, which is {environment[nodes_name]!r}"
+        nodes = _shorten(environment[nodes_name])
+        expected = f"a count for each of the {len(hosts)} nodes of {nodes_name}, which is {nodes}"
         raise _refuse(tasks_name, environment[tasks_name], expected)
     if sum(counts) != num_tasks:
         raise _refuse(tasks_name, environment[tasks_name], f"{num_tasks} tasks in all, as {count_name} says")
-    if max(counts) > _PORTS_PER_JOB:
-        raise _refuse(tasks_name, environment[tasks_name], f"at most {_PORTS_PER_JOB} tasks a node")
-    places = [(node, local) for node, count in enumerate(counts) for local in range(count)]
-    node, local = places[task]
-    for name, value in (("SLURM_NODEID", node), ("SLURM_LOCALID", local)):
-        if name in environment and _read_number(environment, name) != value:
-            raise _refuse(name, environment[name], f"{value} for task {task}: start it with srun --distribution=block")
-    port = _FIRST_PORT + _read_number(environment, "SLURM_JOB_ID") % _NUM_PORT_BLOCKS * _PORTS_PER_JOB
-    addresses = tuple(f"{hosts[node]}:{port + local}" for node, local in places)
-    is_bound = any(environment.get(name, "none") != "none" for name in _GPU_BINDINGS)
-    is_bound |= "gpu" in environment.get("SLURM_TRES_PER_TASK", "")  # --cpus-per-task is named there too
-    return Step(task, addresses, (0, 1) if is_bound else (local, counts[node]))
+    return hosts, counts
+
+
+def _find_place(environment: Mapping[str, str], task: int, counts: Sequence[int]) -> tuple[int, int]:
+    """Returns the number of a task's node, and its own on that node, as srun says, however it dealt the tasks out."""
+    if "SLURM_NODEID" not in environment or "SLURM_LOCALID" not in environment:  # node by node, as srun does unasked
+        before = itertools.accumulate(counts, initial=0)
+        return next((node, task - first) for node, first in enumerate(before) if task < first + counts[node])
+    node = _read_number(environment, "SLURM_NODEID")
+    if not node < len(counts):
+        raise _refuse("SLURM_NODEID", environment["SLURM_NODEID"], f"less than the number of nodes, {len(counts)}")
+    local = _read_number(environment, "SLURM_LOCALID")
+    if not local < counts[node]:
+        expected = f"less than the {counts[node]} tasks of node {node}"
+        raise _refuse("SLURM_LOCALID", environment["SLURM_LOCALID"], expected)
+    return node, local
+
+
+def _name_run(environment: Mapping[str, str], num_tasks: int) -> str:
+    job, step = _read_number(environment, "SLURM_JOB_ID"), environment.get("SLURM_STEP_ID", "0")
+    restarts = environment.get("SLURM_RESTART_COUNT", "0")
+    nodes = environment[_require(environment, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST")]
+    digest = hashlib.sha256(f"{nodes} {num_tasks} {restarts}".encode()).hexdigest()[:12]
+    return f"SLURM's job {job} step {step[:20]} ({digest}, harness {__version__})"
+
+
+def _has_own_gpus(environment: Mapping[str, str]) -> bool:
+    """Tells whether the GPUs a task sees are its own, or those of all tasks of its node.
+
+    What SLURM did is asked first, then what it was asked for, which does not reach every task's variables.
+    """
+    binding = next((environment[name] for name in ("SLURMD_TRES_BIND", "SLURM_GPU_BIND") if name in environment), "")
+    if binding.endswith("none"):
+        return False
+    given, on_node = environment.get("SLURM_STEP_GPUS", ""), environment.get("SLURM_GPUS_ON_NODE", "")
+    if given and on_node.isdecimal():
+        return len(given.split(",")) < int(on_node)
+    return any(name in environment for name in _GPU_REQUESTS) or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
 
 
 def find_lent_gpus(environment: Mapping[str, str]) -> tuple[str, str] | None:
@@ -150,22 +197,26 @@ def _require(environment: Mapping[str, str], *names: str) -> str:
     found = _first_set(environment, *names)
     if found is None:
         raise ClusterError(
-            f"SLURM_PROCID is set, but neither {' nor '.join(names)}. Start the tasks with srun, and pass all of "
-            "SLURM's variables on to them."
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing in a step of SLURM of several tasks. "
+            "Start the tasks with srun, and pass all of SLURM's variables on to them, into a container too, or unset "
+            "SLURM_STEP_ID and SLURM_STEP_NUM_TASKS to train in one process."
         )
     return found
 
 
 def _read_number(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name, "")
+    text = environment[_require(environment, name)]
     if not re.fullmatch(r"[0-9]{1,18}", text) or (name.endswith("TASKS") and int(text) == 0):
         raise _refuse(name, text, "a number")
     return int(text)
 
 
+def _shorten(value: str) -> str:
+    return repr(value if len(value) <= 200 else f"{value[:200]}…")
+
+
 def _refuse(name: str, value: str, expected: str) -> ClusterError:
-    shown = value if len(value) <= 200 else f"{value[:200]}…"
     return ClusterError(
-        f"{name} is {shown!r}; expected {expected}. Start the tasks with srun and leave SLURM's variables as they are, "
-        "or unset SLURM_STEP_ID and SLURM_STEP_NUM_TASKS to train in one process."
+        f"{name} is {_shorten(value)}; expected {expected}. Start the tasks with srun and leave SLURM's variables as "
+        "they are, or unset SLURM_STEP_ID and SLURM_STEP_NUM_TASKS to train in one process."
     )

@@ -4,21 +4,24 @@ import faulthandler
 import logging
 import os
 import signal
+import sys
 
 import tensorflow as tf
 
 from harness.base.errors import ClusterError, ConfigError
 from harness.config.schema import Config
-from harness.distribute import gpus, rendezvous
-from harness.distribute.cluster import Cluster
+from harness.distribute import gpus
+from harness.distribute.cluster import make_tf_config
 from harness.distribute.collectives import check_alike, first_line
 from harness.distribute.devices import Devices
+from harness.distribute.peers import Peers
 
 log = logging.getLogger("harness")
-_JOIN_S = 600  # tasks of one job start together, but a cold file system takes minutes to read TensorFlow
+_MEET_S = 600  # tasks of one job start together, but a cold file system takes minutes to read TensorFlow
+_JOIN_S = 300  # they have met by then
 
 
-def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
+def make_devices(config: Config, peers: Peers | None = None) -> Devices:
     """Chooses devices; must be called before TensorFlow has used any.
 
     One device gets no wrapper, since XLA is off under any strategy; several get a MirroredStrategy; those of several
@@ -27,7 +30,7 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
 
     Args:
       config: its sections `runtime`, `train` and `augment` are used.
-      cluster: the tasks that train together; None for this process alone.
+      peers: the other tasks that train with this one; None for this process alone.
 
     Raises:
       ClusterError: the tasks of a node cannot share its GPUs evenly, not all tasks come, or SLURM gave GPUs that
@@ -36,6 +39,7 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
         or not into pairs where mixup asks for them; or XLA is asked for on several devices.
     """
     reasons: dict[str, str] = {}
+    cluster = None if peers is None else peers.cluster
     chosen = gpus.choose(config.runtime.gpus, reasons, os.environ)
     if cluster is not None:
         chosen = gpus.share_out(chosen, *cluster.gpu_share)
@@ -61,12 +65,12 @@ def make_devices(config: Config, cluster: Cluster | None = None) -> Devices:
             "goes without. Use one device, such as --gpus 1, or --runtime.xla false."
         )
     precision = gpus.choose_precision(config.train.precision, chosen, reasons)
-    if cluster is None:
+    if peers is None:
         several = len(names) > 1
         strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
         return Devices(strategy, tuple(names), precision, reasons)
-    strategy, names = _join(cluster), tuple(names)
-    devices = Devices(strategy, names, precision, reasons, cluster.task, num_workers, cluster.num_local)
+    strategy, names = _join(peers), tuple(names)
+    devices = Devices(strategy, names, precision, reasons, cluster.task, num_workers, cluster.num_local, peers)
     facts = f"{len(names)} {'GPUs' if chosen else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
     return devices
@@ -94,21 +98,23 @@ def with_whole_batch(config: Config, num_replicas: int) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update=whole)})
 
 
-def _join(cluster: Cluster) -> tf.distribute.Strategy:
-    os.environ["TF_CONFIG"] = cluster.as_tf_config()
-    log.info("waiting for %d tasks at %s", cluster.num_tasks, " ".join(cluster.addresses))
-    rendezvous.meet(cluster, timeout_s=_JOIN_S)
+def _join(peers: Peers) -> tf.distribute.Strategy:
+    cluster = peers.cluster
+    log.info("waiting for %d tasks at %s", cluster.num_tasks, cluster.meeting_points[0])
+    addresses = peers.meet(timeout_s=_MEET_S)
+    os.environ["TF_CONFIG"] = make_tf_config(cluster.task, addresses)
     # TensorFlow holds Python's lock while it waits for one that has died since: only this ends it, with code 1.
-    faulthandler.dump_traceback_later(_JOIN_S, exit=True)
+    faulthandler.dump_traceback_later(_JOIN_S, exit=True, file=sys.stderr)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise ClusterError(
-            f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(cluster.addresses)}: "
-            f"{first_line(error)}. See whether all tasks started and reach one another."
+            f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(addresses[:8])}: "
+            f"{peers.find_end() or first_line(error)}. See whether all tasks started and reach one another."
         ) from None
     finally:
         faulthandler.cancel_dump_traceback_later()
+        peers.release_port()
         # TensorFlow takes SIGTERM for a notice of preemption that nobody reads here.
         if handler := signal.getsignal(signal.SIGTERM):
             signal.signal(signal.SIGTERM, handler)

@@ -58,7 +58,7 @@ def _end(stall_s: float, stacks: Path) -> None:
         f"{10 * stall_s:g}\n"
     )
     try:
-        faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
         with contextlib.suppress(OSError), stacks.open("w") as file:  # the folder may be what hangs or is full
             faulthandler.dump_traceback(file=file, all_threads=True)
         sys.stderr.write(text)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from harness.base import files
 from harness.base.errors import DivergedError, InterruptedRun
 from harness.config.schema import TrainConfig
-from harness.distribute.collectives import exchange
+from harness.distribute.collectives import exchange, part
 from harness.input import pipeline
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
@@ -32,7 +32,6 @@ from harness.training.steps_per_loop import StepsPerLoop
 
 log = logging.getLogger("harness")
 _SAVE = "save"
-_LEAVE_LAST_S = 2  # TensorFlow of the other workers complains on their terminals where the chief's is gone
 
 
 class Loop:
@@ -170,7 +169,7 @@ class Loop:
         self.checkpoints.save(progress)
         if self.devices.is_chief:
             files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
-        exchange(self.devices, "saved")  # the first task that ends may end the others
+        part(self.devices, kept=self)  # only then may the first end
         raise InterruptedRun(
             f"stopped by {reason} after step {progress.step} of epoch {progress.epoch + 1}; everything is saved in "
             f"{self.workdir.root}. The same command goes on from there."
@@ -219,9 +218,7 @@ class Loop:
                 progress=progress,
             )
             artifacts.write_results(finished, labels, chances, self.tracker)
-        exchange(self.devices, "done")  # a task that ends earlier may end the chief
-        if self.devices.num_workers > 1 and self.devices.is_chief:
-            time.sleep(_LEAVE_LAST_S)
+        part(self.devices, kept=self)  # one that ends earlier may end the chief
         return metrics.measure(labels, chances, self.setup.data.class_names)
 
     def _predict(self) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from harness.base.storage import Folder
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
-from harness.distribute.cluster import Cluster
 from harness.distribute.collectives import check_alike
 from harness.distribute.devices import Devices
+from harness.distribute.peers import Peers
 from harness.distribute.strategy import make_devices, with_whole_batch
 from harness.input.placement import Inputs, plan_inputs
 from harness.runs import effective_settings
@@ -56,7 +56,7 @@ def set_up(
     data: Manifest,
     *,
     records: Folder | None = None,
-    cluster: Cluster | None = None,
+    peers: Peers | None = None,
     devices: Devices | None = None,
     earlier: Mapping[str, object] | None = None,
 ) -> Setup:
@@ -66,7 +66,7 @@ def set_up(
       config: the resolved config.
       data: the records.
       records: the folder they are read from, if not the config's: a copy on this node.
-      cluster: the tasks that train together; None for this process alone.
+      peers: the other tasks that train with this one; None for this process alone.
       devices: those of another setup of this process, whose precision is kept where the config leaves it open.
       earlier: the `effective` values of the run when it was started, if it goes on.
 
@@ -77,7 +77,7 @@ def set_up(
     """
     is_first = devices is None
     if devices is None:
-        devices = make_devices(config, cluster)
+        devices = make_devices(config, peers)
     whole = with_whole_batch(config, devices.num_replicas)
     digest = whole.digest("augment", "model", "optim", "train")
     check_alike(devices, f"settings {digest[:16]}, records {data.digest[:16]}, run {config.train.run}")

@@ -6,7 +6,8 @@ import pytest
 from test_slurm import STEP
 
 from harness.base.errors import ClusterError
-from harness.distribute.cluster import Cluster, find_cluster
+from harness.distribute.cluster import find_cluster, make_tf_config
+from harness.distribute.ports import split_address
 
 
 @pytest.mark.parametrize(
@@ -33,16 +34,33 @@ TWO = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index"
 
 def test_tf_config_goes_before_slurm_and_comes_out_as_it_went_in():
     found = find_cluster(STEP | {"TF_CONFIG": json.dumps(TWO)})
-    assert found == Cluster(1, ("a:1", "b:2"))
-    assert json.loads(found.as_tf_config()) == TWO
+    assert (found.task, found.num_tasks, found.addresses, found.receives) == (1, 2, ("a:1", "b:2"), False)
+    assert (found.host, found.meeting_points, found.num_local, found.gpu_share) == ("b", ("a:1",), 1, (0, 1))
+    assert json.loads(make_tf_config(found.task, found.addresses)) == TWO
+
+
+def test_other_addresses_are_another_run():
+    def find_run(*addresses):
+        task = {"type": "worker", "index": 0}
+        return find_cluster({"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}).run
+
+    assert find_run("a:1", "b:2").startswith("TF_CONFIG's 2 tasks from a:1 on (")
+    assert len({find_run("a:1", "b:2"), find_run("a:1", "b:3"), find_run("a:1", "b:2", "c:3")}) == 3
+
+
+def test_an_ipv6_address_stands_in_brackets():
+    cluster = {"worker": ["[::1]:20001", "[::1]:20002"]}
+    task = {"type": "worker", "index": 1}
+    found = find_cluster({"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})})
+    assert (found.host, found.num_local) == ("::1", 2)
+    assert split_address(found.meeting_points[0]) == ("::1", 20001)
 
 
 def test_a_chief_in_tf_config_is_the_first_task():
     cluster = {"worker": ["b:2", "c:3"], "chief": ["a:1"]}
     task = {"type": "worker", "index": 0}
-    assert find_cluster({"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}) == Cluster(
-        1, ("a:1", "b:2", "c:3")
-    )
+    found = find_cluster({"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})})
+    assert (found.task, found.addresses) == (1, ("a:1", "b:2", "c:3"))
 
 
 @pytest.mark.parametrize(

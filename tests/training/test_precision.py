@@ -153,6 +153,7 @@ DISAGREEING = """
 import os, sys
 from pathlib import Path
 from harness.distribute import cluster
+from harness.distribute.peers import open_peers
 from harness.dataset.records import manifest
 from harness.training import precision
 from harness.distribute import strategy
@@ -162,9 +163,11 @@ from harness.config.schema import TrainConfig
 tasks = cluster.find_cluster(os.environ)
 data, config = manifest.load(Path(sys.argv[1])), Config(train=TrainConfig(batch_size=4))
 earlier = {"precision": "mixed_bfloat16"} if tasks.is_chief else None
-devices = precision.settle(
-    config, data, strategy.make_devices(config, tasks), earlier=earlier, cpuinfo=Path("missing")
-)
+with open_peers(tasks) as peers:
+    devices = precision.settle(
+        config, data, strategy.make_devices(config, peers), earlier=earlier, cpuinfo=Path("missing")
+    )
+    devices.peers.part(None)
 print(devices.precision, devices.reasons["precision"], sep="; ")
 """
 

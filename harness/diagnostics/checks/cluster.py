@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.base.errors import ClusterError
 from harness.diagnostics.checks.finding import Finding, count, from_error
-from harness.distribute import cluster
+from harness.distribute import cluster, ports
 
 GROUP = "cluster"
 _MOST_SHOWN = 4
@@ -28,13 +28,17 @@ def check_cluster(environment: Mapping[str, str]) -> Iterator[Finding]:
         return
     source = "TF_CONFIG" if environment.get("TF_CONFIG", "").strip() else "SLURM's step"
     values: dict[str, object] = {"num_tasks": tasks.num_tasks, "task": tasks.task, "num_local": tasks.num_local}
-    listed = " ".join(tasks.addresses[:_MOST_SHOWN]) + (" …" if tasks.num_tasks > _MOST_SHOWN else "")
+    places = tasks.addresses or tasks.hosts
+    listed = " ".join(places[:_MOST_SHOWN]) + (" …" if len(places) > _MOST_SHOWN else "")
     yield Finding(GROUP, "tasks", "ok", f"{tasks.num_tasks} by {source}: {listed}", values=values)
     index, num_sharing = tasks.gpu_share
     share = f"part {index + 1} of {num_sharing} of the GPUs it sees" if num_sharing > 1 else "all GPUs it sees"
     word = "worker 0, the chief" if tasks.is_chief else f"worker {tasks.task}"
-    here = f"{word}, at {tasks.addresses[tasks.task]}, with {share}"
-    yield Finding(GROUP, "this task", "ok", here, values={"address": tasks.addresses[tasks.task]})
+    port = "" if tasks.addresses else f" and a free port from {ports.RANGE.start} to {ports.RANGE.stop - 1}"
+    address = tasks.addresses[tasks.task] if tasks.addresses else tasks.host
+    meeting = f"meeting the others at {tasks.meeting_points[0]}"
+    values = {"address": address, "meeting_points": tasks.meeting_points}
+    yield Finding(GROUP, "this task", "ok", f"{word}, at {address}{port}, {meeting}, with {share}", values=values)
     yield _check_addresses(tasks)
 
 
@@ -53,15 +57,14 @@ def _tell_alone(environment: Mapping[str, str]) -> Finding:
 
 def _check_addresses(tasks: cluster.Cluster) -> Finding:
     """Looks the hosts up by name, as all workers must."""
-    hosts = list(dict.fromkeys(address.rpartition(":")[0] for address in tasks.addresses))
     unknown = []
-    for host in hosts:
+    for host in tasks.hosts:
         try:
-            socket.getaddrinfo(host.strip("[]"), None)
+            socket.getaddrinfo(host, None)
         except OSError:
             unknown.append(host)
     if unknown:
         words = f"no address is known here for {', '.join(unknown[:_MOST_SHOWN])}"
         fix = "Have the names of the nodes resolved (DNS or /etc/hosts), or give addresses in TF_CONFIG."
         return Finding(GROUP, "addresses", "problem", words, fix, {"unknown": unknown})
-    return Finding(GROUP, "addresses", "ok", f"{count(len(hosts), 'host')} known by name", values={"unknown": []})
+    return Finding(GROUP, "addresses", "ok", f"{count(len(tasks.hosts), 'host')} known by name", values={"unknown": []})

@@ -1,7 +1,9 @@
 """The devices as TensorFlow sees them: its import, a small step on each, and a sum over all. Each is tried for real."""
 
+import contextlib
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from harness.base import tf_import
 from harness.base.errors import HarnessError
@@ -10,6 +12,9 @@ from harness.diagnostics.checks.finding import Finding, count, format_bytes, fro
 from harness.distribute import nvidia_smi
 from harness.distribute.cluster import Cluster
 from harness.distribute.nvidia_smi import SmiError
+
+if TYPE_CHECKING:
+    from harness.distribute.devices import Devices
 
 GROUP = "tensorflow"
 _SUMMED = 1 << 20  # numbers of 4 bytes each: about the gradient of the default network
@@ -128,26 +133,30 @@ def check_sum(config: Config, tasks: Cluster | None = None) -> Iterator[Finding]
       config: its sections `runtime`, `train` and `augment` are used.
       tasks: those that train together, each of which must call it; None for this process alone.
     """
-    from harness.distribute import strategy
+    from harness.distribute import collectives, peers, strategy
 
     try:
-        devices = strategy.make_devices(config, tasks)
+        with peers.open_peers(tasks) if tasks is not None else contextlib.nullcontext() as others:
+            devices = strategy.make_devices(config, others)
+            finding = _look_at_sum(devices)
+            collectives.part(devices, kept=devices)
     except HarnessError as error:
-        yield from_error(GROUP, "all-reduce", error, fix=_FIX_DEVICES)
-        return
+        finding = from_error(GROUP, "all-reduce", error, fix=_FIX_DEVICES)
+    yield finding
+
+
+def _look_at_sum(devices: "Devices") -> Finding:
     num_replicas = devices.num_replicas
     if num_replicas == 1:
-        yield Finding(GROUP, "all-reduce", "ok", "one device: there is nothing to sum up", values={"num_replicas": 1})
-        return
+        return Finding(GROUP, "all-reduce", "ok", "one device: there is nothing to sum up", values={"num_replicas": 1})
     found, taken_s = _sum_up(devices.strategy)
     values = {"num_replicas": num_replicas, "seconds": round(taken_s, 4)}
     expected = num_replicas * (num_replicas + 1) / 2
     if found != expected:
         words = f"{num_replicas} devices sum up to {found:g} where {expected:g} is right"
-        yield Finding(GROUP, "all-reduce", "problem", words, _FIX_BROKEN, values)
-        return
+        return Finding(GROUP, "all-reduce", "problem", words, _FIX_BROKEN, values)
     words = f"{format_bytes(4 * _SUMMED)} summed up over {num_replicas} devices in {1000 * taken_s:.1f} ms"
-    yield Finding(GROUP, "all-reduce", "ok", words, values=values)
+    return Finding(GROUP, "all-reduce", "ok", words, values=values)
 
 
 def _sum_up(strategy) -> tuple[float, float]:

@@ -33,12 +33,17 @@ def test_a_process_on_its_own_says_so():
 def test_a_step_tells_who_this_is_where_and_with_which_gpus():
     found = look(STEP)
     assert {name: one.status for name, one in found.items()} == {"tasks": "ok", "this task": "ok", "addresses": "ok"}
-    address = found["this task"].values["address"]
-    assert found["tasks"].found.startswith("4 by SLURM's step: localhost:")
-    assert found["this task"].found == f"worker 3, at {address}, with part 2 of 2 of the GPUs it sees"
+    point = found["this task"].values["meeting_points"][0]
+    assert found["tasks"].found == "4 by SLURM's step: localhost 127.0.0.1" and point.startswith("localhost:2")
+    assert found["this task"].found == (
+        f"worker 3, at 127.0.0.1 and a free port from 20000 to 29999, meeting the others at {point}, with part 2 of 2 "
+        "of the GPUs it sees"
+    )
     assert found["addresses"].found == "2 hosts known by name"
     bound = look(STEP | {"SLURM_GPUS_PER_TASK": "1", "SLURM_PROCID": "0"})["this task"].found
-    assert bound.startswith("worker 0, the chief, at localhost:") and bound.endswith("with all GPUs it sees")
+    assert bound.startswith("worker 0, the chief, at localhost and a free port") and bound.endswith(
+        "with all GPUs it sees"
+    )
 
 
 def test_a_host_without_an_address_is_a_problem():
@@ -54,7 +59,10 @@ def test_a_host_without_an_address_is_a_problem():
         ({"TF_CONFIG": "{nonsense"}, "it is no JSON"),
         ({"TF_CONFIG": '{"cluster": {"ps": []}}'}, "TF_CONFIG is "),
         (STEP | {"SLURM_STEP_NODELIST": "n[3-1]"}, "SLURM_STEP_NODELIST is "),
-        ({name: text for name, text in STEP.items() if name != "SLURM_STEP_NODELIST"}, "SLURM_PROCID is set"),
+        (
+            {name: text for name, text in STEP.items() if name != "SLURM_STEP_NODELIST"},
+            "are missing in a step of SLURM",
+        ),
     ],
 )
 def test_variables_that_do_not_fit_are_a_problem_in_the_words_of_a_training(environment, word):
