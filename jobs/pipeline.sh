@@ -40,11 +40,17 @@ submit() { # BEFORE WORDS...: prints the job's id. What follows a job that faile
     echo "$id"
 }
 
+give_up() { # JOBS...
+    scancel "$@"
+    echo "SLURM refuses the job after $*, see the error above; cancelled again. What it asks for: jobs/README.md" >&2
+    exit 2
+}
+
 find_log() { scontrol show job "$1" | sed -n 's/^ *StdOut=//p'; }
 
 built=$(submit '' jobs/build_records.sbatch "${build[@]}")
-trained=$(submit "$built" "${sbatch_train[@]}" jobs/train.sbatch "${train[@]}")
-evaluated=$(submit "$trained" jobs/evaluate.sbatch "$run")
+trained=$(submit "$built" "${sbatch_train[@]}" jobs/train.sbatch "${train[@]}") || give_up "$built"
+evaluated=$(submit "$trained" jobs/evaluate.sbatch "$run") || give_up "$built" "$trained"
 
 cat <<TEXT
 build $built, then train $trained, then evaluate $evaluated. What to do meanwhile:

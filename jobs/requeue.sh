@@ -58,8 +58,8 @@ end_by_slurm() {
 go_back() { # REASON
     say "$1. It goes back into the queue"
     trap - TERM
-    scontrol requeue "$job" && sleep 60 # in which SLURM ends this script
-    say "SLURM refused that: submit the same line again, and it goes on where it stopped"
+    scontrol requeue "$job" ||
+        say "SLURM refused that: submit the same line again, and it goes on where it stopped"
     exit 75
 }
 
