@@ -207,21 +207,19 @@ class Cluster:
         assert seen["JobState"] in wanted, f"job {job} is not {wanted}\n{self.describe()}"
         return seen
 
-    def wait_until(self, is_so: Callable[[], object], what: str, *, limit_s: float) -> None:
+    def wait_until(self, is_so: Callable[[], object], what: str, *, limit_s: float, job: str = "") -> None:
         """Waits for a condition, whose words the error has.
 
         Raises:
-          AssertionError: the limit passed, with all that helps to see why, or the cluster was switched off.
+          AssertionError: the limit passed, or the job ended before, with all that helps to see why; or the cluster was
+            switched off.
         """
         end = time.monotonic() + limit_s
-        while True:
-            asked = time.monotonic()
-            if is_so():
-                return
+        while not _comes_true(is_so, within_s=2):
             assert self._head.is_on, f"switched off before {what}"
-            assert asked < end, f"not within {limit_s} s: {what}\n{self.describe()}"
-            # To ask is to take time from what is waited for: a file is quickly looked at, SLURM takes longer.
-            time.sleep(min(max(_POLL_S, 20 * (time.monotonic() - asked)), 1))
+            assert time.monotonic() < end, f"not within {limit_s} s: {what}\n{self.describe()}"
+            has_ended = bool(job) and self.show(job)["JobState"] in _ENDED
+            assert not has_ended or is_so(), f"job {job} ended before {what}\n{self.describe()}"
 
     def list_nodes(self, states: str) -> list[str]:
         """Returns the nodes that are in one of the states, such as idle,mixed."""
@@ -258,6 +256,18 @@ class Cluster:
             return f"$ {' '.join(command)}\n{self.run(*command)}"
         except RuntimeError as error:
             return str(error)
+
+
+def _comes_true(is_so: Callable[[], object], *, within_s: float) -> bool:
+    end = time.monotonic() + within_s
+    while True:
+        asked = time.monotonic()
+        if is_so():
+            return True
+        if asked > end:
+            return False
+        # To ask is to take time from what is waited for: a file is quickly looked at, SLURM takes longer.
+        time.sleep(min(max(_POLL_S, 20 * (time.monotonic() - asked)), 1))
 
 
 def _read_end(path: Path, num_lines: int = 40) -> str:

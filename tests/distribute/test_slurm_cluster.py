@@ -50,6 +50,8 @@ def test_a_job_that_fails_is_told_with_its_log(cluster, tmp_path):
     assert cluster.wait(job, "FAILED")["ExitCode"] == "3:0"
     with pytest.raises(AssertionError, match=r"is not .*COMPLETED(.|\n)*no such picture"):
         cluster.wait(job, "COMPLETED")
+    with pytest.raises(AssertionError, match=rf"job {job} ended before it flies(.|\n)*no such picture"):
+        cluster.wait_until(lambda: False, "it flies", limit_s=60, job=job)
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ class Training:
         return self.cluster.wait(self.job, *states, limit_s=LIMIT_S)
 
     def wait_until(self, is_so: Callable[[], object], what: str) -> None:
-        self.cluster.wait_until(is_so, f"job {self.job}: {what}", limit_s=LIMIT_S)
+        self.cluster.wait_until(is_so, f"job {self.job}: {what}", limit_s=LIMIT_S, job=self.job)
 
     def wait_for_restart(self, number: int) -> None:
         self.wait_until(lambda: int(self.show()["Restarts"]) >= number, f"restart {number}")
@@ -132,7 +132,7 @@ def be_cancelled(training: Training) -> None:
     with training.held():
         training.cluster.run("scancel", training.job)
     training.wait("CANCELLED")
-    training.wait_until(lambda: not training.find_processes(), "all its processes have ended")
+    training.cluster.wait_until(lambda: not training.find_processes(), "no process of it is left", limit_s=LIMIT_S)
 
 
 def lose_a_node(training: Training) -> None:
@@ -241,5 +241,5 @@ def test_a_second_job_in_a_run_folder_is_refused(trainings):
     first, second = trainings["both"].result()
     job, log = second.show(), second.log.read_text()
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "5:0", "0")
-    assert f"{first.run} is in use by" in log and "on n1 since" in log
+    assert re.search(rf"error: {re.escape(str(first.run))} is in use by process \d+ on n1 .*since ", log)
     assert first.show()["JobState"] == "COMPLETED" and "exported" in first.log.read_text()
