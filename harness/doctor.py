@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from harness.diagnostics.diagnosis import Diagnosis, Page
 from harness.diagnostics.isolation import Check
 
 if TYPE_CHECKING:
-    from harness.config.schema import Config
+    from harness.diagnostics.doctor import Request
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\
@@ -40,19 +41,35 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     try:
         from harness.config import flags
-    except ImportError:  # which package is missing is what is asked
-        app.start_logging()
-        report = _Report(as_json="--json" in argv)
-        report.take(isolation.run([Check(packages.GROUP, "packages", packages.check_packages)]))
-        return report.end()
+        from harness.diagnostics import doctor
+        from harness.runs.workdir import name_run
+    except ImportError as error:
+        return _tell_missing(error, as_json="--json" in argv)
     parser = flags.make_parser("doctor", DESCRIPTION, sections=_SECTIONS, seed="train.seed")
     _add_flags(parser)
     arguments = parser.parse_args(argv)
     config, given = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what was started is ended on the way
     if arguments.nodes:
         return _examine_nodes(argv, arguments)
-    return _examine(arguments, config, names_records=not given.keys().isdisjoint(("data.records", "data.images")))
+    request = doctor.Request(
+        config=name_run(config, arguments.config),
+        environment=os.environ,
+        names_records=not given.keys().isdisjoint(("data.records", "data.images")),
+        verify=arguments.verify,
+        sums_with_others=arguments.as_node,
+    )
+    return _examine(request, arguments)
+
+
+def _tell_missing(error: ImportError, *, as_json: bool) -> int:
+    """Tells of the packages alone, where one is missing or broken that every command needs."""
+    report = _Report(as_json=as_json)
+    fix = "pip install -e . installs what is missing; --force-reinstall with the package's name mends a broken one."
+    broken = Finding(packages.GROUP, "imports", "problem", f"harness cannot be imported: {error}", fix)
+    report.take([*isolation.run([Check(packages.GROUP, "packages", packages.check_packages)]), (broken,)])
+    return report.end()
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -63,18 +80,9 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(_AS_NODE, action="store_true", help=argparse.SUPPRESS)  # as --nodes has srun start it
 
 
-def _examine(arguments: argparse.Namespace, config: "Config", *, names_records: bool) -> int:
+def _examine(request: "Request", arguments: argparse.Namespace) -> int:
     from harness.diagnostics import doctor, nodes
-    from harness.diagnostics.doctor import Request
-    from harness.runs.workdir import name_run
 
-    request = Request(
-        config=name_run(config, arguments.config),
-        environment=os.environ,
-        names_records=names_records,
-        verify=arguments.verify,
-        sums_with_others=arguments.as_node,
-    )
     if arguments.as_node:
         nodes.announce(os.environ)
     report = _Report(as_json=arguments.json or arguments.as_node)

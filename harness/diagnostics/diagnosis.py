@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.base.text import visible
-from harness.diagnostics.checks.finding import Finding, count
+from harness.diagnostics.checks.finding import Finding, Status, count
 
 _WORDS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM", "unknown": "unknown"}
 _COLORS = {"ok": "32", "warning": "33", "problem": "31;1", "unknown": "36"}
@@ -27,12 +27,17 @@ class Diagnosis:
     @property
     def problems(self) -> tuple[Finding, ...]:
         """What keeps a training from running."""
-        return tuple(finding for finding in self.findings if finding.status == "problem")
+        return self._list_distinct("problem")
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """What may slow it down, end it, or lose it."""
-        return tuple(finding for finding in self.findings if finding.status == "warning")
+        return self._list_distinct("warning")
+
+    def _list_distinct(self, status: Status) -> tuple[Finding, ...]:
+        """The findings of a status; what several checks came upon counts once."""
+        found = {(one.found, one.fix): one for one in reversed(self.findings) if one.status == status}
+        return tuple(one for one in self.findings if found.get((one.found, one.fix)) is one)
 
     @property
     def verdict(self) -> str:

@@ -27,7 +27,7 @@ class Check:
       group: of what it finds.
       name: what is said not to answer, or to crash.
       look: yields what it finds; it runs in a process of its own.
-      limit_s: seconds until it is given up.
+      limit_s: seconds without a finding until it is given up.
       silence: what a person can do if it does not answer.
     """
 
@@ -38,13 +38,17 @@ class Check:
     silence: str = "Look at that by hand: what the system itself does not answer, harness cannot."
 
 
-def run(checks: Sequence[Check]) -> Iterator[tuple[Finding, ...]]:
+def run(checks: Sequence[Check], *, is_nested: bool = False) -> Iterator[tuple[Finding, ...]]:
     """Starts all checks at once; yields what each found, in their order, as soon as it and those before are over.
 
     A check that crashes or is silent yields what it had found until then, and a problem that says so. Must be called
     where no other thread runs.
+
+    Args:
+      checks: what to look at.
+      is_nested: whether a check itself calls it: what it starts is then ended with it.
     """
-    started = [_start(check) for check in checks]
+    started = [_start(check, is_nested=is_nested) for check in checks]
     try:
         for one in started:
             while not one.is_over:
@@ -71,7 +75,9 @@ class _Started:
     def read(self) -> None:
         block = os.read(self.told, _BLOCK)
         *lines, self.rest = (self.rest + block).split(b"\n")
-        self.findings += [Finding(**json.loads(line)) for line in lines]
+        if lines:
+            self.findings += [Finding(**json.loads(line)) for line in lines]
+            self.deadline = time.monotonic() + self.check.limit_s
         if not block:
             self.end()
 
@@ -121,7 +127,7 @@ _CRASH = (
 )
 
 
-def _start(check: Check) -> _Started:
+def _start(check: Check, *, is_nested: bool) -> _Started:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
@@ -129,30 +135,32 @@ def _start(check: Check) -> _Started:
         return _Started(check, pid, reading, time.monotonic() + check.limit_s)
     try:
         os.close(reading)
-        _detach(check.limit_s)
+        _detach(is_nested=is_nested)
         _tell_all(check, writing)
     finally:
         os._exit(0)  # whatever happened: nothing of the first process' may run or be written twice
 
 
-def _detach(limit_s: float) -> None:
+def _detach(*, is_nested: bool) -> None:
     """Takes a process out of its terminal: no library's words reach it, and no key ends it."""
-    os.setsid()
+    if not is_nested:
+        os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.alarm(int(limit_s) + _OWN_LIMIT_S)
 
 
 def _tell_all(check: Check, writing: int) -> None:
     with os.fdopen(writing, "w", encoding="utf-8") as told:
 
         def tell(finding: Finding) -> None:
+            signal.alarm(int(check.limit_s) + _OWN_LIMIT_S)
             told.write(json.dumps(asdict(finding)) + "\n")  # json escapes what is no valid text
             told.flush()
 
+        signal.alarm(int(check.limit_s) + _OWN_LIMIT_S)
         try:
             for finding in check.look():
                 tell(finding)

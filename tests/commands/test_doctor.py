@@ -3,10 +3,14 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMOKE, run_command, run_command_anew
+from conftest import ROOT, SMOKE, command_environment, run_command, run_command_anew
 
 GROUPS = ["software", "machine", "memory", "gpus", "storage", "cluster", "records"]
 FLAGS = ("--config", SMOKE, "--gpus", "none")
@@ -119,6 +123,38 @@ def test_a_driver_that_hangs_is_told_while_all_else_is_seen(place, monkeypatch):
     assert found["gpus", "driver"]["found"] == "nvidia-smi did not answer within 20 s"
     assert found["gpus", "driver"]["status"] == "problem" and told["num_problems"] == 1
     assert {group for group, _ in found} == set(GROUPS) and time.monotonic() - started < 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_is_stopped_leaves_no_process(face_records, place, number):
+    name, value = "HARNESS_TEST_MARK", str(place)
+
+    def list_processes():
+        return [path for path in Path("/proc").glob("[0-9]*/environ") if f"{name}={value}" in read(path)]
+
+    def wait_until(is_so):
+        limit = time.monotonic() + 60
+        while not is_so():
+            assert time.monotonic() < limit, list_processes()
+            time.sleep(0.1)
+
+    command = [sys.executable, "-m", "harness.doctor", *map(str, FLAGS), "--records", str(face_records)]
+    environment = command_environment() | {name: value}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("importing TensorFlow")
+        wait_until(lambda: len(list_processes()) == 3)  # with one that has imported it, and the check that it forked
+        process.send_signal(number)
+        process.stderr.read()
+        assert process.wait(60) == 128 + number
+    wait_until(lambda: not list_processes())
+
+
+def read(path):
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # it has just ended
+        return ""
 
 
 def test_help_comes_without_tensorflow_and_names_what_it_takes():

@@ -53,6 +53,11 @@ def test_the_verdict_is_one_sentence(findings, status, verdict):
     assert (told["status"], told["verdict"]) == (status, verdict)
 
 
+def test_what_several_checks_came_upon_counts_once():
+    again = Finding("training", "settings", "problem", BROKEN.found, BROKEN.fix)
+    assert Diagnosis((BROKEN, LITTLE, again)).problems == (BROKEN,)
+
+
 def test_devices_are_counted_by_their_kind():
     def on(*names: str) -> str:
         found = Finding("tensorflow", "devices", "ok", "", values={"devices": list(names)})

@@ -64,6 +64,15 @@ def test_a_file_that_does_not_answer_is_given_up(tmp_path):
     assert [(one.status, one.found) for one in found] == [("problem", "did not answer within 0.5 s")]
 
 
+def test_what_goes_on_finding_things_is_not_given_up():
+    def look_step_by_step():
+        for _ in range(8):
+            time.sleep(0.2)
+            yield FINE
+
+    assert run(look_step_by_step, limit_s=1.0) == [FINE] * 8
+
+
 def test_what_hangs_does_not_keep_the_others_waiting():
     checks = [Check("group", str(index), stand_still, 0.5) for index in range(4)] + [Check("group", "4", look_fine)]
     started = time.monotonic()
@@ -134,7 +143,8 @@ def test_checks_that_nobody_waits_for_are_ended(tmp_path):
 
 def test_a_check_may_run_checks():
     def look_deeper():
-        for found in isolation.run([Check("group", "hangs", stand_still, 0.3), Check("group", "fine", look_fine)]):
+        checks = [Check("group", "hangs", stand_still, 0.3), Check("group", "fine", look_fine)]
+        for found in isolation.run(checks, is_nested=True):
             yield from found
 
     assert [one.status for one in run(look_deeper)] == ["ok", "problem", "ok"]

@@ -1,5 +1,6 @@
 """Installed packages against the ranges of their own metadata, with real metadata of packages made for the test."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -133,9 +134,15 @@ def test_the_checks_import_none_of_the_packages():
     assert run_python(program).returncode == 0
 
 
-def test_a_missing_package_is_told_although_the_flags_need_it(tmp_path):
-    Path(tmp_path, "pydantic.py").write_text("raise ModuleNotFoundError('No module named pydantic')\n")
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from harness import doctor; doctor.main(['--json'])"
+@pytest.mark.parametrize("module", ["pydantic", "yaml", "google_crc32c"])
+def test_a_missing_package_is_told_although_the_command_needs_it(tmp_path, module):
+    Path(tmp_path, f"{module}.py").write_text("raise ModuleNotFoundError('No such module')\n")
+    start = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    program = f"{start}; from harness import doctor; sys.exit(doctor.main(['--json']))"
     done = run_python(program)
-    assert done.returncode == 0, done.stderr
-    assert '"group": "software"' in done.stdout and '"group": "memory"' not in done.stdout
+    assert done.returncode == 6, done.stderr
+    told = json.loads(done.stdout)
+    assert {one["group"] for one in told["checks"]} == {"software"}
+    assert [one["found"] for one in told["checks"] if one["status"] == "problem"] == [
+        "harness cannot be imported: No such module"
+    ]
