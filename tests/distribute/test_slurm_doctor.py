@@ -5,7 +5,6 @@ import json
 import pytest
 from conftest import ROOT, command_environment
 
-slurm_cluster = pytest.importorskip("slurm_cluster")  # in this folder
 pytestmark = pytest.mark.slow
 DOCTOR = "python -m harness.doctor --nodes"
 
