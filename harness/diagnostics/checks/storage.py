@@ -161,7 +161,7 @@ def _check_names(name: str, own: Path) -> Finding:
         fix = "Give a folder on another file system with --run: a file that is replaced may be lost here."
         return Finding(GROUP, f"{name} locks", "problem", words, fix, values)
     if not found["locks"]:
-        fix = "Start nothing twice in one run folder: nothing keeps the second out here."
+        fix = "Start nothing twice in one run folder: here only its owner's heartbeats keep a second one out."
         return Finding(GROUP, f"{name} locks", "warning", words, fix, values)
     return Finding(GROUP, f"{name} locks", "ok", words, values=values)
 
