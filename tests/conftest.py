@@ -242,8 +242,9 @@ def small_disk(tmp_path):
 @pytest.fixture
 def failing_disk(tmp_path):
     """An ext4 file system that `abort` makes read-only in the middle of work, and `mend` mounts again as it is then."""
-    image, disk = tmp_path / "image", tmp_path / "disk"
-    disk.mkdir()
+    image, place = tmp_path / "image", tmp_path / "place"
+    disk = place / "disk"
+    disk.mkdir(parents=True)
     with image.open("wb") as file:
         file.truncate(64 << 20)
 
@@ -259,10 +260,14 @@ def failing_disk(tmp_path):
         assert run("e2fsck", "-fy", image).returncode in (0, 1)
         mount()
 
+    run("mount", "--bind", place, place)
+    run("mount", "--make-shared", place)  # what is unmounted here is so in the namespaces that other tests make, too
     if run("mkfs.ext4", "-q", image).returncode or run("mount", "-o", "loop", image, disk).returncode:
+        run("umount", place)
         pytest.skip("cannot make and mount an ext4 file system")
     yield SimpleNamespace(path=disk, abort=lambda: run("mount", "-o", "remount,abort", disk), mend=mend)
     run("umount", disk)
+    run("umount", place)
 
 
 @pytest.fixture(scope="module")

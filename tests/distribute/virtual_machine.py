@@ -35,9 +35,9 @@ def switch_on(name: str, *, mounts: Mapping[Path, str]) -> "Machine":
     Raises:
       RuntimeError: the kernel or the rights of this process do not allow it.
     """
-    unshare = ["unshare", "--net", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    namespaces = ["--net", "--uts", "--mount", "--propagation=slave", "--ipc", "--pid"]
     process = subprocess.Popen(
-        [*unshare, sys.executable, __file__, name],
+        ["unshare", *namespaces, "--fork", "--kill-child", "--mount-proc", sys.executable, __file__, name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

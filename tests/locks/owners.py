@@ -49,7 +49,8 @@ def main(argv):
 sys.exit(app.run(main))
 """
 _ENTER = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && hostname "$1" && shift && exec "$@"'
-_UNSHARE = ("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _ENTER)
+_NAMESPACES = ("--mount", "--propagation=slave", "--uts", "--pid")
+_UNSHARE = ("unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", "sh", "-c", _ENTER)
 
 
 @dataclass

@@ -48,7 +48,19 @@ def test_a_process_of_another_user_that_the_system_hides_is_there():
     except FileNotFoundError:
         pytest.skip("there is no setpriv")
     mount = 'mount -t proc -o hidepid=2,gid=65533 proc /proc && exec setpriv --bounding-set=-sys_ptrace,-kill "$@"'
-    command = ["unshare", "--mount", "sh", "-c", mount, "sh", sys.executable, "-c", HIDDEN, str(other.pid)]
+    command = [
+        "unshare",
+        "--mount",
+        "--propagation=slave",
+        "sh",
+        "-c",
+        mount,
+        "sh",
+        sys.executable,
+        "-c",
+        HIDDEN,
+        str(other.pid),
+    ]
     done = subprocess.run(command, env=command_environment(), capture_output=True, text=True, check=False)
     other.kill()
     other.wait()
