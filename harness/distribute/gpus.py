@@ -48,7 +48,7 @@ def _check_none_is_lent(environment: Mapping[str, str]) -> None:
         raise ClusterError(
             f"SLURM gave this job GPUs ({name} is {value[:200]}), but TensorFlow sees none{where}. See whether "
             "nvidia-smi lists them there, and whether TensorFlow has its CUDA libraries: pip install -e '.[gpu]'. To "
-            "train on the CPU nevertheless, say so: --gpus none"
+            "look further: python -m harness.doctor. To train on the CPU nevertheless, say so: --gpus none"
         )
 
 

@@ -117,8 +117,15 @@ def seeds(project, face_records) -> str:
     return project.submit("--array=3-4", "jobs/seeds.sbatch", *words, log="seed-%a.log")
 
 
+@pytest.fixture(scope="module")
+def blind(project, face_records) -> str:
+    """A training that was given GPUs, which TensorFlow does not see: they are the cluster's claims."""
+    words = ("--config", "settings.yaml", "--records", face_records, "--run", "runs/blind")
+    return project.submit("--gpus-per-node=1", "jobs/train.sbatch", *words, log="blind.log")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def everything(pipeline, hopeless, divided, early, seeds):
+def everything(pipeline, hopeless, divided, early, seeds, blind):
     """Has all jobs submitted before the first test waits."""
 
 
@@ -186,6 +193,16 @@ def test_each_seed_has_a_run_folder(project, seeds):
         assert yaml.safe_load((run / "config.yaml").read_text())["train"]["seed"] == seed
         assert (run / "metrics.json").is_file()
     assert len({project.read(f"runs/seeds/seed-{seed}/metrics.csv") for seed in (3, 4)}) == 2
+
+
+def test_a_job_whose_gpus_cannot_be_seen_does_not_train_on_the_cpu(project, blind):
+    assert project.end(blind) == ("FAILED", "6:0", "0")
+    log = project.read("blind.log")
+    assert re.search(
+        r"error: SLURM gave this job GPUs \(SLURM_\w+ is \S+\), but TensorFlow sees none on n\d\. See ", log
+    )
+    assert "ended with 6: nodes or environment unfit" in log.splitlines()[-1]
+    assert not (project.root / "runs" / "blind").exists()
 
 
 def test_slurm_takes_every_job_that_is_shown(cluster):
