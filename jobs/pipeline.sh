@@ -22,14 +22,19 @@ done
 build=("${both[@]}" "${build[@]}")
 train=("${both[@]}" "${train[@]}" --run "$run")
 
+set +eu # the scripts of modules and conda that site.sh may source take neither
 source jobs/environment.sh
+set -eu
 check_environment || exit 6
 "${launcher[@]}" python -m harness.build_records "${build[@]}" --show-config >/dev/null || exit
 "${launcher[@]}" python -m harness.train "${train[@]}" --show-config >/dev/null || exit
 
 submit() { # BEFORE WORDS...: prints the job's id. What follows a job that failed is cancelled.
     local id log
-    id=$(sbatch --parsable --kill-on-invalid-dep=yes ${1:+--dependency="afterok:$1"} "${sbatch[@]}" "${@:2}")
+    id=$(sbatch --parsable --kill-on-invalid-dep=yes ${1:+--dependency="afterok:$1"} "${sbatch[@]}" "${@:2}") || {
+        echo "SLURM refuses the job${1:+ after $1}, see the error above. What it asks for: jobs/README.md" >&2
+        exit 2
+    }
     id=${id%%;*} # a cluster's name may follow
     log=$(find_log "$id")
     if [[ ! -w ${log%/*} ]]; then # SLURM would end it with 0:53 and no word
@@ -42,20 +47,22 @@ submit() { # BEFORE WORDS...: prints the job's id. What follows a job that faile
 
 give_up() { # JOBS...
     scancel "$@"
-    echo "SLURM refuses the job after $*, see the error above; cancelled again. What it asks for: jobs/README.md" >&2
+    echo "Cancelled again: $*" >&2
     exit 2
 }
 
+quote_log() { printf %q "$(find_log "$1")"; }
+
 find_log() { scontrol show job "$1" | sed -n 's/^ *StdOut=//p'; }
 
-built=$(submit '' jobs/build_records.sbatch "${build[@]}")
+built=$(submit '' jobs/build_records.sbatch "${build[@]}") || exit
 trained=$(submit "$built" "${sbatch_train[@]}" jobs/train.sbatch "${train[@]}") || give_up "$built"
 evaluated=$(submit "$trained" jobs/evaluate.sbatch "$run") || give_up "$built" "$trained"
 
 cat <<TEXT
 build $built, then train $trained, then evaluate $evaluated. What to do meanwhile:
   squeue --me                     which of them wait, and why
-  tail -F $(find_log "$built") $(find_log "$trained")
+  tail -F $(quote_log "$built") $(quote_log "$trained")
   scancel $built $trained $evaluated
 In the end: $run/report.html, and the figures in $(find_log "$evaluated")
 TEXT

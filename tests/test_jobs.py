@@ -91,8 +91,9 @@ def test_a_job_takes_no_more_than_a_small_cluster_has(name):
     assert header.get("gpus-per-node", "1") == "1" and header["cpus-per-task"] == "8"
 
 
-def run_pipeline(*words: str, cwd: Path) -> subprocess.CompletedProcess:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+def run_pipeline(*words: str, cwd: Path, programs: str = "") -> subprocess.CompletedProcess:
+    """Runs it; in the folder `programs` are those that are found first."""
+    path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         [ROOT / "jobs" / "pipeline.sh", *words],
         cwd=cwd,
@@ -131,3 +132,52 @@ def test_a_pipeline_without_an_environment_names_the_reason(tmp_path):
     assert done.returncode == 6
     assert "(env: '/nowhere/container': No such file or directory)" in done.stderr.replace("‘", "'").replace("’", "'")
     assert "see jobs/site.sh.example" in done.stderr
+
+
+SLURM = """#!/usr/bin/env bash
+echo "${0##*/} $*" >>"${0%/*}/called"
+case ${0##*/} in
+    sbatch) [[ $* != *"$REFUSED"* ]] && grep -c sbatch "${0%/*}/called" || { echo "sbatch: error: no." >&2; exit 1; } ;;
+    scontrol) echo "   StdOut=$PWD/job-$3.log" ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with jobs/ and a blank in its name, and beside it programs that answer as those of SLURM do."""
+    root = tmp_path / "my project"
+    shutil.copytree(ROOT / "jobs", root / "jobs", ignore=shutil.ignore_patterns("site.sh"))
+    (tmp_path / "slurm").mkdir()
+    for name in ("sbatch", "scontrol", "scancel"):
+        (tmp_path / "slurm" / name).write_text(SLURM)
+        (tmp_path / "slurm" / name).chmod(0o755)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("refused", "said", "cancelled"),
+    [
+        ("build_records.sbatch", "SLURM refuses the job, see", []),
+        ("train.sbatch", "SLURM refuses the job after 1, see", ["scancel 1"]),
+        ("evaluate.sbatch", "SLURM refuses the job after 2, see", ["scancel 1 2"]),
+    ],
+)
+def test_a_pipeline_of_which_a_job_is_refused_cancels_those_before(project, refused, said, cancelled):
+    (project / "jobs" / "site.sh").write_text(f"export REFUSED=jobs/{refused}\n")
+    done = run_pipeline("runs/a", cwd=project, programs=project.parent / "slurm")
+    assert done.returncode == 2
+    first, second, *others = done.stderr.splitlines()
+    assert first == "sbatch: error: no." and second.startswith(said)
+    assert others == [line.replace("scancel", "Cancelled again:") for line in cancelled]
+    called = (project.parent / "slurm" / "called").read_text().splitlines()
+    assert [line for line in called if line.startswith("scancel")] == cancelled
+
+
+def test_what_a_site_sources_need_not_set_its_variables_or_end_with_0(project):
+    """As the scripts of modules and of conda do not."""
+    (project / "jobs" / "site.sh").write_text("[[ $UNSET_BY_ANYBODY == a ]]\nfalse\nexport REFUSED=nothing\n")
+    done = run_pipeline("runs/a", cwd=project, programs=project.parent / "slurm")
+    assert done.returncode == 0, done.stderr
+    logs = shlex.split(re.search("^  tail -F (.*)$", done.stdout, re.MULTILINE)[1])
+    assert logs == [f"{project}/job-1.log", f"{project}/job-2.log"]
