@@ -102,7 +102,7 @@ def _examine_nodes(argv: Sequence[str], arguments: argparse.Namespace) -> int:
     names = nodes.list_nodes(os.environ)
     log.info("examining %s; this takes as long as the slowest of them ...", " ".join(names))
     passed = [word for word in argv if word not in (_NODES, "--json", "--quiet")]
-    answers = nodes.examine(names, [*passed, _AS_NODE, "--quiet"])
+    answers = nodes.examine(names, [*passed, _AS_NODE, "--quiet"], os.environ)
     diagnosis = Diagnosis(comparison.compare(answers), f"on these {len(names)} nodes" if len(names) > 1 else "")
     if arguments.json:
         of_nodes = {

@@ -130,7 +130,9 @@ class Collector:
         return node
 
 
-def examine(nodes: Sequence[str], arguments: Sequence[str], *, limit_s: float = LIMIT_S) -> Answers:
+def examine(
+    nodes: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], *, limit_s: float = LIMIT_S
+) -> Answers:
     """Runs the doctor on every node at the same time, one task each; waits for none beyond a limit.
 
     All are tasks of one step, so that they can sum up together. SLURM ends or never starts such a step if one of its
@@ -139,26 +141,37 @@ def examine(nodes: Sequence[str], arguments: Sequence[str], *, limit_s: float = 
     Args:
       nodes: those of the allocation.
       arguments: the flags of the doctor on each.
+      environment: the variables of the allocation.
       limit_s: seconds for all together, and once more for those that are tried by themselves.
 
     Raises:
       ConfigError: there is no srun.
     """
-    collector = Collector()
-    _run_steps([nodes], arguments, collector, limit_s)
+    collector, command = Collector(), _make_command(arguments, environment)
+    _run_steps([nodes], command, collector, limit_s)
     silent = [node for node in nodes if node not in collector.reports]
     if silent and len(nodes) > 1:
         log.info("no answer from %s; trying each by itself ...", list_names(silent, separator=" "))
-        _run_steps([[node] for node in silent[:_MOST_ALONE]], arguments, collector, limit_s)
+        _run_steps([[node] for node in silent[:_MOST_ALONE]], command, collector, limit_s)
     missing = tuple(node for node in nodes if node not in collector.reports)
     reports = {node: collector.reports[node] for node in nodes if node in collector.reports}
     return Answers(reports, missing, "\n".join(collector.said)[-_MOST_TOLD:])
 
 
-def _run_steps(steps: Sequence[Sequence[str]], arguments: Sequence[str], collector: Collector, limit_s: float) -> None:
+def _make_command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns what follows the nodes on srun's command line."""
+    # One node's exit code must not end the others, and a step that runs must not keep this one waiting.
+    ways = ["--kill-on-bad-exit=0", "--wait=0", "--overlap", "--input=none"]
+    # srun no longer takes it from the job: each would see one core where a training has more.
+    if cores := environment.get("SLURM_CPUS_PER_TASK"):
+        ways.append(f"--cpus-per-task={cores}")
+    return (*ways, sys.executable, "-m", "harness.doctor", *arguments)
+
+
+def _run_steps(steps: Sequence[Sequence[str]], command: Sequence[str], collector: Collector, limit_s: float) -> None:
     started: list[subprocess.Popen] = []
     try:
-        started += [_start(nodes, arguments) for nodes in steps]
+        started += [_start(nodes, command) for nodes in steps]
         _collect(started, [node for nodes in steps for node in nodes], collector, limit_s)
     finally:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -167,15 +180,16 @@ def _run_steps(steps: Sequence[Sequence[str]], arguments: Sequence[str], collect
             step.stdout.close()
 
 
-def _start(nodes: Sequence[str], arguments: Sequence[str]) -> subprocess.Popen:
+def _start(nodes: Sequence[str], command: Sequence[str]) -> subprocess.Popen:
     num = len(nodes)
     sizes = [f"--nodes={num}", f"--ntasks={num}", "--ntasks-per-node=1", f"--nodelist={','.join(nodes)}"]
-    # One node's exit code must not end the others, and a step that runs must not keep this one waiting.
-    ways = ["--kill-on-bad-exit=0", "--wait=0", "--overlap", "--input=none"]
-    command = ["srun", *sizes, *ways, sys.executable, "-m", "harness.doctor", *arguments]
     try:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            ["srun", *sizes, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     except OSError as error:
         raise ConfigError(f"srun cannot be started: {error.strerror}. Run it where SLURM's programs are.") from None

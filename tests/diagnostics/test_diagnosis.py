@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -231,3 +232,21 @@ def test_nodes_are_those_of_an_allocation():
         nodes.list_nodes(inside | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "3"})
     with pytest.raises(ClusterError, match="SLURM_JOB_NODELIST is 'n\\[3-1\\]'"):
         nodes.list_nodes(inside | {"SLURM_JOB_NODELIST": "n[3-1]"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "cores"), [({"SLURM_CPUS_PER_TASK": "16"}, ["--cpus-per-task=16"]), ({"SLURM_NTASKS": "2"}, [])]
+)
+def test_each_node_gets_the_cores_of_a_task_of_the_job(tmp_path, monkeypatch, environment, cores):
+    """Of what srun is told: with a SLURM that binds no task it makes no difference."""
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\necho "$*"\n')
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    answers = nodes.examine(("n1", "n2"), ("--quick",), environment)
+    assert answers.missing == ("n1", "n2")
+    together, first, second = map(str.split, answers.said.splitlines())
+    assert "--nodelist=n1,n2" in together and {"--nodelist=n1", "--nodelist=n2"} <= {*first, *second}
+    for words in (together, first, second):
+        assert [word for word in words if word.startswith("--cpus-per-task")] == cores
+        assert words[-3:] == ["-m", "harness.doctor", "--quick"]
