@@ -69,7 +69,8 @@ def stage(
       stage: a folder on a disk of this node, made if it is missing. A first part such as $TMPDIR is what the variable
         says on this node.
       environment: the variables of this process.
-      should_stop: "SIGINT" ends the copying; other signals are heard once the training has begun.
+      should_stop: "SIGINT" ends the copying, or the wait for another's; other signals are heard once the training has
+        begun.
       patience_s: seconds in which another process that copies the same has to come further.
 
     Raises:
@@ -80,7 +81,7 @@ def stage(
     """
     parent = expand(stage, environment)
     target = parent / f"{folder.name}-{data.digest[:16]}"
-    with _alone(parent / f".{target.name}.lock", target, patience_s) as has_waited:
+    with _alone(parent / f".{target.name}.lock", target, should_stop, patience_s) as has_waited:
         if has_waited and (target / manifest.FILE_NAME).is_file():
             return target  # whoever was waited for has just compared every byte
         started = time.perf_counter()
@@ -111,7 +112,7 @@ def expand(path: Path, environment: Mapping[str, str]) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(path: Path, target: Path, patience_s: float) -> Iterator[bool]:
+def _alone(path: Path, target: Path, should_stop: Callable[[], str | None], patience_s: float) -> Iterator[bool]:
     """Keeps the node's other processes out; gives whether one of them had to be waited for."""
     seen, limit, has_waited = -1, time.monotonic() + patience_s, False
     with contextlib.ExitStack() as stack:
@@ -125,8 +126,14 @@ def _alone(path: Path, target: Path, patience_s: float) -> Iterator[bool]:
                     seen, limit = size, time.monotonic() + patience_s
                 if time.monotonic() > limit:
                     raise ClusterError(f"no record was copied for {patience_s:g} s (data.stage): {error}") from None
+            _end_if_told(should_stop)
             time.sleep(_LOOK_S)
         yield has_waited
+
+
+def _end_if_told(should_stop: Callable[[], str | None]) -> None:
+    if should_stop() == "SIGINT":
+        raise KeyboardInterrupt
 
 
 def _count_bytes(folder: Path) -> int:
@@ -153,8 +160,7 @@ def _copy(data: Manifest, folder: Folder, target: Path, should_stop: Callable[[]
                 for copy in done:
                     num_bytes += copy.result()
                     bar.update(left.pop(copy).num_bytes)
-                if should_stop() == "SIGINT":
-                    raise KeyboardInterrupt
+                _end_if_told(should_stop)
         finally:
             is_over.set()
             pool.shutdown(cancel_futures=True)

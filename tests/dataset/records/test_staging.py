@@ -187,6 +187,12 @@ def test_ctrl_c_ends_the_copying(records, tmp_path):
     assert manifest.load(stage(records, tmp_path / "scratch", should_stop=lambda: "SIGUSR2")) == records[1]
 
 
+def test_ctrl_c_ends_the_wait_for_the_copy_of_another(records, tmp_path):
+    target = tmp_path / f"flowers-{records[1].digest[:16]}"
+    with lock.hold(tmp_path / f".{target.name}.lock", target), pytest.raises(KeyboardInterrupt):
+        stage(records, tmp_path, should_stop=lambda: "SIGINT", patience_s=60)
+
+
 @pytest.mark.slow
 def test_a_training_reads_the_copy_and_learns_the_same(face_records, tmp_path, monkeypatch):
     records, scratch = tmp_path / "server" / "faces", tmp_path / "scratch"
