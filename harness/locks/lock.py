@@ -56,6 +56,22 @@ def hold_folder(folder: Path, rhythm: Rhythm = USUAL) -> Iterator[None]:
                 folder.rmdir()
 
 
+def look_for_owner(folder: Path) -> tuple[str, Verdict | None]:
+    """Returns who owns a folder in words, and what one look tells of that: None if it may live. It changes nothing.
+
+    Returns:
+      "" and GONE where nobody does.
+
+    Raises:
+      CheckpointError: something else stands in the place of the lock file.
+      OSError: it cannot be read.
+    """
+    seen = lock_file.look(folder / FILE_NAME)
+    if seen is None:
+        return "", Verdict.GONE
+    return _describe(seen), verdict.judge_at_once(seen, owner.identify(os.environ))
+
+
 @contextlib.contextmanager
 def hold(path: Path, told: object, rhythm: Rhythm = USUAL) -> Iterator[None]:
     """Makes this process the owner of a lock until the block ends. If it loses the lock before, it ends with 5.

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMOKE, command_environment, run_command, run_command_anew
 
+from harness.locks import lock
+
 GROUPS = ["software", "machine", "memory", "gpus", "storage", "cluster", "records"]
 FLAGS = ("--config", SMOKE, "--gpus", "none")
 
@@ -78,6 +80,15 @@ def test_a_run_folder_of_another_run_is_a_problem(face_records, smoke_run, place
     assert "was started with other settings" in found["training", "settings"]["found"]
     assert found["training", "settings"]["fix"].startswith("Give the same settings to go on")
     assert told["verdict"].startswith("A training as asked will not run here: 1 problem")
+
+
+@pytest.mark.slow
+def test_a_run_folder_in_use_is_a_problem_and_stays_its_owners(face_records, place):
+    with lock.hold_folder(place / "run"):
+        told, found = examine(*FLAGS, "--records", face_records, "--run", place / "run", "--train.precision", "float32")
+        assert (place / "run" / ".lock").exists()
+    assert found["training", "run"]["found"].startswith(f"{place / 'run'} is in use by process {os.getpid()} on ")
+    assert found["training", "run"]["status"] == "problem" and told["num_problems"] == 1
 
 
 def test_nothing_is_made_where_nothing_was(place):

@@ -19,7 +19,7 @@ from owners import BEAT_S, FLOCKS, enter, go_to
 from harness.base.errors import CheckpointError
 from harness.locks import lock
 from harness.locks.lock import InUse
-from harness.locks.verdict import Rhythm
+from harness.locks.verdict import Rhythm, Verdict
 
 
 def wait_for(condition, limit_s=60):
@@ -63,6 +63,21 @@ def test_an_owner_that_is_suspended_stays_the_owner(tmp_path, flock):
     assert code == 5 and f"is in use by process {owner.pid} on" in errors
     os.kill(owner.pid, signal.SIGCONT)
     assert owner.finish() == (0, "")
+
+
+def test_one_look_tells_who_owns_a_folder_and_changes_nothing(tmp_path):
+    assert lock.look_for_owner(tmp_path / "none") == ("", Verdict.GONE)
+    owner = enter(tmp_path)
+    path = tmp_path / ".lock"
+    content, host = path.read_text(), socket.gethostname()
+    who, found = lock.look_for_owner(tmp_path)
+    assert found is Verdict.LIVES and who.startswith(f"process {owner.pid} on {host} since 20")
+    owner.process.kill()
+    owner.process.wait()
+    assert lock.look_for_owner(tmp_path) == (who, Verdict.GONE)
+    assert path.read_text() == content
+    path.write_text(json.dumps(json.loads(content) | {"boot": "another", "host": "n7"}))
+    assert lock.look_for_owner(tmp_path) == (who.replace(f"on {host} ", "on n7 "), None)
 
 
 def test_an_owner_that_ends_leaves_nothing(tmp_path):

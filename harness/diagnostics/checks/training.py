@@ -11,7 +11,9 @@ from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.diagnostics.checks import records
-from harness.diagnostics.checks.finding import Finding, format_bytes, from_error
+from harness.diagnostics.checks.finding import Finding, Status, format_bytes, from_error
+from harness.locks import lock
+from harness.locks.verdict import Verdict
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 
@@ -73,6 +75,11 @@ def _check_run(config: Config, data: Manifest, workdir: Workdir) -> Finding:
     if workdir.metrics.is_file():
         words = f"{workdir.root} is complete: a training would only report it"
         return Finding(GROUP, "run", "warning", words, "To train anew, give another folder: --run runs/NEW")
+    who, found = lock.look_for_owner(workdir.root)
+    if found is not Verdict.GONE:
+        words = f"{workdir.root} {'is' if found is Verdict.LIVES else 'may be'} in use by {who}"
+        status: Status = "problem" if found is Verdict.LIVES else "warning"
+        return Finding(GROUP, "run", status, words, "Wait for its end, or give another folder: --run runs/NEW")
     word = "goes on in" if workdir.config.is_file() else "starts in"
     return Finding(GROUP, "run", "ok", f"{word} {workdir.root}", values={"folder": str(workdir.root)})
 
