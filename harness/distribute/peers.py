@@ -152,7 +152,8 @@ class Peers:
             if self._link is not None:
                 self._link.send("done")
             self._changed.wait_for(lambda: self._is_parting or self._end is not None)
-            if not self._is_parting:
+            # Where one has ended, the others leave too, and hear of both at once.
+            if self._end is not None:
                 raise self.make_loss(self._end)
 
     def make_loss(self, end: str) -> ClusterError:

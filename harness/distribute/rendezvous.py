@@ -118,8 +118,7 @@ class Host:
         self._drop(link)
         if task is not None:
             del self._tasks[task]
-            if not self._is_parting:
-                self._tell_end(task, "is gone: its connection closed without a word, as when it is killed")
+            self._tell_end(task, "is gone: its connection closed without a word, as when it is killed")
 
     def _find_task(self, link: Link) -> int | None:
         return next((task for task, known in self._tasks.items() if known is link), None)
@@ -172,7 +171,7 @@ class Host:
             self._tell_all("leave", None)
 
     def _tell_end(self, task: int, what: str) -> None:
-        if self._end is None:
+        if self._end is None and not self._is_parting:  # who parts needs nobody any more
             self._end = f"task {task} ({self._addresses[task]}) {what}"
             self._tell_all("end", self._end, but=task)
 

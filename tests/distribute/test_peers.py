@@ -206,6 +206,27 @@ def test_one_that_ends_while_the_others_train_is_named_when_they_need_it():
         assert "ended: shard 7 is damaged. The same command on all workers goes on" in str(told[index])
 
 
+def test_one_that_has_done_all_does_not_take_the_end_of_another_for_success():
+    tasks = tasks_of(2)
+    said = [
+        b'{"met": "a run"}\n',
+        b'{"go": ["a:1", "b:2"]}\n',
+        b'{"end": "task 0 (a:1) ended: the disk is full"}\n{"leave": null}\n',  # as they arrive at a busy process
+    ]
+
+    def play_chief(listener):
+        with listener.accept()[0] as caller, caller.makefile() as lines:
+            for words in said:
+                lines.readline()
+                caller.sendall(words)
+            lines.readline()
+
+    with socket.create_server(("127.0.0.1", int(tasks[0].addresses[0].rpartition(":")[2]))) as listener:
+        threading.Thread(target=play_chief, args=(listener,), daemon=True).start()
+        told = run_all(tasks[1:], meet_and_part)[0]
+    assert isinstance(told, ClusterError) and "lost another: task 0 (a:1) ended: the disk is full" in str(told)
+
+
 def test_one_that_waits_for_others_can_be_stopped():
     with open_peers(tasks_of(2)[0], should_stop=lambda: "SIGTERM") as peers:
         with pytest.raises(InterruptedRun, match="stopped by SIGTERM while it waited for the other tasks"):
