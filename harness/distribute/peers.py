@@ -52,7 +52,7 @@ class Peers:
         self._end: str | None = None  # who ended first, and why
         self._met_at = ""
         self._kept: object = None
-        self._is_parting = self._is_closed = self._is_too_late = False
+        self._is_parting = self._is_closed = self._is_too_late = self._is_free = False
 
     def _open(self) -> None:
         cluster, points = self.cluster, self.cluster.meeting_points
@@ -95,22 +95,34 @@ class Peers:
         started, cluster, is_told = time.monotonic(), self.cluster, False
         with self._changed:
             while self._addresses is None and self._end is None:
+                if self._should_stop() and (not is_told or self._may_leave()):
+                    break
                 if self._link is not None and not is_told:
                     self._link.send("ready")
                     is_told = True
-                if reason := self._should_stop():
-                    raise InterruptedRun(
-                        f"stopped by {reason} while it waited for the other tasks; nothing has been trained. The same "
-                        "command starts it."
-                    )
                 # One that was met says who is missing when its own time is over.
                 if time.monotonic() - started > timeout_s * (1 if self._link is None or self._host else 2):
                     self._is_too_late = True
                     raise self._find_nobody(timeout_s)
                 self._changed.wait(_LOOK_S)
             if self._addresses is None:
+                if reason := self._should_stop():
+                    raise InterruptedRun(
+                        f"stopped by {reason} while it waited for the other tasks; nothing has been trained. The same "
+                        "command starts it."
+                    )
                 raise ClusterError(f"task {cluster.task} of {cluster.num_tasks} does not start: {self._end}.")
             return self._addresses
+
+    def _may_leave(self) -> bool:
+        """Takes back that this task is ready; returns False where it is too late: the others count on it to join them.
+
+        TensorFlow would wait for it in vain, and for minutes.
+        """
+        if self._link is not None:
+            self._link.send("unready")
+        self._changed.wait_for(lambda: self._is_free or self._addresses or self._end, _TELL_S)
+        return self._addresses is None
 
     def _find_nobody(self, timeout_s: float) -> ClusterError:
         cluster, points = self.cluster, " or ".join(self.cluster.meeting_points)
@@ -248,6 +260,8 @@ class Peers:
                 with self._changed:
                     if message.kind == "go" and isinstance(message.content, list):
                         self._addresses = tuple(map(str, message.content))
+                    elif message.kind == "free":
+                        self._is_free = True
                     elif message.kind == "leave":
                         self._is_parting = True
                         self._silence()

@@ -163,6 +163,11 @@ class Host:
                 self._close_door()
                 self._tell_all("go", [self._addresses[task] for task in range(self._cluster.num_tasks)])
             return
+        if message.kind == "unready":
+            if not self._has_all:
+                self._ready.discard(task)
+                self._tasks[task].send("free")
+            return
         if message.kind == "end":
             self._tell_end(task, f"ended: {message.content}")
         self._done.add(task)

@@ -234,6 +234,41 @@ def test_one_that_waits_for_others_can_be_stopped():
         peers.release_port()
 
 
+def test_one_that_was_asked_to_stop_before_it_meets_the_others_lets_none_start():
+    tasks, stops = tasks_of(2), threading.Event()
+    stops.set()
+
+    def come_last(peers):
+        time.sleep(1)  # the first is ready by then
+        return peers.meet(timeout_s=60)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run_all, tasks[:1], lambda peers: peers.meet(timeout_s=60))
+        last = pool.submit(run_all, tasks[1:], come_last, should_stop=lambda: "SIGTERM" if stops.is_set() else None)
+        (first,), (last,) = first.result(60), last.result(60)
+    assert isinstance(last, InterruptedRun) and isinstance(first, ClusterError), (first, last)
+    assert "task 0 of 2 does not start: task 1 (127.0.0.1:" in str(first) and "stopped by SIGTERM" in str(first)
+
+
+def test_tasks_that_are_stopped_while_they_meet_start_all_or_none():
+    for delay_ms in range(0, 40, 2):
+        tasks, asked = tasks_of(3), threading.Event()
+
+        def stop_one(peers, asked=asked, delay_ms=delay_ms):
+            if peers.cluster.task == 2:
+                threading.Timer(0.2 + delay_ms / 1000, asked.set).start()
+            time.sleep(0.2)
+            return peers.meet(timeout_s=60)
+
+        def is_asked(asked=asked):
+            return "SIGUSR2" if asked.is_set() else None
+
+        told = run_all(tasks, stop_one, should_stop=is_asked)
+        have_started = [isinstance(one, tuple) for one in told]
+        assert all(have_started) or not any(have_started), told
+        assert all(isinstance(one, tuple | InterruptedRun | ClusterError) for one in told), told
+
+
 HOSTILE = [
     *(b"GET / HTTP/1.1\r\n\r\n", b"\n", b"{}\n", b"[]\n", b"{\n", b'{"hello": null}\n', b"\xff" * 100, b"7\n"),
     b'{"hello": {"run": 7, "task": 1, "address": "a"}}\n',
