@@ -4,6 +4,7 @@ All of them must make every call at the same place, or one waits for ever for th
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from harness.distribute.devices import Devices
 
 _EXCHANGED_BYTES = 256
 _ABORTED = "Collective ops is aborted"
+_SILENT = re.compile(r"stopped sending heartbeats\)[:.\s]*/job:worker/(?:replica:\d+/)?task:(\d+)")
 _OF_A_LOSS = (  # and of other things too
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError),
     *(tf.errors.InternalError, tf.errors.UnknownError, tf.errors.FailedPreconditionError),
@@ -88,9 +90,15 @@ def losses_named(devices: Devices) -> Iterator[None]:
         end = devices.peers.find_end()
         if end is None and not isinstance(error, tf.errors.UnavailableError) and _ABORTED not in str(error):
             raise
-        raise devices.peers.make_loss(end or f"{first_line(error)}. Its own lines say why") from None
+        raise devices.peers.make_loss(end or describe_loss(error)) from None
 
 
-def first_line(error: tf.errors.OpError) -> str:
-    """Returns the first line of TensorFlow's error, to end a sentence with."""
-    return error.message.splitlines()[0][:300].rstrip(".")
+def describe_loss(error: tf.errors.OpError) -> str:
+    """Returns what TensorFlow's error says of a task that is gone, to end a sentence with.
+
+    An error of a step begins with the place in the program, and the cause comes at its end.
+    """
+    if silent := _SILENT.search(error.message):
+        return f"task {silent[1]} has given no sign of life for too long"
+    cause = error.message[max(0, error.message.find(_ABORTED)) :]
+    return f"{cause.splitlines()[0][:300].rstrip('.:')}. TensorFlow's own lines say why"

@@ -50,6 +50,7 @@ class Peers:
         self._reason = "no answer"  # for which nobody has been met
         self._addresses: tuple[str, ...] | None = None  # of all tasks, once all have come
         self._end: str | None = None  # who ended first, and why
+        self._loss: str | None = None  # why this one ends, if it does for the end of another
         self._met_at = ""
         self._kept: object = None
         self._is_parting = self._is_closed = self._is_too_late = self._is_free = False
@@ -170,6 +171,7 @@ class Peers:
 
     def make_loss(self, end: str) -> ClusterError:
         """Returns the error that tells of a task which ended while this one needed it."""
+        self._loss = end
         return ClusterError(
             f"worker {self.cluster.task} of {self.cluster.num_tasks} lost another: {end}. The same command on all "
             "workers goes on from the last checkpoint."
@@ -187,7 +189,7 @@ class Peers:
             if is_news:
                 self._changed.wait_for(lambda: self._link is not None or self._end is not None, _TELL_S)
             if self._link is not None and not self._is_parting:
-                self._link.send("end", _describe(failure))
+                self._link.send("end", f"it lost another: {self._loss}" if self._loss else _describe(failure))
                 # Where all fail alike, one that still reads what was exchanged last must not lose this one.
                 self._changed.wait_for(lambda: self._is_parting, _ALIKE_S if self._addresses else 0)
             self._is_closed = True

@@ -12,7 +12,7 @@ from harness.base.errors import ClusterError, ConfigError
 from harness.config.schema import Config
 from harness.distribute import gpus
 from harness.distribute.cluster import make_tf_config
-from harness.distribute.collectives import check_alike, first_line
+from harness.distribute.collectives import check_alike, describe_loss
 from harness.distribute.devices import Devices
 from harness.distribute.peers import Peers
 
@@ -110,7 +110,7 @@ def _join(peers: Peers) -> tf.distribute.Strategy:
     except tf.errors.OpError as error:
         raise ClusterError(
             f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(addresses[:8])}: "
-            f"{peers.find_end() or first_line(error)}. See whether all tasks started and reach one another."
+            f"{peers.find_end() or describe_loss(error)}. See whether all tasks started and reach one another."
         ) from None
     finally:
         faulthandler.cancel_dump_traceback_later()

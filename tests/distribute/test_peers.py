@@ -206,6 +206,18 @@ def test_one_that_ends_while_the_others_train_is_named_when_they_need_it():
         assert "ended: shard 7 is damaged. The same command on all workers goes on" in str(told[index])
 
 
+def test_what_to_do_is_said_once_where_one_loss_follows_another():
+    def lose_a_third(peers):
+        peers.meet(timeout_s=30)
+        if peers.cluster.task == 1:
+            raise peers.make_loss("task 2 has given no sign of life for too long")
+        peers.part(None)
+
+    told = run_all(tasks_of(2), lose_a_third)[0]
+    assert isinstance(told, ClusterError) and "ended: it lost another: task 2 has given no sign of life" in str(told)
+    assert str(told).count("The same command on all workers goes on") == 1
+
+
 def test_one_that_has_done_all_does_not_take_the_end_of_another_for_success():
     tasks = tasks_of(2)
     said = [
