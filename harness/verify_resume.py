@@ -1,14 +1,16 @@
 """python -m harness.verify_resume: a training that is killed ends as if it had been left alone, on this machine too."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base import app
-from harness.base.errors import ExitCode
+from harness.base.errors import ClusterError, ExitCode
 from harness.config import flags
 from harness.dataset.records import manifest
 from harness.diagnostics import resume
+from harness.distribute import cluster
 
 DESCRIPTION = """\
 Proves on this machine that a training which is killed ends as if it had been left alone: a few epochs are trained
@@ -33,6 +35,11 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, given = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
+    if cluster.find_cluster(os.environ) is not None:
+        raise ClusterError(
+            "verify_resume trains in one process, but TF_CONFIG or SLURM's step names several tasks. Unset TF_CONFIG, "
+            "or start it outside of srun."
+        )
     manifest.load(config.data.records_folder, config.data.images)
     epochs = config.train.epochs if "train.epochs" in given else _DEFAULT_EPOCHS
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ import shutil
 import zipfile
 
 import pytest
-from conftest import SMOKE, read_history, run_command, run_command_anew
+from conftest import SMOKE, name_tasks, read_history, run_command, run_command_anew
 
 from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
@@ -59,6 +59,17 @@ def test_more_kills_than_steps_fall_before_the_first(face_records):
     assert done.returncode == 0, done.stderr + done.stdout
     told, _, last = done.stdout.rstrip().rpartition(", ")
     assert told == "IDENTICAL: 1 epochs, killed at step 0, 0" and last in ("0", "1")
+
+
+def test_one_of_several_tasks_is_refused_before_anything_is_trained(face_records, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", name_tasks()[0]["TF_CONFIG"])
+    kept = tmp_path / "kept"
+    done = run_command_anew("verify_resume", "--records", face_records, "--keep", kept, *FLAGS, timeout_s=60)
+    assert done.returncode == 6 and not kept.exists(), done.stderr
+    assert done.stderr.splitlines() == [
+        "error: verify_resume trains in one process, but TF_CONFIG or SLURM's step names several tasks. Unset "
+        "TF_CONFIG, or start it outside of srun."
+    ]
 
 
 @pytest.mark.slow
