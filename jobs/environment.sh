@@ -1,7 +1,12 @@
 # Sourced by requeue.sh and pipeline.sh: what the site adds, and whether harness can be started with it.
 
 launcher=() # words before python, such as those of a container
-if [[ -e jobs/site.sh ]]; then source jobs/site.sh; fi
+if [[ -e jobs/site.sh ]]; then
+    folder=$PWD
+    source jobs/site.sh
+    cd "$folder" || exit 2
+    set +euo pipefail # a job lives on when its command fails
+fi
 
 # Fails with a sentence where python or harness is missing, before anything waits for it.
 check_environment() {

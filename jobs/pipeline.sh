@@ -5,10 +5,9 @@
 # all three jobs, after --sbatch-train to the training:
 #   jobs/pipeline.sh runs/flowers --images data/flowers --build --split.test 0.1 --train --epochs 50 \
 #       --sbatch --partition=gpu --sbatch-train --nodes=2 --time=24:00:00
-set -euo pipefail
 
 [[ -e jobs/pipeline.sh ]] || { echo "There is no $PWD/jobs/pipeline.sh: start it in the project's folder." >&2; exit 2; }
-[[ ${1--} != -* ]] || { echo "The run folder comes first: jobs/pipeline.sh runs/flowers --images data/flowers" >&2; exit 2; }
+[[ ${1:--} != -* ]] || { echo "The run folder comes first: jobs/pipeline.sh runs/flowers --images data/flowers" >&2; exit 2; }
 run=$1
 both=() build=() train=() sbatch=() sbatch_train=()
 declare -n words=both
@@ -22,9 +21,8 @@ done
 build=("${both[@]}" "${build[@]}")
 train=("${both[@]}" "${train[@]}" --run "$run")
 
-set +eu # the scripts of modules and conda that site.sh may source take neither
-source jobs/environment.sh
-set -eu
+source jobs/environment.sh # before the line that follows: conda and modules use variables that are not set
+set -euo pipefail
 check_environment || exit 6
 "${launcher[@]}" python -m harness.build_records "${build[@]}" --show-config >/dev/null || exit
 "${launcher[@]}" python -m harness.train "${train[@]}" --show-config >/dev/null || exit

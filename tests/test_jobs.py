@@ -66,7 +66,7 @@ def test_a_job_is_a_header_and_one_command(name):
     commands = [line for line in lines if line and not line.startswith("#")]
     assert commands[0].startswith("source jobs/requeue.sh || { echo ")
     assert re.match(rf"run python -m harness\.{COMMANDS[name]} ", commands[-1])
-    assert len(commands) == (3 if "array" in read_header(name) else 2)
+    assert len(commands) == {"build_records_array": 3, "seeds": 4}.get(name, 2)
     last_directive = max(index for index, line in enumerate(lines) if line.startswith("#SBATCH"))
     assert last_directive < lines.index(commands[0])  # sbatch reads none after the first command
 
@@ -108,6 +108,7 @@ def run_pipeline(*words: str, cwd: Path, programs: str = "") -> subprocess.Compl
     ("words", "code", "said"),
     [
         (("--images", "data"), 2, "The run folder comes first"),
+        (("",), 2, "The run folder comes first"),
         (("runs/a", "--epoch", "1"), 2, "there is no flag 'epoch'"),
         (("runs/a", "--train", "--epochs", "many"), 2, "train.epochs"),
         (("runs/a", "--build", "--records.encoding", "tiff"), 2, "records.encoding"),
@@ -181,3 +182,10 @@ def test_what_a_site_sources_need_not_set_its_variables_or_end_with_0(project):
     assert done.returncode == 0, done.stderr
     logs = shlex.split(re.search("^  tail -F (.*)$", done.stdout, re.MULTILINE)[1])
     assert logs == [f"{project}/job-1.log", f"{project}/job-2.log"]
+
+
+def test_a_pipeline_forgives_a_site_that_uses_unset_variables(tmp_path):
+    shutil.copytree(ROOT / "jobs", tmp_path / "jobs")
+    (tmp_path / "jobs" / "site.sh").write_text('cd / && PATH=$PATH:$NOT_SET && false\necho "PS1 is $PS1"\n')
+    done = run_pipeline("runs/a", "--epoch", "1", cwd=tmp_path)
+    assert done.returncode == 2 and "there is no flag 'epoch'" in done.stderr, done.stderr
