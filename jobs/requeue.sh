@@ -5,9 +5,14 @@ told=''       # set once SLURM has warned of the time limit, by USR2
 wasted=''     # starts in a row that had saved nothing when their time was over, with this one
 most_wasted=5
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID} # the plain id may name all tasks
-trap 'told=1' USR2
+
+listen() {
+    trap 'told=1' USR2
+    trap end_by_slurm TERM
+}
 
 run() {
+    listen # site.sh may have set traps
     say "starts on $SLURM_JOB_NODELIST${SLURM_RESTART_COUNT:+, restart $SLURM_RESTART_COUNT}"
     check_environment || finish 6
     # Until COMMAND listens it is deaf to USR2, not killed by it: a program inherits what its shell ignores.
@@ -21,7 +26,7 @@ run() {
             [[ -n $wasted ]] || note_wasted $(($(count_wasted) + 1)) # later SLURM takes no note any more
             sleep 5 & # before the first signal too: srun loses those of its first moments
             wait $!
-            kill -USR2 "$step" 2>/dev/null
+            is_too_early || kill -USR2 "$step" 2>/dev/null
         fi
     done
     wait "$step"
@@ -36,6 +41,14 @@ run() {
     fi
     finish "$status"
 }
+
+# Where the warning is as long as the time limit, SLURM warns at once: a minute of work, or half the time, comes first.
+is_too_early() {
+    local now passed left
+    now=$(date +%s)
+    passed=$((now - $(date -d "$(field StartTime)" +%s))) left=$(($(date -d "$(field EndTime)" +%s) - now))
+    ((passed < 60 && passed < left && left < 600))
+} 2>/dev/null # a time that is unknown is no date
 
 # SLURM ends job and script alike: scancel, a time limit that has passed, a preemption without grace or at its end.
 end_by_slurm() {
@@ -112,5 +125,9 @@ explain() { # STATUS
     esac
 }
 
-trap end_by_slurm TERM
+listen
+# A job that a task of an array has submitted inherits the variables of that task.
+if [[ -n $SLURM_ARRAY_JOB_ID && $(scontrol show job --oneliner "$SLURM_JOB_ID") == "JobId=$SLURM_JOB_ID JobName="* ]]; then
+    job=$SLURM_JOB_ID
+fi
 source "${BASH_SOURCE%/*}/environment.sh"

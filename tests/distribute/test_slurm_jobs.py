@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,13 @@ def early(project, face_records) -> str:
 
 
 @pytest.fixture(scope="module")
+def limited(project, face_records) -> str:
+    """A training with the header's warning of two minutes, and no more time than that."""
+    words = ("--records", face_records, "--run", "runs/limited", "--gpus", "none", "--epochs", 10000)
+    return project.submit("--time=2", "jobs/train.sbatch", "--config", "settings.yaml", *words, log="limited.log")
+
+
+@pytest.fixture(scope="module")
 def seeds(project, face_records) -> str:
     words = ("runs/seeds", "--config", "settings.yaml", "--records", face_records, "--gpus", "none")
     return project.submit("--array=3-4", "jobs/seeds.sbatch", *words, log="seed-%a.log")
@@ -125,7 +133,7 @@ def blind(project, face_records) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def everything(pipeline, hopeless, divided, early, seeds, blind):
+def everything(pipeline, hopeless, divided, early, limited, seeds, blind):
     """Has all jobs submitted before the first test waits."""
 
 
@@ -219,6 +227,42 @@ def test_a_missing_environment_is_told_before_srun(make_project):
     log = project.read("train.log")
     assert re.search(r"harness cannot be started on n\d \(.*(command not found|No module named .*)\)\. Activate ", log)
     assert "srun" not in log and "see jobs/site.sh.example" in log
+
+
+def test_what_site_sh_does_to_its_shell_keeps_no_job_from_coming_back(make_project, face_records):
+    project = make_project("set -euo pipefail\ntrap 'exit 1' TERM USR2\ncd /tmp\n")
+    words = ("--config", "settings.yaml", "--records", face_records, "--run", "runs/site", "--gpus", "none")
+    job = project.submit("jobs/train.sbatch", *words, "--epochs", 1000, log="site.log")
+    project.wait_for("starts on", "site.log")
+    project.warn(job)
+    project.wait_for("restart 1", "site.log")
+    project.cluster.run("scancel", job)
+    assert "stopped early, and saved (75). It goes back into the queue\n" in project.read("site.log")
+    assert (project.root / "runs" / "site" / "config.yaml").is_file()
+
+
+def test_a_job_whose_warning_is_as_long_as_its_time_limit_works_for_a_minute(project, limited):
+    project.wait_for("restart 1", "limited.log")
+    project.cluster.run("scancel", limited)
+    lines = [line for line in project.read("limited.log").splitlines() if f" job {limited}: " in line]
+    assert "starts on" in lines[0] and "stopped early, and saved (75)" in lines[1]
+    started, ended = (datetime.fromisoformat(line[:19]) for line in lines[:2])
+    assert (ended - started).total_seconds() >= 58  # SLURM has warned it after at most 30
+
+
+def test_a_job_that_a_task_of_an_array_submits_is_itself(project):
+    inner = f"sbatch --parsable {' '.join(SMALL)} --output=inner.log jobs/train.sbatch --show-config"
+    tasks = project.submit("--array=5", "--wrap", inner, log="outer.log")
+    assert project.end(f"{tasks}_5") == ("COMPLETED", "0:0", "0")
+    job = project.read("outer.log").strip()
+    assert project.end(job) == ("COMPLETED", "0:0", "0")
+    assert project.read("inner.log").endswith(f" job {job}: ended with 0: done\n")
+
+
+def test_seeds_without_a_run_folder_are_refused(project):
+    tasks = project.submit("--array=0", "jobs/seeds.sbatch", "--images", "data/flowers", log="no-folder.log")
+    assert project.end(f"{tasks}_0") == ("FAILED", "2:0", "0")
+    assert "The folder of the runs comes first" in project.read("no-folder.log")
 
 
 def test_a_job_from_another_folder_says_where_to_submit(project, tmp_path):
