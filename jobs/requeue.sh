@@ -117,7 +117,7 @@ explain() { # STATUS
         2) echo "flags or settings refused, see the error above; not put back" ;;
         3) echo "data refused, see the error above; not put back" ;;
         4) echo "out of memory, see the error above; not put back" ;;
-        5) echo "run folder or checkpoint refused, see the error above; not put back" ;;
+        5) echo "folder or checkpoint refused, see the error above; not put back" ;;
         6) echo "nodes or environment unfit, see the error above; not put back. The same line goes on where it stopped" ;;
         7) echo "storage full or failing, see the error above; not put back. The same line goes on where it stopped" ;;
         137) echo "killed, most often for memory: ask for more with --mem; not put back" ;;
