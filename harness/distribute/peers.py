@@ -87,7 +87,10 @@ class Peers:
         return f"{cluster.host}:{self._held.getsockname()[1]}", None
 
     def meet(self, *, timeout_s: float) -> tuple[str, ...]:
-        """Waits until all tasks are there; returns the address of each.
+        """Waits until all tasks are ready; returns the address of each.
+
+        For a task that is connected it waits as long as the caller's watchdog lets it: that task may copy records, and
+        its end is heard of.
 
         Raises:
           ClusterError: some have not come within `timeout_s` seconds, or one has ended.
@@ -101,8 +104,9 @@ class Peers:
                 if self._link is not None and not is_told:
                     self._link.send("ready")
                     is_told = True
-                # One that was met says who is missing when its own time is over.
-                if time.monotonic() - started > timeout_s * (1 if self._link is None or self._host else 2):
+                # The task that receives all says who is absent; this one only whether it has met that.
+                is_waiting = bool(self._host.list_absent()) if self._host else self._link is None
+                if is_waiting and time.monotonic() - started > timeout_s:
                     self._is_too_late = True
                     raise self._find_nobody(timeout_s)
                 self._changed.wait(_LOOK_S)
@@ -132,7 +136,7 @@ class Peers:
                 f"task {cluster.task} of {cluster.num_tasks} waited {timeout_s:g} s for the first at {points}: "
                 f"{self._reason}. See whether that task started, and whether this node reaches it."
             )
-        missing = self._host.list_missing()
+        missing = self._host.list_absent()
         named = [f"{task} ({cluster.addresses[task]})" if cluster.addresses else str(task) for task in missing[:8]]
         return ClusterError(
             f"{len(missing)} of {cluster.num_tasks} tasks did not come within {timeout_s:g} s: {', '.join(named)}. See "

@@ -48,9 +48,9 @@ class Host:
         self._thread = threading.Thread(target=self._receive, name="rendezvous", daemon=True)
         self._thread.start()
 
-    def list_missing(self) -> list[int]:
-        """Returns the tasks that are not ready."""
-        return [task for task in range(self._cluster.num_tasks) if task not in self._ready]
+    def list_absent(self) -> list[int]:
+        """Returns the tasks that have not come. One that has may still have to copy records, or to load TensorFlow."""
+        return [task for task in range(self._cluster.num_tasks) if task not in self._addresses]
 
     def leave(self, *, waits_for_late: bool) -> None:
         """Waits until the others have left, or heard that this task ends, which has hung up.
@@ -158,7 +158,7 @@ class Host:
     def _obey(self, task: int, message: Message) -> None:
         if message.kind == "ready":
             self._ready.add(task)
-            if not self.list_missing() and self._end is None:
+            if len(self._ready) == self._cluster.num_tasks and self._end is None:
                 self._has_all = True
                 self._close_door()
                 self._tell_all("go", [self._addresses[task] for task in range(self._cluster.num_tasks)])

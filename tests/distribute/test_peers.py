@@ -106,6 +106,16 @@ def test_a_task_of_another_run_is_refused_at_once_and_not_counted():
     assert time.monotonic() - started < 60
 
 
+def test_a_task_that_has_come_is_waited_for_beyond_the_time_to_come():
+    def come_late(peers):
+        if not peers.cluster.is_chief:
+            time.sleep(2)  # as one that copies records
+        return peers.meet(timeout_s=1)
+
+    tasks = tasks_of(2)
+    assert run_all(tasks, come_late) == [tasks[0].addresses] * 2
+
+
 def test_a_task_that_is_there_twice_is_refused():
     chief, second, _ = tasks_of(3)
     address = ("127.0.0.1", int(chief.meeting_points[0].rpartition(":")[2]))
