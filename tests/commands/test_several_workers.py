@@ -181,7 +181,7 @@ def test_a_worker_that_ends_before_they_meet_is_named_by_the_other(face_records,
     codes, _, logs = train_two(face_records, tmp_path / "run", *FLAGS, second_flags=missing)
     assert codes == [6, 3], logs
     assert "error: task 0 of 2 does not start: task 1 (127.0.0.1:" in logs[0]
-    assert f"ended: {tmp_path / 'nowhere'}" in logs[0] and "error: worker 1: " in logs[1]
+    assert f" ended: there are no records in {tmp_path / 'nowhere'}" in logs[0] and "error: worker 1: " in logs[1]
 
 
 def test_a_worker_whose_peer_is_frozen_stops(face_records, tmp_path):

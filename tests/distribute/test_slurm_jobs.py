@@ -115,7 +115,18 @@ def early(project, face_records) -> str:
 @pytest.fixture(scope="module")
 def limited(project, face_records) -> str:
     """A training with the header's warning of two minutes, and no more time than that."""
-    words = ("--records", face_records, "--run", "runs/limited", "--gpus", "none", "--epochs", 10000)
+    words = (
+        "--records",
+        face_records,
+        "--run",
+        "runs/limited",
+        "--gpus",
+        "none",
+        "--epochs",
+        10000,
+        "--train.patience",
+        0,
+    )
     return project.submit("--time=2", "jobs/train.sbatch", "--config", "settings.yaml", *words, log="limited.log")
 
 
