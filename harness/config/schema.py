@@ -368,12 +368,18 @@ class TrainConfig(_Section):
         None, description="run folder whose latest weights a new run starts from; null: random weights"
     )
     epochs: int = Field(30, ge=1, le=_MOST, description="passes over the training split at most")
+    last_epoch: int = Field(
+        0,
+        ge=0,
+        le=_MOST,
+        description="epoch after which the run ends, while its schedule is laid out over train.epochs; 0: train.epochs",
+    )
     batch_size: int = Field(16, ge=1, le=_MOST, description="pictures a step")
     batch_per: Literal["step", "replica"] = Field(
         "step", description="what batch_size is for: all replicas of a step together, or each replica"
     )
     min_epochs: int = Field(
-        15, ge=1, le=_MOST, description="the first epoch whose weights may be the best, at most half of train.epochs"
+        15, ge=1, le=_MOST, description="the first epoch whose weights may be the best, at most half of all epochs"
     )
     patience: int = Field(
         10,
@@ -404,9 +410,14 @@ class TrainConfig(_Section):
         return self.batch_size * (num_replicas if self.batch_per == "replica" else 1)
 
     @property
+    def num_epochs(self) -> int:
+        """The epochs the run has at most."""
+        return min(self.last_epoch or self.epochs, self.epochs)
+
+    @property
     def first_judged_epoch(self) -> int:
         """The first epoch whose weights may be kept; the validation loss of the first few says little."""
-        return max(1, min(self.min_epochs, self.epochs // 2))
+        return max(1, min(self.min_epochs, self.num_epochs // 2))
 
 
 class RuntimeConfig(_Section):
@@ -419,6 +430,9 @@ class RuntimeConfig(_Section):
         0, ge=0, le=64, description="split the CPU into so many devices and train on all; 0: do not"
     )
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
+    runs_per_node: int = Field(
+        1, ge=1, le=1024, description="runs that share this machine, in equal parts of the memory data.cache counts on"
+    )
     profile: str | None = Field(
         None,
         description="steps to record a trace of for TensorBoard: 10:20 begins after step 10 and ends with step 20; "

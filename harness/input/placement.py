@@ -12,7 +12,7 @@ import cv2
 
 from harness.base.errors import ConfigError, MemoryLimitError
 from harness.base.machine import memory
-from harness.config.schema import Config
+from harness.config.schema import Config, RuntimeConfig
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.collectives import exchange
 from harness.distribute.devices import Devices
@@ -66,7 +66,7 @@ def place(
     device = _Room(device_free_bytes, f"{words} on {fullest}")
     here = f"{words} in {limit}" if limit else words
     if num_sharing > 1:
-        here += f" for each of {num_sharing} workers"
+        here += f" for each of {num_sharing} processes"
     memory = _Room(free_bytes // num_sharing, here, " Or give the job more memory." if limit else "")
     decoded = f"{_format_bytes(need_bytes)} decoded"
     if asked == "none":
@@ -165,9 +165,9 @@ def plan_inputs(
             "there. Use --data.cache memory, or --augment.engine auto."
         )
     if cache == "auto" and "cache" in earlier:
-        placement = _place_as_before(str(earlier["cache"]), data, devices)
+        placement = _place_as_before(str(earlier["cache"]), data, devices, config.runtime)
     else:
-        placement = _place_measured(cache, data, devices, by_size=config.runtime.deterministic)
+        placement = _place_measured(cache, data, devices, config.runtime)
     mode, reasons = placement.mode, {"cache": placement.reason}
     if engine == "auto":
         engine, reasons["engine"] = _choose_engine(str(earlier.get("engine", "")), mode, devices)
@@ -177,11 +177,12 @@ def plan_inputs(
     return _agree(Inputs(mode, engine, reasons), devices)
 
 
-def _place_as_before(before: str, data: Manifest, devices: Devices) -> Placement:
+def _place_as_before(before: str, data: Manifest, devices: Devices, runtime: RuntimeConfig) -> Placement:
+    runtime = runtime.model_copy(update={"deterministic": False})  # what was chosen then must fit into what is free
     try:
-        placement = _place_measured(before, data, devices)
+        placement = _place_measured(before, data, devices, runtime)
     except MemoryLimitError as error:
-        placement = _place_measured("auto", data, devices)
+        placement = _place_measured("auto", data, devices, runtime)
         reason = f"{placement.reason}; the run goes on, but not to the same bits: {error}"
         return replace(placement, reason=reason)
     return replace(placement, reason=placement.reason.replace("as data.cache asks", "as they were before"))
@@ -208,7 +209,7 @@ def _agree(inputs: Inputs, devices: Devices) -> Inputs:
     return Inputs(mode, told[0][1], inputs.reasons | {"cache": reason})
 
 
-def _place_measured(asked: str, data: Manifest, devices: Devices, *, by_size: bool = False) -> Placement:
+def _place_measured(asked: str, data: Manifest, devices: Devices, runtime: RuntimeConfig) -> Placement:
     def place_in(asked: str, room: memory.Memory, device_bytes: int | None, words: str) -> Placement:
         return place(
             asked,
@@ -217,12 +218,12 @@ def _place_measured(asked: str, data: Manifest, devices: Devices, *, by_size: bo
             device_free_bytes=device_bytes,
             has_gpu=devices.is_gpu,
             num_replicas=len(devices.names),
-            num_sharing=devices.num_local,
+            num_sharing=devices.num_local * runtime.runs_per_node,
             limit=room.limit,
             words=words,
         )
 
-    if asked != "auto" or not by_size:
+    if asked != "auto" or not runtime.deterministic:
         return place_in(asked, memory.measure_free(), devices.free_bytes(), "free")
     placement = place_in(asked, memory.measure_total(), devices.total_bytes(), "in all")
     try:

@@ -113,8 +113,9 @@ def check_batch(workdir: Workdir, batch_size: int) -> None:
 
 
 def _foreign_files(workdir: Workdir) -> list[str]:
-    """What is in the folder besides what a start leaves that was killed before it wrote config.yaml."""
-    ours = (workdir.environment.name, lock.FILE_NAME)
+    """What is in the folder that neither a search puts there nor a start leaves that was killed before config.yaml."""
+    of_search = (workdir.record.name, workdir.trial_config.name, workdir.log.name)
+    ours = (workdir.environment.name, lock.FILE_NAME, *of_search)
     return [path.name for path in workdir.root.iterdir() if path.name not in ours and not path.name.endswith(".tmp")]
 
 

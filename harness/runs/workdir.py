@@ -87,6 +87,21 @@ class Workdir:
         """What the exported model takes and gives: picture size and class names."""
         return self.export / "signature.json"
 
+    @property
+    def record(self) -> Path:
+        """What a search knows of the run, if it is one of its trials."""
+        return self.root / "trial.json"
+
+    @property
+    def trial_config(self) -> Path:
+        """The settings a search starts the run with."""
+        return self.root / "trial.yaml"
+
+    @property
+    def log(self) -> Path:
+        """What the run has printed, where a search keeps it."""
+        return self.root / "train.log"
+
     def stacks(self, worker_index: int) -> Path:
         """Where each thread of a worker stood when it came no further."""
         return self.root / f"stalled-worker{worker_index}.txt"

@@ -148,7 +148,7 @@ class Loop:
         return tqdm(
             total=split.num_examples,
             initial=min(split.num_examples, progress.step_in_epoch * self.config.train.batch_size),
-            desc=f"epoch {progress.epoch + 1}/{self.config.train.epochs}",
+            desc=f"epoch {progress.epoch + 1}/{self.config.train.num_epochs}",
             unit=" images",
             leave=False,
             disable=None if log.isEnabledFor(logging.INFO) else True,
@@ -185,7 +185,7 @@ class Loop:
         row = history.make_row(
             progress.epoch, progress.sums, found, learning_rate=learning_rate, images_per_s=images_per_s
         )
-        seconds_left = (self.config.train.epochs - progress.epoch) * progress.sums[2] / images_per_s
+        seconds_left = (self.config.train.num_epochs - progress.epoch) * progress.sums[2] / images_per_s
         progress.history.append(row)
         progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
         is_judged = progress.epoch >= self.config.train.first_judged_epoch
@@ -196,7 +196,7 @@ class Loop:
             history.track(row, found.auc, self.tracker)
             history.write(self.workdir.metrics_csv, progress.history)
         self.checkpoints.save(progress)
-        is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.epochs
+        is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.num_epochs
         log.info("%s", history.describe(row, epochs=epochs, seconds_left=seconds_left, is_best=is_best))
         request = self._find_request(progress)
         if request not in (None, _SAVE) and progress.epoch < epochs:
@@ -237,4 +237,4 @@ def _is_over(progress: Progress, train: TrainConfig) -> bool:
     has_stalled = (
         bool(train.patience and progress.best_epoch) and progress.epoch - progress.best_epoch >= train.patience
     )
-    return progress.epoch >= train.epochs or has_stalled
+    return progress.epoch >= train.num_epochs or has_stalled

@@ -47,7 +47,7 @@ ON_GPU = {"has_gpu": True, "device_free_bytes": 80 * GB}
             "auto",
             {"num_sharing": 8},
             "none",
-            "pictures streamed from the records: 1.2 GB decoded, over 50 % of the 2.3 GB free for each of 8 workers",
+            "pictures streamed from the records: 1.2 GB decoded, over 50 % of the 2.3 GB free for each of 8 processes",
         ),
         (
             "auto",
@@ -189,7 +189,7 @@ REMEDY = (
             "memory",
             {"free_bytes": 8 * GB, "limit": "cgroup /slurm/job_5", "num_sharing": 8},
             "data.cache is memory, but the decoded pictures take 1.2 GB in memory, with 1.0 GB free in cgroup "
-            "/slurm/job_5 for each of 8 workers: at most 90 % of that, 900.0 MB, can be theirs. "
+            "/slurm/job_5 for each of 8 processes: at most 90 % of that, 900.0 MB, can be theirs. "
             f"{REMEDY} Or give the job more memory.",
         ),
         (
