@@ -25,7 +25,9 @@ SHORT_FLAGS: Mapping[str, str] = {
     "--epochs": "train.epochs",
     "--batch-size": "train.batch_size",
     "--profile": "runtime.profile",
+    "--retrain": "tune.retrain",
 }
+_FILE_ONLY = ("tune.space", "tune.start")
 # The settings of a run that may be others where its model reads picture files.
 OF_READING = ("data.follow_links", "clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
 
@@ -85,7 +87,7 @@ def make_parser(
     for section in sections:
         group = parser.add_argument_group(section)
         for name in settings.setting_names():
-            if name.split(".")[0] == section and name != "tune.space":
+            if name.split(".")[0] == section and name not in _FILE_ONLY:
                 flags = [short[name]] if name in short else []
                 _add_flag(group, name, *flags, default=settings.default_text(name))
     return parser

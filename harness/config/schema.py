@@ -5,8 +5,10 @@ files and flags.
 """
 
 import difflib
+import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -469,28 +471,140 @@ class RuntimeConfig(_Section):
         return value
 
 
-class Range(_Section):
-    """One dimension of a search: either `values`, or `min` and `max`."""
+def _parse_value(value: object) -> object:
+    """Returns a list or null as the text that its flag takes; what proposes settings holds no other kinds."""
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple):
+        return json.dumps(list(value), default=str)
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("it should be a word, a number, true, false, null or a list")
+    return value
 
-    values: Annotated[tuple[str | int | float | bool, ...], Field(strict=False)] | None = Field(None, min_length=1)
+
+def _parse_wanted(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _check_start(value: object) -> object:
+    if not isinstance(value, list | tuple) or not all(isinstance(part, dict) for part in value):
+        raise ValueError("it should be a list of {setting: value}")
+    return value
+
+
+def _parse_slots(value: object, parse: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return parse(value)
+    except ValidationError:  # which speaks of the first alternative alone
+        raise ValueError("it should be auto, or a whole number from 1 to 1024") from None
+
+
+_Value = Annotated[str | int | float | bool, BeforeValidator(_parse_value)]
+_Values = Annotated[tuple[_Value, ...], Field(strict=False, min_length=1, max_length=1000)]
+
+
+class Range(_Section):
+    """One dimension of a search: either `values`, or `min` and `max`, or `tied`.
+
+    Attributes:
+      values: what is tried. A list or null is held as the text that its flag takes.
+      min: the least that is tried.
+      max: the greatest that is tried, if whole steps lead to it.
+      step: what is added from one value to the next; with sampling log what is multiplied by. None: all between.
+      sampling: whether values or their logarithms are spread evenly.
+      when: setting of the space -> its values with which this one is proposed; all have to hold. Else the setting keeps
+        the value that it has without a search.
+      tied: the setting of the space that has the same value.
+    """
+
+    values: _Values | None = None
     min: int | float | None = None
     max: int | float | None = None
     step: int | float | None = Field(None, gt=0)
     sampling: Literal["linear", "log"] = "linear"
+    when: dict[str, Annotated[_Values, BeforeValidator(_parse_wanted)]] = Field(default_factory=dict)
+    tied: str | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _make_alike(cls, values: tuple[_Value, ...] | None) -> tuple[_Value, ...] | None:
+        """0 among fractions is 0.0."""
+        is_mixed = values is not None and {type(value) for value in values} == {int, float}
+        return tuple(map(float, values)) if values is not None and is_mixed else values
+
+    def take_fractions(self) -> "Range":
+        """Returns this dimension for a setting that takes fractions, of which some may be given as whole numbers."""
+        ends = {name: float(end) for name in ("min", "max") if (end := getattr(self, name)) is not None}
+        values = self.values and tuple(float(value) if type(value) is int else value for value in self.values)
+        return self.model_copy(update={**ends, "values": values})
+
+
+_SEARCHED: Mapping[str, type[_Section]] = {
+    "augment": AugmentConfig,
+    "model": ModelConfig,
+    "optim": OptimConfig,
+    "train": TrainConfig,
+}
+
+
+def _takes_fractions(name: str) -> bool:
+    section, _, field = name.partition(".")
+    found = _SEARCHED[section].model_fields.get(field) if section in _SEARCHED else None
+    return found is not None and found.annotation is float
 
 
 class TuneConfig(_Section):
     """The search for better settings."""
 
     folder: LocalPath = Field(Path("runs/tune"), description="folder of the search; every trial is a run folder in it")
-    algorithm: Literal["random", "hyperband", "bayesian"] = Field("random", description="how settings are proposed")
-    trials: int = Field(10, ge=1, le=_MOST, description="trials at most (random, bayesian)")
+    algorithm: Literal["random", "grid", "hyperband", "bayesian"] = Field(
+        "random", description="how settings are proposed; grid: every combination, in the order of the space"
+    )
+    trials: int = Field(
+        10,
+        ge=1,
+        le=_MOST,
+        description="trials at most, with those tried first (random, grid, bayesian); grid ends after all combinations",
+    )
     max_epochs: int = Field(10, ge=2, le=_MOST, description="epochs of the longest trials (hyperband)")
     objective: Literal["val_loss", "val_accuracy"] = Field("val_loss", description="what is compared between trials")
     seed: Seed = Field(0, description="seed of the proposals")
     space: dict[str, Range] = Field(
-        default_factory=dict, description="setting name: {values: […]} or {min, max, step, sampling: linear|log}"
+        default_factory=dict,
+        description="setting name: {values: […]}, {min, max, step, sampling: linear|log} or {tied: SETTING}; with "
+        "when: {SETTING: VALUES} only proposed while that setting has one of these values",
     )
+    start: Annotated[tuple[dict[str, _Value], ...], Field(strict=False), BeforeValidator(_check_start)] = Field(
+        (),
+        description="what is tried first, after the settings as they are: a list of {setting: value}; a setting of the "
+        "space that is not named keeps the value that it has without a search",
+    )
+    slots: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], WrapValidator(_parse_slots)] = Field(
+        "auto", description="trials at a time on this machine; auto: one for each tune.gpus_per_trial GPUs, on CPUs one"
+    )
+    gpus_per_trial: int = Field(1, ge=1, le=64, description="GPUs that each trial trains on")
+    minutes_per_trial: float = Field(
+        0.0, ge=0, description="minutes a trial may take before it counts as failed; 0: no limit"
+    )
+    max_failures: int = Field(
+        3, ge=1, le=_MOST, description="trials that fail one after another, after which the search stops"
+    )
+    retrain: int = Field(
+        3,
+        ge=0,
+        le=64,
+        description="seeds with which the best settings and the ones without a search are trained again, to tell "
+        "whether the best are better; 0: none",
+    )
+    rebuild: bool = Field(
+        False, description="make the files of what proposes settings anew from the run folders of the trials"
+    )
+
+    @field_validator("space")
+    @classmethod
+    def _take_fractions(cls, space: dict[str, Range]) -> dict[str, Range]:
+        """Between 0 and 1 a setting that takes fractions has more than two values."""
+        return {name: extent.take_fractions() if _takes_fractions(name) else extent for name, extent in space.items()}
 
 
 class Config(_Section):

@@ -30,6 +30,18 @@ _MOST_CHARACTERS = 1 << 18
 _NAMES = ("data.classes",)
 
 
+class WrongValue(ConfigError):
+    """A value that a setting cannot have.
+
+    Attributes:
+      name: of the setting.
+    """
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 @dataclass(frozen=True)
 class Setting:
     """A value and where it was given: a file with its line, or a flag."""
@@ -181,7 +193,7 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
     """Returns the Config of these settings over the defaults.
 
     Raises:
-      ConfigError: a value has the wrong type or is out of range; the text names the setting, value and source.
+      WrongValue: it has the wrong type or is out of range; the text names the setting, value and source.
     """
     tree: dict[str, dict[str, object]] = {}
     for name, setting in settings.items():
@@ -198,7 +210,7 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
             expected = f"it should be {setting_names()[name]}"
         where = settings[name].source
         what = f"{name} is {json_files.show(settings[name].value)}" + (f" (at {below})" if below else "")
-        raise ConfigError(f"{where}: {what}: {expected}.") from None
+        raise WrongValue(f"{where}: {what}: {expected}.", name) from None
 
 
 def as_yaml(config: Config, *sections: str, header: str = "") -> str:
@@ -237,7 +249,8 @@ def value_hint(name: str) -> str:
     text = str(_fields_of(section)[field].annotation)
     if choices := re.findall(r"Literal\[([^]]*)\]", text):
         words = [part.strip(" '") for found in choices for part in found.split(",")]
-        return "|".join([*words, *(["LIST"] if "tuple" in text else [])])
+        others = re.sub(r"Literal\[[^]]*\]", "", text)
+        return "|".join([*words, *(hint for kind, hint in (("tuple", "LIST"), ("int", "INT")) if kind in others)])
     kinds = {"Path": "PATH", "bool": "BOOL", "tuple": "LIST", "int": "INT", "float": "FLOAT"}
     return next((hint for kind, hint in kinds.items() if kind in text), "TEXT")
 

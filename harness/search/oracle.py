@@ -11,18 +11,16 @@ from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial
 
 from harness.base import files
-from harness.config.schema import Range, TuneConfig
+from harness.config.schema import TuneConfig
+from harness.search.dimensions import make_hyperparameters
 
 
 def make_oracle(tune: TuneConfig) -> Oracle:
     """Returns the oracle of a search."""
-    dimensions = keras_tuner.HyperParameters()
-    for name, extent in tune.space.items():
-        _add_dimension(dimensions, name, extent)
     direction = "min" if tune.objective == "val_loss" else "max"
     shared = {
         "objective": keras_tuner.Objective(tune.objective, direction),
-        "hyperparameters": dimensions,
+        "hyperparameters": make_hyperparameters(tune.space),
         "seed": tune.seed,
         "max_consecutive_failed_trials": sys.maxsize,  # that three in a row diverge says nothing of the fourth
     }
@@ -64,13 +62,3 @@ class _Bayesian(_WholeFiles, keras_tuner.oracles.BayesianOptimizationOracle):
 
 class _Random(_WholeFiles, keras_tuner.oracles.RandomSearchOracle):
     pass
-
-
-def _add_dimension(dimensions: keras_tuner.HyperParameters, name: str, extent: Range) -> None:
-    if extent.values is not None:
-        dimensions.Choice(name, list(extent.values))
-        return
-    is_whole = isinstance(extent.min, int) and isinstance(extent.max, int)
-    add = dimensions.Int if is_whole else dimensions.Float
-    step = {} if extent.step is None else {"step": extent.step}
-    add(name, extent.min, extent.max, sampling=extent.sampling, **step)
