@@ -25,7 +25,7 @@ from harness.input.sampler import Streams
 _BUFFER_BYTES = 1 << 20  # read at a time
 _REMOTE_BUFFER_BYTES = 8 << 20  # from s3://: every read is a round trip, whatever its size
 _TRAINED_ON = (tfrecord.IMAGE, tfrecord.LABEL)
-_TEXTS = (tfrecord.FILENAME, tfrecord.TEXT)  # UTF-8
+_TEXTS = (tfrecord.FILENAME, tfrecord.TEXT, tfrecord.GROUP)  # UTF-8
 Shards = Sequence[tuple[str, int]]  # files with the number of examples in each, which are numbered through
 Fields = tuple[bytes | int | str, ...]
 

@@ -14,7 +14,7 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
-from harness.results import charts, export, metrics, report
+from harness.results import charts, export, metrics, predictions, report
 from harness.results.metrics import Metrics
 from harness.results.report import Mistake
 from harness.runs import identity, tensorboard
@@ -80,6 +80,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     _track(tracker, progress.best_epoch, confusion, mistakes)
     tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
     tensorboard.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
+    predictions.write(workdir.predictions, predictions.collect(run.split, run.data.class_names, labels, chances))
     indent = 2 if len(found.class_names) <= _MOST_INDENTED else None
     files.write_json(workdir.metrics, {**dataclasses.asdict(found), **summary}, indent=indent)
     return found

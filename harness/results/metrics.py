@@ -44,11 +44,11 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence
     confusion = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     correct = int(np.trace(confusion))
-    of_label = probabilities[np.arange(num_examples), labels].astype(np.float64)
+    losses = cross_entropy(probabilities[np.arange(num_examples), labels])
     return Metrics(
         num_examples=num_examples,
         class_names=tuple(class_names),
-        loss=float(-np.log(of_label.clip(1e-7)).sum() / num_examples),
+        loss=float(losses.sum() / num_examples),
         accuracy=correct / num_examples,
         accuracy_ci95=wilson_interval(correct, num_examples),
         auc=_mean_auc(labels, probabilities),
@@ -57,6 +57,11 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence
         ece=_calibration_error(probabilities.max(axis=1), predicted == labels),
         skipped=skipped,
     )
+
+
+def cross_entropy(of_label: np.ndarray) -> np.ndarray:
+    """Returns each picture's loss, float64 [n], from the probability of its own class; 1e-7 counts as the least."""
+    return -np.log(of_label.astype(np.float64).clip(1e-7))
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:

@@ -53,6 +53,11 @@ class Workdir:
         return self.root / "metrics.json"
 
     @property
+    def predictions(self) -> Path:
+        """What the kept weights say of each validation picture, one row a picture."""
+        return self.root / "predictions.csv"
+
+    @property
     def curves(self) -> Path:
         """Loss and accuracy by epoch."""
         return self.root / "curves.png"

@@ -45,6 +45,7 @@ def test_a_run_leaves_everything_it_promises(smoke_run):
         "environment.json",
         "metrics.csv",
         "metrics.json",
+        "predictions.csv",
         "curves.png",
         "confusion.png",
         "report.html",

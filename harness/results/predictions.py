@@ -1,0 +1,121 @@
+"""What a run says of each validation picture: predictions.csv, by which runs are compared picture by picture."""
+
+import io
+import stat
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.base import csv_files, files
+from harness.base.errors import CheckpointError
+from harness.dataset.records import tfrecord
+from harness.input import record_reader
+from harness.input.loaded_split import Split
+
+_MOST_BYTES = 1 << 30  # some ten million pictures
+_ERRORS = "surrogatepass"  # a name may hold half a surrogate pair
+
+
+class Prediction(NamedTuple):
+    """What a run says of one picture; the fields are the columns of predictions.csv.
+
+    Attributes:
+      path: of the picture, as in the records.
+      group: what it has in common with pictures that are not independent of it.
+      label: its class.
+      predicted: the class that is most probable.
+      probability: of that class, from 0 to 1.
+      label_probability: of its own class, from 0 to 1.
+    """
+
+    path: str
+    group: str
+    label: str
+    predicted: str
+    probability: float
+    label_probability: float
+
+
+COLUMNS = Prediction._fields
+Predictions = tuple[Prediction, ...]  # of a split, in the order of the records
+
+
+def collect(split: Split, class_names: Sequence[str], labels: np.ndarray, chances: np.ndarray) -> Predictions:
+    """Returns what a model says of each picture of a split. The records are read once more, and no picture is decoded.
+
+    Args:
+      split: the pictures.
+      class_names: the class of each label.
+      labels: int [n], in the order of the records.
+      chances: float32 [n, num_classes], the probability of each class.
+
+    Raises:
+      DataError: the records are damaged, or not those that were there when the split was opened.
+    """
+    everything = np.arange(split.num_examples)
+    keys = (tfrecord.FILENAME, tfrecord.GROUP)
+    origins = (fields for _, fields in record_reader.read_examples(split.shards, everything, split.expected, keys))
+    predicted = chances.argmax(axis=1)
+    found = zip(
+        origins,
+        labels.tolist(),
+        predicted.tolist(),
+        chances[everything, predicted].tolist(),
+        chances[everything, labels].tolist(),
+        strict=True,
+    )
+    return tuple(
+        Prediction._make((*origin, class_names[label], class_names[answer], probability, label_probability))
+        for origin, label, answer, probability, label_probability in found
+    )
+
+
+def write(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Writes one row a picture under a header, complete or not at all."""
+    with files.open_new(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS, newline="")
+        csv_files.write_rows(text, chain([COLUMNS], predictions))
+        text.detach()  # flushed, and not closed: the file is synced first
+
+
+def read(path: Path) -> Predictions:
+    """Reads what `write` wrote, to the bit.
+
+    Raises:
+      CheckpointError: there is no such file, or it has another form.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
+        if status.st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
+        with path.open(encoding="utf-8", errors=_ERRORS, newline="") as file:
+            rows = csv_files.read_rows(file)
+            if next(rows, None) != list(COLUMNS):
+                raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+            found = tuple(_parse(row, number) for number, row in enumerate(rows, start=1))
+        if not found:
+            raise ValueError("it has no row")
+        return found
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"{path} cannot be read: {why}. Every finished training writes it: repeat this one in another folder."
+        ) from None
+
+
+def _parse(row: Sequence[str], number: int) -> Prediction:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"picture {number} has {len(row)} columns, expected {len(COLUMNS)}")
+    *texts, highest, own = row
+    try:
+        found = Prediction._make([*texts, float(highest), float(own)])
+    except ValueError:
+        raise ValueError(f"picture {number} has a probability that is no number") from None
+    if not 0 <= found.label_probability <= found.probability <= 1:
+        raise ValueError(f"picture {number} has a probability that is not from 0 to 1, or below that of its own class")
+    return found
