@@ -30,6 +30,7 @@ ORDER = (
     "results",
     "training",
     "search",
+    "search.report",
     "diagnostics.checks",
     "diagnostics",
 )
