@@ -12,7 +12,7 @@ from harness.search.combinations import Space, Values, combine, is_same, list_an
 from harness.search.trials import Value
 
 _MOST_COMBINATIONS = 4096  # of which each takes a tenth of a millisecond
-_MOST_PAIRS = 16384
+_MOST_PAIRS = 8192
 
 
 def check_corners(space: Space, make: Callable[[Values], Config]) -> None:
