@@ -5,7 +5,6 @@ files and flags.
 """
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from harness.base import files, storage
 from harness.base.storage import RemotePath
 from harness.config import networks
 from harness.config.networks import OWN_NETWORKS
+from harness.config.ranges import Range, Value
 
 
 def _check_local(value: object) -> object:
@@ -471,21 +471,6 @@ class RuntimeConfig(_Section):
         return value
 
 
-def _parse_value(value: object) -> object:
-    """Returns a list or null as the text that its flag takes; what proposes settings holds no other kinds."""
-    if value is None:
-        return "null"
-    if isinstance(value, list | tuple):
-        return json.dumps(list(value), default=str)
-    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError("it should be a word, a number, true, false, null or a list")
-    return value
-
-
-def _parse_wanted(value: object) -> object:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
 def _check_start(value: object) -> object:
     if not isinstance(value, list | tuple) or not all(isinstance(part, dict) for part in value):
         raise ValueError("it should be a list of {setting: value}")
@@ -497,46 +482,6 @@ def _parse_slots(value: object, parse: ValidatorFunctionWrapHandler) -> object:
         return parse(value)
     except ValidationError:  # which speaks of the first alternative alone
         raise ValueError("it should be auto, or a whole number from 1 to 1024") from None
-
-
-_Value = Annotated[str | int | float | bool, BeforeValidator(_parse_value)]
-_Values = Annotated[tuple[_Value, ...], Field(strict=False, min_length=1, max_length=1000)]
-
-
-class Range(_Section):
-    """One dimension of a search: either `values`, or `min` and `max`, or `tied`.
-
-    Attributes:
-      values: what is tried. A list or null is held as the text that its flag takes.
-      min: the least that is tried.
-      max: the greatest that is tried, if whole steps lead to it.
-      step: what is added from one value to the next; with sampling log what is multiplied by. None: all between.
-      sampling: whether values or their logarithms are spread evenly.
-      when: setting of the space -> its values with which this one is proposed; all have to hold. Else the setting keeps
-        the value that it has without a search.
-      tied: the setting of the space that has the same value.
-    """
-
-    values: _Values | None = None
-    min: int | float | None = None
-    max: int | float | None = None
-    step: int | float | None = Field(None, gt=0)
-    sampling: Literal["linear", "log"] = "linear"
-    when: dict[str, Annotated[_Values, BeforeValidator(_parse_wanted)]] = Field(default_factory=dict)
-    tied: str | None = None
-
-    @field_validator("values")
-    @classmethod
-    def _make_alike(cls, values: tuple[_Value, ...] | None) -> tuple[_Value, ...] | None:
-        """0 among fractions is 0.0."""
-        is_mixed = values is not None and {type(value) for value in values} == {int, float}
-        return tuple(map(float, values)) if values is not None and is_mixed else values
-
-    def take_fractions(self) -> "Range":
-        """Returns this dimension for a setting that takes fractions, of which some may be given as whole numbers."""
-        ends = {name: float(end) for name in ("min", "max") if (end := getattr(self, name)) is not None}
-        values = self.values and tuple(float(value) if type(value) is int else value for value in self.values)
-        return self.model_copy(update={**ends, "values": values})
 
 
 _SEARCHED: Mapping[str, type[_Section]] = {
@@ -574,7 +519,7 @@ class TuneConfig(_Section):
         description="setting name: {values: […]}, {min, max, step, sampling: linear|log} or {tied: SETTING}; with "
         "when: {SETTING: VALUES} only proposed while that setting has one of these values",
     )
-    start: Annotated[tuple[dict[str, _Value], ...], Field(strict=False), BeforeValidator(_check_start)] = Field(
+    start: Annotated[tuple[dict[str, Value], ...], Field(strict=False), BeforeValidator(_check_start)] = Field(
         (),
         description="what is tried first, after the settings as they are: a list of {setting: value}; a setting of the "
         "space that is not named keeps the value that it has without a search",

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
-from harness.config.schema import Range
+from harness.config.ranges import Range
 from harness.search.trials import Value
 
 Space = Mapping[str, Range]

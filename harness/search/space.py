@@ -9,7 +9,8 @@ from harness.base import json_files
 from harness.base.errors import ConfigError
 from harness.base.text import list_names
 from harness.config import settings
-from harness.config.schema import Config, Range
+from harness.config.ranges import Range
+from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.search.combinations import (
     MOST_STEPS,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.base.errors import ConfigError
 from harness.config import flags, settings
 
 
@@ -11,3 +12,14 @@ def test_steps_to_profile_are_a_flag(flag):
     config, _ = flags.read_config(arguments)
     assert config.runtime.profile == "10:20"
     assert "profile: '10:20'" in settings.as_yaml(config)  # other programs read YAML too
+
+
+def test_slots_are_a_number_or_auto_and_the_space_is_no_flag():
+    parser = flags.make_parser("tune", "", sections=("tune",))
+    config, _ = flags.read_config(parser.parse_args(["--tune.slots", "4", "--retrain", "0"]))
+    assert (config.tune.slots, config.tune.retrain) == (4, 0)
+    assert flags.read_config(parser.parse_args(["--tune.slots", "auto"]))[0].tune.slots == "auto"
+    with pytest.raises(ConfigError, match=r"tune.slots is 0: it should be auto, or a whole number from 1 to 1024"):
+        flags.read_config(parser.parse_args(["--tune.slots", "0"]))
+    shown = parser.format_help()
+    assert "--tune.slots auto|INT" in shown and "--tune.start" not in shown and "--tune.space" not in shown

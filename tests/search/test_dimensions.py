@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.config.schema import Config, Range, TuneConfig
+from harness.config.ranges import Range
+from harness.config.schema import Config, TuneConfig
 from harness.config.settings import Setting
 from harness.search.combinations import list_values
 from harness.search.dimensions import lies_in_space, make_hyperparameters

@@ -1,13 +1,16 @@
 """The space of a search: what it may propose is looked at before the first trial."""
 
 import itertools
+import re
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from harness.base.errors import ConfigError
 from harness.config import settings
-from harness.config.schema import AugmentConfig, Config, Range, TrainConfig, TuneConfig
+from harness.config.ranges import Range
+from harness.config.schema import AugmentConfig, Config, TrainConfig, TuneConfig
 from harness.search.corners import list_corners
 from harness.search.space import (
     active_values,
@@ -321,3 +324,23 @@ def test_batches_are_looked_at_as_conditions_and_ties_let_them_meet(read):
     check_batches(read(mixed)[0], 2)
     with pytest.raises(ConfigError, match=r"train.batch_size of 1, .*multiples of 8 only"):
         check_batches(read({"train.batch_size": {"min": 1, "max": 2**31 - 1}})[0], 8)
+
+
+def test_the_spaces_of_the_page_are_sound(tmp_path):
+    found = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text(), re.DOTALL)
+    assert len(found) >= 2
+    for number, text in enumerate(found):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        given = settings.read_file(path)
+        check_space(settings.make_config(given), given)
+
+
+def test_a_space_that_is_written_is_read_as_it_was(read, tmp_path):
+    space = OPTIMIZERS | DROPOUTS | {"model.widths": {"values": [[8], [8, 16]]}, "augment.zoom": {"min": 0, "max": 0.5}}
+    config, _ = read(space, {"start": [{"model.widths": [8]}], "slots": 4})
+    path = tmp_path / "config.yaml"
+    path.write_text(settings.as_yaml(config))
+    assert "augment.zoom: {}" not in path.read_text() and "tied: null" not in path.read_text()
+    again = settings.make_config(settings.read_file(path))
+    assert again == config and list(again.tune.space) == list(space)
