@@ -61,7 +61,13 @@ def main(argv: Sequence[str]) -> int:
         return ExitCode.DONE
     _check_sample(config.data.images)
     command = shlex.join(["python", "-m", "harness.build_records", *argv])
-    text = builder.build(config, overwrite=arguments.overwrite, task=task, command=command)
+    text = builder.build(
+        config,
+        overwrite=arguments.overwrite,
+        task=task,
+        command=command,
+        should_stop=app.catch_stop_signals(),
+    )
     app.show(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
         folder = config.data.records_folder

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from harness.base import storage
-from harness.base.errors import ExitCode, HarnessError, StorageError, explain
+from harness.base.errors import ExitCode, HarnessError, InterruptedRun, StorageError, UnsavedRun, explain
 from harness.base.text import visible
 
 log = logging.getLogger("harness")
@@ -158,7 +158,7 @@ def _tell_end(error: BaseException, memory_advice: str) -> int:
 
 def _tell(error: HarnessError) -> int:
     """Says an error on one line, whatever the names in it; returns its exit code."""
-    say(f"{'' if error.exit_code == ExitCode.INTERRUPTED else 'error: '}{visible(error)}\n")
+    say(f"{'' if isinstance(error, InterruptedRun | UnsavedRun) else 'error: '}{visible(error)}\n")
     return error.exit_code
 
 

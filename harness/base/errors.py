@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 from enum import IntEnum
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class ExitCode(IntEnum):
 class HarnessError(Exception):
     """A failure a user can act on; its text is shown without a traceback."""
 
-    exit_code = ExitCode.BUG
+    exit_code: int = ExitCode.BUG
 
 
 class ConfigError(HarnessError):
@@ -70,6 +71,14 @@ class InterruptedRun(HarnessError):
     """A run that was asked to stop, and saved itself first."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class UnsavedRun(HarnessError):
+    """A run that a signal ended before it had anything to save; its exit code is a shell's for that signal."""
+
+    def __init__(self, text: str, signal_name: str) -> None:
+        super().__init__(text)
+        self.exit_code = 128 + signal.Signals[signal_name]
 
 
 class StorageError(HarnessError):

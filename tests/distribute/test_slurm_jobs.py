@@ -103,6 +103,16 @@ def divided(project) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
+def told(project) -> str:
+    """A build that is warned as soon as it runs."""
+    words = ("--config", "settings.yaml", "--records", "records/told")
+    job = project.submit("jobs/build_records.sbatch", *words, log="told.log")
+    project.wait_for("starts on", "told.log")
+    project.warn(job)
+    return job
+
+
+@pytest.fixture(scope="module")
 def early(project, face_records) -> str:
     """A training that is warned as soon as it runs."""
     words = ("--records", face_records, "--run", "runs/early", "--gpus", "none")
@@ -144,7 +154,7 @@ def blind(project, face_records) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def everything(pipeline, hopeless, divided, early, limited, seeds, blind):
+def everything(pipeline, hopeless, divided, told, early, limited, seeds, blind):
     """Has all jobs submitted before the first test waits."""
 
 
@@ -180,6 +190,15 @@ def test_shares_of_an_array_come_to_the_records_of_one_build(project, divided, f
         assert project.end(f"{tasks}_{number}") == ("COMPLETED", "0:0", "0")
         assert f"task {share} of 3: " in project.read(f"share-{number}.log")
     assert bytes_of(project.root / "records" / "divided") == bytes_of(face_records)
+
+
+def test_a_build_that_is_warned_saves_comes_back_and_ends_with_the_same_bytes(project, told, face_records):
+    assert project.end(told) == ("COMPLETED", "0:0", "1")
+    log = project.read("told.log")
+    assert len(re.findall(r"^stopped by SIGUSR2 .*; the same command goes on from there, with what ", log, re.M)) == 1
+    assert log.count(f"job {told}: stopped early, and saved (75). It goes back into the queue\n") == 1
+    assert "24 files were examined before\n" in log
+    assert bytes_of(project.root / "records" / "told") == bytes_of(face_records)
 
 
 def test_a_warning_before_it_listens_brings_the_training_back(project, early):

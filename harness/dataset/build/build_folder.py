@@ -106,6 +106,11 @@ class BuildFolder:
         for folder in (self.cache, self.done):
             folder.mkdir(parents=True, exist_ok=True)
 
+    def list_saved(self) -> frozenset[str]:
+        """Returns the names of what the next build can go on with, if this one ends here."""
+        saved = [*self.cache.glob("*.csv"), *self.done.glob("*.json"), *self.root.glob(self.near_duplicates.name)]
+        return frozenset(path.name for path in saved)
+
     def publish(self, names: Collection[str]) -> None:
         """Gives the finished folder its name; the one it replaces is removed only after that.
 

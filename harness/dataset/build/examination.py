@@ -12,7 +12,7 @@ from harness.base.machine import memory
 from harness.config.preparation import describe_ends
 from harness.config.schema import Config
 from harness.dataset.build import process_pool
-from harness.dataset.build.process_pool import Died, Pool
+from harness.dataset.build.process_pool import Died, Pool, ShouldStop, Stopped, never
 from harness.dataset.build.step import Step
 from harness.dataset.curation import build_cache, cleaner
 from harness.dataset.curation.cleaner import Postponed
@@ -31,7 +31,11 @@ Found = Finding | Postponed | None
 
 
 def examine(step: Step, listed: Sequence[Listed], known: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Returns a finding for each file: from the build cache, from the records of the same bytes, or examined now."""
+    """Returns a finding for each file: from the build cache, from the records of the same bytes, or examined now.
+
+    Raises:
+      Stopped: the build was asked to stop.
+    """
     if not listed:
         return {}
     folder, cached = step.config.data.images, build_cache.read(step.work.cache)
@@ -46,7 +50,12 @@ def examine(step: Step, listed: Sequence[Listed], known: Mapping[str, Finding]) 
             waiting.append((path, known[path].sha256 if path in known else ""))
     if results:
         log.info("%d files were examined before", len(results))
-    examined = Examiner(step.pool, step.config, step.work.cache).examine(waiting)
+    try:
+        examined = Examiner(step.pool, step.config, step.work.cache, step.stop.once_saved()).examine(waiting)
+    except Stopped as stopped:
+        num_examined = len(results) + stopped.num_done
+        where = f"after {num_examined} of {len(listed)} files were examined"
+        raise Stopped(stopped.reason, num_examined, where) from None
     results |= {path: item or known[path] for path, item in examined.items()}
     return {item.path: cleaner.as_listed(results[item.path], item) for item in listed if item.path in results}
 
@@ -81,6 +90,7 @@ class Examiner:
     pool: Pool
     config: Config
     cache: Path
+    should_stop: ShouldStop = never
 
     def examine(self, known: Sequence[Known]) -> dict[str, Finding | None]:
         """Returns a finding for each file, or None for one that still has the sha256 it had.
@@ -90,25 +100,34 @@ class Examiner:
 
         Args:
           known: files below the images folder in POSIX form, each with the sha256 it was examined with before or "".
+
+        Raises:
+          Stopped: `should_stop` gave a reason; `num_done` counts the files.
         """
         results: dict[str, Finding | None] = {}
+        try:
+            results.update(self._examine_all(known))
+        except Stopped as stopped:
+            raise Stopped(stopped.reason, len(results) + stopped.num_done, stopped.where) from None
+        return results
+
+    def _examine_all(self, known: Sequence[Known]) -> Iterator[tuple[str, Finding | None]]:
         needs: dict[Known, int] = {}
         chunks = [known[start : start + CHUNK] for start in range(0, len(known), CHUNK)]
         for entry, found in self._examine_chunks(chunks, sources.share_memory(self.pool.num_workers)):
             if isinstance(found, Postponed):
                 needs[entry] = found.num_bytes
             else:
-                results[entry[0]] = found
+                yield entry[0], found
         for entry, num_bytes in list(needs.items()):
             try:
                 sources.check_memory(num_bytes)
             except Rejected as rejection:
-                results[entry[0]] = cleaner.refuse(entry[0], rejection)
+                yield entry[0], cleaner.refuse(entry[0], rejection)
                 del needs[entry]
         for entry, found in self._examine_chunks([[entry] for entry in needs], None, list(needs.values())):
             if not isinstance(found, Postponed):  # it is not, without a budget
-                results[entry[0]] = found
-        return results
+                yield entry[0], found
 
     def _examine_chunks(
         self, chunks: Sequence[Sequence[Known]], budget: int | None, needs: Sequence[int] = ()
@@ -143,6 +162,7 @@ class Examiner:
             title="cleaning",
             memory=needs,
             free_memory=int(_SHARE_OF_FREE * memory.measure_free().num_bytes),
+            should_stop=self.should_stop,
         )
 
 

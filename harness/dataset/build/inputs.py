@@ -3,7 +3,8 @@
 They tell whether records are up to date.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from harness.base import files
 from harness.base.errors import DataError
@@ -13,6 +14,20 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
 from harness.dataset.listing import labels
 from harness.dataset.listing.listed import Listing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the records of a build follow from besides settings, as it was when the build began."""
+
+    listing: Listing
+    left_out: Sequence[Finding]
+    lists: Sequence[str]  # digests of the files beside the pictures
+    doubts: Sequence[str]  # what speaks against the classes
+
+    def digest(self, examined: Iterable[Finding]) -> str:
+        """Returns a digest of every file that the records follow from."""
+        return digest_sources([*examined, *self.left_out], [*self.lists, *digest_given(self.listing)])
 
 
 def digest_sources(found: Sequence[Finding], lists: Sequence[str]) -> str:

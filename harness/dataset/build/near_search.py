@@ -30,7 +30,11 @@ _CONFIRMED = TypeAdapter(_Confirmed)
 
 
 def find_near_duplicates(step: Step, kept: Sequence[Finding]) -> list[tuple[str, str]]:
-    """Returns the confirmed pairs of near duplicates; found once for the same pictures, in however many starts."""
+    """Returns the confirmed pairs of near duplicates; found once for the same pictures, in however many starts.
+
+    Raises:
+      Stopped: the build was asked to stop; the search begins anew then.
+    """
     if len(kept) < 2:
         return []
     work, config = step.work, step.config.records

@@ -6,35 +6,26 @@ a worker is killed while it writes to it: what it wrote is half a message, and t
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
-import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn, TypeVar, cast
 
-import cv2
 from tqdm import tqdm
 
 from harness.base.errors import DataError
+from harness.dataset.build import worker
 
 log = logging.getLogger("harness")
 Result = TypeVar("Result")
-_MIB = 1 << 20
-# The threads of NumPy's matrix products wait by spinning. And glibc gives every picture's memory back to the system,
-# which fills it with zeros again for the next one, unless up to so many bytes are kept.
-_ENVIRONMENT = {
-    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
-    "MALLOC_MMAP_THRESHOLD_": str(32 * _MIB),
-    "MALLOC_TRIM_THRESHOLD_": str(64 * _MIB),
-}
+_LOOK_S = 0.2  # how often it is asked whether to stop
+# Why the remaining tasks shall not be done, or None; it is given how many are.
+ShouldStop = Callable[[int], str | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +41,18 @@ class Died:
         return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
+class Stopped(Exception):
+    """Tasks that were not done because somebody asked to stop; those in work are lost."""
+
+    def __init__(self, reason: str, num_done: int, where: str) -> None:
+        super().__init__(f"stopped by {reason} {where}")
+        self.reason, self.num_done, self.where = reason, num_done, where
+
+
+def never(num_done: int) -> None:
+    """Asks for no stop, however many tasks are done."""
+
+
 class Pool:
     """Up to `num_workers` processes, which start when there is work for them."""
 
@@ -60,14 +63,8 @@ class Pool:
 
     def start(self, num_wanted: int) -> list[Connection]:
         """Returns a pipe to each worker, of which there are as many as are wanted and allowed."""
-        # Spawned, not forked: a forked child inherits locks and handlers of threads that it does not have.
-        context = multiprocessing.get_context("spawn")
         while len(self._workers) < min(self.num_workers, num_wanted):
-            with _environment_of_workers():
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs,), daemon=True)
-                process.start()
-            theirs.close()  # so that the pipe ends with the worker
+            ours, process = worker.start()
             self._workers[ours] = process
             self._starting.add(ours)
         return list(self._workers)[:num_wanted]
@@ -112,21 +109,6 @@ class Pool:
 
 
 @contextmanager
-def _environment_of_workers() -> Iterator[None]:
-    """Sets what libraries read when a process starts, for the processes that start here."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def open_pool(num_workers: int) -> Iterator[Pool]:
     """Opens a pool of `num_workers` processes, or of one for each core if that is 0."""
     pool = Pool(num_workers or len(os.sched_getaffinity(0)))
@@ -144,6 +126,7 @@ def run_all(
     sizes: Sequence[int],
     title: str,
     unit: str = "pictures",
+    should_stop: ShouldStop = never,
 ) -> list[Result]:
     """Returns the result of `work(*task)` for each task, in the order of the tasks.
 
@@ -154,12 +137,14 @@ def run_all(
       sizes: how much each task is, which the progress bar counts.
       title: what the bar says.
       unit: what is counted.
+      should_stop: asked before the first task, after each, and several times a second.
 
     Raises:
       DataError: a worker died.
+      Stopped: `should_stop` gave a reason.
       Exception: what `work` raised.
     """
-    results = _run(pool, work, tasks, sizes=sizes, title=title, unit=unit, on_death=_refuse)
+    results = _run(pool, work, tasks, sizes=sizes, title=title, unit=unit, should_stop=should_stop, on_death=_refuse)
     return cast(list[Result], results)
 
 
@@ -172,6 +157,7 @@ def try_all(
     title: str,
     memory: Sequence[int] = (),
     free_memory: int = 0,
+    should_stop: ShouldStop = never,
 ) -> list[Result | Died]:
     """Does as `run_all`, but gives `Died` for a task that ended its worker, and goes on with another worker.
 
@@ -183,14 +169,24 @@ def try_all(
       title: what the bar says.
       memory: bytes that each task takes; none: that is of no account.
       free_memory: bytes that those of one time may take together. A task that takes more is run alone.
+      should_stop: as in `run_all`.
 
     Raises:
       DataError: workers cannot be started.
+      Stopped: `should_stop` gave a reason.
       Exception: what `work` raised.
     """
-    weights = memory or [0] * len(tasks)
     return _run(
-        pool, work, tasks, sizes=sizes, title=title, unit="pictures", on_death=_keep, memory=weights, most=free_memory
+        pool,
+        work,
+        tasks,
+        sizes=sizes,
+        title=title,
+        unit="pictures",
+        should_stop=should_stop,
+        on_death=_keep,
+        memory=memory or [0] * len(tasks),
+        most=free_memory,
     )
 
 
@@ -213,6 +209,7 @@ def _run(
     sizes: Sequence[int],
     title: str,
     unit: str,
+    should_stop: ShouldStop,
     on_death: Callable[[Died], Died],
     memory: Sequence[int] | None = None,
     most: int = 0,
@@ -228,11 +225,14 @@ def _run(
 
     with tqdm(total=sum(sizes), desc=title, unit=f" {unit}", disable=disable, leave=False) as bar:
         while waiting or busy:
+            if reason := should_stop(len(tasks) - len(waiting) - len(busy)):
+                num_done = sum(sizes) - sum(sizes[index] for index in [*waiting, *busy.values()])
+                raise Stopped(reason, num_done, f"in {title}, after {num_done} of {sum(sizes)} {unit}")
             for pipe in pool.start(len(waiting) + len(busy)):
                 if pipe not in busy and waiting and has_room():
                     busy[pipe] = waiting.popleft()
                     pool.send(pipe, (work, tasks[busy[pipe]]))
-            for pipe in cast(list[Connection], wait(list(busy))):
+            for pipe in cast(list[Connection], wait(list(busy), _LOOK_S)):
                 answer = pool.receive(pipe)
                 if answer is None:
                     continue
@@ -247,34 +247,3 @@ def _open(answer: Any) -> Any:
     if error is not None:
         raise error from RuntimeError(f"in a worker process:\n{trace}")
     return result
-
-
-def _work(pipe: Connection) -> None:
-    """A worker leaves Ctrl-C to its parent, does not outlive it, uses one core, and writes nothing on the screen.
-
-    libtiff reports damage on stderr, which is in the findings anyway; what a task raises reaches the parent.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)
-    with contextlib.suppress(EOFError, ConnectionError):
-        pipe.send(None)  # it has started: if it dies now, that is its work's doing
-        while True:
-            pipe.send(_do(pipe.recv_bytes()))
-
-
-def _do(job: bytes) -> tuple[object, Exception | None, str]:
-    """Returns a function's result, or its error and where that was raised. To know the function is to import it."""
-    try:
-        work, task = ForkingPickler.loads(job)
-        return work(*task), None, ""
-    except Exception as error:
-        return None, error, traceback.format_exc()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)

@@ -8,6 +8,7 @@ from harness.config.schema import Config
 from harness.dataset.build import process_pool
 from harness.dataset.build.build_folder import BuildFolder
 from harness.dataset.build.process_pool import Pool, Result
+from harness.dataset.build.stop_request import StopRequest
 
 Item = TypeVar("Item")
 
@@ -33,6 +34,7 @@ class Step:
     work: BuildFolder
     pool: Pool
     task: Task | None
+    stop: StopRequest
 
     def run(
         self,
@@ -42,9 +44,25 @@ class Step:
         title: str,
         *,
         unit: str = "pictures",
+        saves: bool = False,
     ) -> list[Result]:
-        """Runs a function of a module on many tasks in the worker processes."""
-        return process_pool.run_all(self.pool, function, tasks, sizes=sizes, title=title, unit=unit)
+        """Runs a function of a module on many tasks in the worker processes.
+
+        Args:
+          function: what to run.
+          tasks: the arguments of each call.
+          sizes: how much each task is.
+          title: what the progress bar says.
+          unit: what is counted.
+          saves: whether each task leaves in the build's folder what the next start can use.
+
+        Raises:
+          Stopped: the build was asked to stop.
+        """
+        should_stop = self.stop.once_saved() if saves else self.stop.at_once
+        return process_pool.run_all(
+            self.pool, function, tasks, sizes=sizes, title=title, unit=unit, should_stop=should_stop
+        )
 
     def has(self, position: int) -> bool:
         """Whether the chunk or shard at this position is to be done here."""

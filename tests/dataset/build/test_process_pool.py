@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import DataError
-from harness.dataset.build import process_pool
+from harness.dataset.build import process_pool, worker
 from harness.dataset.build.process_pool import Died
 
 
@@ -71,7 +71,7 @@ def test_tasks_that_take_much_memory_wait_for_room(tmp_path):
 
 
 def test_workers_that_cannot_start_are_an_error_and_no_tasks_fault(monkeypatch):
-    monkeypatch.setitem(process_pool._ENVIRONMENT, "PYTHONHOME", "/nowhere")
+    monkeypatch.setitem(worker._ENVIRONMENT, "PYTHONHOME", "/nowhere")
     with process_pool.open_pool(1) as pool, pytest.raises(DataError, match="ended when it started"):
         process_pool.try_all(pool, die, [("a",)], sizes=[1], title="starting")
 
