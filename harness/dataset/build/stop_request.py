@@ -13,7 +13,7 @@ class StopRequest:
     """Whether a build was asked to stop, and what its folder held before.
 
     Exit code 75 promises a scheduler that the next start begins further on. So it needs something new in the folder: a
-    job whose time limit is too short would otherwise come back for ever.
+    job whose time limit is too short would otherwise come back for ever. What other tasks have added counts, too.
     """
 
     should_stop: Callable[[], str | None]

@@ -10,23 +10,21 @@ import numpy as np
 import pytest
 from conftest import ROOT, bytes_of, command_environment, write_picture
 
-# A build that sends itself and its workers a signal again and again, as a job does, once some tasks are done.
+# A build that sends itself and its workers signals, one after another, once some tasks of a phase are done.
 BUILD = """
 import os, signal, sys
 from harness import build_records
 from harness.base import app
 from harness.dataset.build import process_pool
 
-phase, num_done, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+phase, num_done, names = sys.argv[1], int(sys.argv[2]), sys.argv[3].split()
 del sys.argv[1:4]
-sent = []  # a second Ctrl-C ends a command at once
 
 def told(run):
     def run_told(*arguments, title, should_stop, **options):
         def ask(num):
-            if title == phase and num == num_done and not (name == "SIGINT" and sent):
-                sent.append(name)
-                os.killpg(0, signal.Signals[name])
+            if title == phase and num == num_done and names:
+                os.killpg(0, signal.Signals[names.pop(0)])
             return should_stop(num)
         return run(*arguments, title=title, should_stop=ask, **options)
     return run_told
@@ -84,10 +82,16 @@ UNSAVED = ", with nothing new to save; the same command goes on where this one b
 def test_a_build_told_before_its_first_picture_examines_some_and_goes_on_from_there(images, undisturbed, tmp_path):
     records = tmp_path / "many"
     said = "stopped by SIGUSR2 after 128 of 300 files were examined"
-    assert build(images, records, told=("cleaning", 0, "SIGUSR2")) == (75, said + saved(records))
+    assert build(images, records, told=("cleaning", 0, "SIGUSR2 " * 20)) == (75, said + saved(records))
     assert [path.name for path in tmp_path.iterdir()] == [".many.building"]
     assert build(images, records) == (0, "")
     assert bytes_of(records) == bytes_of(undisturbed)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_pictures_in_work(images, tmp_path):
+    said = "stopped by Ctrl-C; nothing half-finished carries a final name."
+    assert build(images, tmp_path / "many", told=("cleaning", 0, "SIGINT SIGINT")) == (130, said)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
