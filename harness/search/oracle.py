@@ -1,64 +1,204 @@
-"""What proposes the settings of trials: KerasTuner's oracle of the chosen algorithm, with files that are always whole.
+"""What is tried next: KerasTuner's oracles, made anew for each proposal from the trials there are.
 
-It runs no trial.
+So an oracle has no files, and no state of its own that could be lost or damaged. It runs no trial.
 """
 
-import sys
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial
 
-from harness.base import files
-from harness.config.schema import TuneConfig
-from harness.search.dimensions import make_hyperparameters
+from harness.config.schema import Config, TuneConfig
+from harness.search.dimensions import lies_in_space, make_hyperparameters
+from harness.search.space import list_combinations, start_values
+from harness.search.trial_folder import Record
+from harness.search.trials import Value
+
+Values = Mapping[str, Value]
+_STATUS = {"running": "RUNNING", "completed": "COMPLETED", "failed": "FAILED"}
+_OF_KERAS_TUNER = "tuner/"  # its own entries among the values of Hyperband
 
 
-def make_oracle(tune: TuneConfig) -> Oracle:
-    """Returns the oracle of a search."""
-    direction = "min" if tune.objective == "val_loss" else "max"
+@dataclass(frozen=True)
+class Proposal:
+    """What an oracle answers.
+
+    Attributes:
+      status: RUNNING with values to try; IDLE while others must end first; STOPPED when nothing is left.
+      values: dimension -> value.
+      plan: KerasTuner's own entries of Hyperband, such as "tuner/epochs".
+      draws: the state of the random numbers after it.
+    """
+
+    status: Literal["RUNNING", "IDLE", "STOPPED"]
+    values: Values
+    plan: Mapping[str, str | int]
+    draws: int
+
+
+def propose(config: Config, name: str, records: Mapping[str, Record], scores: Mapping[str, float]) -> Proposal:
+    """Returns what to try next: the defaults, the values to start with, then what the algorithm says.
+
+    Args:
+      config: of the search.
+      name: the new trial's.
+      records: of all trials so far, in the order of their start.
+      scores: the objective of the completed ones.
+    """
+    if config.tune.algorithm != "hyperband" and len(records) >= config.tune.trials:
+        return Proposal("STOPPED", {}, {}, 0)
+    oracle = _make_oracle(config)
+    oracle.recall(records, scores)
+    answer = oracle.populate_space(name)
+    values = answer.get("values") or {}
+    return Proposal(
+        answer["status"],
+        {key: _plain(value) for key, value in values.items() if not key.startswith(_OF_KERAS_TUNER)},
+        {key: value for key, value in values.items() if key.startswith(_OF_KERAS_TUNER)},
+        oracle.draws,
+    )
+
+
+def _plain(value: Any) -> Value:
+    """KerasTuner proposes some numbers as NumPy's, which JSON does not know."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def count_trials(tune: TuneConfig) -> int:
+    """Returns how many trials a search has at most."""
+    if tune.algorithm != "hyperband":
+        return tune.trials
+    oracle = keras_tuner.oracles.HyperbandOracle(keras_tuner.Objective("val_loss", "min"), max_epochs=tune.max_epochs)
+    brackets = range(oracle._get_num_brackets())
+    return sum(oracle._get_size(bracket, part) for bracket in brackets for part in range(bracket + 1))
+
+
+def _make_oracle(config: Config) -> "_Recalling":
+    tune = config.tune
     shared = {
-        "objective": keras_tuner.Objective(tune.objective, direction),
+        "objective": keras_tuner.Objective(tune.objective, "min" if tune.objective == "val_loss" else "max"),
         "hyperparameters": make_hyperparameters(tune.space),
-        "seed": tune.seed,
-        "max_consecutive_failed_trials": sys.maxsize,  # that three in a row diverge says nothing of the fourth
+        "seed": tune.seed + 1,  # KerasTuner takes 0 for none
     }
+    made: _Recalling
     if tune.algorithm == "hyperband":
-        return _Hyperband(max_epochs=tune.max_epochs, **shared)
-    if tune.algorithm == "bayesian":
-        return _Bayesian(max_trials=tune.trials, **shared)
-    return _Random(max_trials=tune.trials, **shared)
+        made = _Hyperband(max_epochs=tune.max_epochs, **shared)
+    elif tune.algorithm == "bayesian":
+        made = _Bayesian(max_trials=tune.trials, **shared)
+    elif tune.algorithm == "grid":
+        made = _Grid(max_trials=tune.trials, **shared)
+    else:
+        made = _Random(max_trials=tune.trials, **shared)
+    made.config, made.first = config, start_values(config)
+    return made
 
 
-def write_whole(file_name: str, state: dict[str, object]) -> None:
-    """Writes one of KerasTuner's files, which it would write in place; its name may lead through a descriptor."""
-    files.write_json(Path(file_name).resolve(), state, indent=None)
+class _Recalling(Oracle):
+    """An oracle that is told of the trials so far, and begins with given values."""
+
+    config: Config
+    first: Sequence[Values]
+    trials: dict[str, Trial]
+    _seed_state: int
+
+    @property
+    def draws(self) -> int:
+        """The state of the random numbers."""
+        return self._seed_state
+
+    def recall(self, records: Mapping[str, Record], scores: Mapping[str, float]) -> None:
+        """Takes the trials so far in."""
+        dimensions = {dimension.name for dimension in self.hyperparameters.space}
+        for name, record in records.items():
+            proposed = self.get_space()
+            proposed.values = {key: value for key, value in record.values.items() if key in dimensions} | record.plan
+            trial = Trial(hyperparameters=proposed, trial_id=name, status=_STATUS[record.status])
+            trial.score = scores.get(name)
+            self.trials[name] = trial
+            self.start_order.append(name)
+            self._record_values(trial)
+            if record.status == "running":
+                self.ongoing_trials[name] = trial
+        # A record that was lost has no draws: as many as usual are near enough.
+        usual = self._seed_state + len(records) * len(dimensions)
+        known = [record.draws for record in records.values()]
+        if known:
+            self._seed_state = max(known) if all(known) else max(usual, *known)
+
+    def _compute_values_hash(self, values: Values) -> str:
+        """Takes 5 and 5.0 for the same."""
+        alike = {key: float(value) if type(value) is int else value for key, value in values.items()}
+        return super()._compute_values_hash(alike)
+
+    def _random_values(self) -> Values | None:
+        """Returns the next of the values to begin with, then random ones; None once the space is used up."""
+        return self._find_new(self.first) or super()._random_values()
+
+    def _find_new(self, candidates: Iterable[Values]) -> Values | None:
+        return next((dict(values) for values in candidates if not self._duplicate(values)), None)
 
 
-class _WholeFiles(Oracle):
-    """What is saved appears complete or not at all."""
-
-    def save(self) -> None:
-        write_whole(self._get_oracle_fname(), self.get_state())
-
-    def _save_trial(self, trial: Trial) -> None:
-        write_whole(f"{self._get_trial_dir(trial.trial_id)}/trial.json", trial.get_state())
-
-    def reload(self) -> None:
-        """Forgets trials that were saved just before the process ended: they will be proposed again, the same."""
-        super().reload()
-        for trial_id in set(self.trials) - set(self.start_order):
-            del self.trials[trial_id]
-
-
-class _Hyperband(_WholeFiles, keras_tuner.oracles.HyperbandOracle):
+class _Random(_Recalling, keras_tuner.oracles.RandomSearchOracle):
     pass
 
 
-class _Bayesian(_WholeFiles, keras_tuner.oracles.BayesianOptimizationOracle):
-    pass
+class _Grid(_Recalling):
+    """All combinations in turn. KerasTuner's own cannot go on after a stop (keras-tuner issue 1055)."""
+
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        """Returns the first combination that was not tried."""
+        values = self._find_new(self.first) or self._find_new(list_combinations(self.config))
+        return {"status": "STOPPED" if values is None else "RUNNING", "values": values}
 
 
-class _Random(_WholeFiles, keras_tuner.oracles.RandomSearchOracle):
-    pass
+class _Bayesian(_Recalling, keras_tuner.oracles.BayesianOptimizationOracle):
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        """Returns what the model of the trials so far expects most of; never what was tried before."""
+        if (values := self._find_new(self.first)) is not None:
+            return {"status": "RUNNING", "values": values}
+        answer = super().populate_space(trial_id)
+        if answer["status"] == "RUNNING" and self._duplicate(answer["values"]):
+            return self._random_populate_space()
+        return answer
+
+    def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
+        """Leaves out trials of values beside the space, such as the defaults may be: they have no place in it.
+
+        What is still running counts by what the model of the finished ones expects of it.
+        """
+        everything, space = self.trials, self.config.tune.space
+        inside = {
+            name: trial for name, trial in everything.items() if lies_in_space(space, trial.hyperparameters.values)
+        }
+        try:
+            self.trials = {name: trial for name, trial in inside.items() if trial.status == "COMPLETED"}
+            if self.trials:
+                self.gpr.fit(*super()._vectorize_trials())
+            self.trials = inside
+            return super()._vectorize_trials()
+        finally:
+            self.trials = everything
+
+
+class _Hyperband(_Recalling, keras_tuner.oracles.HyperbandOracle):
+    def recall(self, records: Mapping[str, Record], scores: Mapping[str, float]) -> None:
+        """Takes the trials so far in, and their places in the brackets."""
+        super().recall(records, scores)
+        brackets = {self._current_bracket: self._brackets[0]}
+        bracket_of: dict[object, int] = {}
+        for name, record in records.items():
+            if not record.plan:  # its record was lost, and with it its place
+                continue
+            past = record.plan.get("tuner/trial_id")
+            # KerasTuner notes for a promoted one the bracket that it was filling just then.
+            number = bracket_of.get(past, int(record.plan["tuner/bracket"]))
+            bracket_of[name] = number
+            while number not in brackets and self._current_bracket > 0:
+                self._increment_bracket_num()
+                self._start_new_bracket()
+                brackets[self._current_bracket] = self._brackets[-1]
+            brackets[number]["rounds"][int(record.plan["tuner/round"])].append({"past_id": past, "id": name})

@@ -1,8 +1,10 @@
 """python -m harness.tune: every trial a run, the best a config."""
 
 import json
+import os
 import signal
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -10,29 +12,76 @@ from conftest import command_environment, command_line, run_command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from harness.config import settings
+from harness.diagnostics import resume
+from harness.runs.workdir import Workdir
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
-def test_a_search_ends_in_a_config_that_trains(search, tmp_path, algorithm):
-    done = run_command("tune", "--config", search, "--tune.algorithm", algorithm)
+def test_a_search_ends_in_a_config_that_trains(search, tmp_path):
+    done = run_command("tune", "--config", search, "--tune.trials", "3", "--tune.slots", "2", "--tune.retrain", "0")
     assert done.returncode == 0, done.stderr
-    trials = sorted((tmp_path / "tune" / "trials").iterdir())
-    assert len(trials) >= 2
-    losses = {trial.name: json.loads((trial / "metrics.json").read_text())["loss"] for trial in trials}
+    assert "I0000" not in done.stderr and "WARNING" not in done.stderr
+    losses = read_losses(tmp_path / "tune")
+    assert sorted(losses) == ["000", "001", "002"]
     best = min(losses, key=losses.get)
     found = settings.make_config(settings.read_file(tmp_path / "tune" / "best.yaml"))
     tried = settings.make_config(settings.read_file(tmp_path / "tune" / "trials" / best / "config.yaml"))
     assert (found.model, found.optim) == (tried.model, tried.optim)
-    assert 1e-4 <= found.optim.learning_rate <= 1e-2 and found.model.dense_units in (4, 8, 12, 16)
+    defaults = settings.make_config(settings.read_file(tmp_path / "tune" / "trials" / "000" / "config.yaml"))
+    assert (defaults.optim.learning_rate, defaults.model.dense_units, defaults.model.head) == (1e-3, 4, "sigmoid")
     assert done.stdout.splitlines()[1].split()[0] == best
-    for trial in trials:
-        events = EventAccumulator(str(trial / "hparams")).Reload()
+    for name in losses:
+        events = EventAccumulator(str(tmp_path / "tune" / "trials" / name / "hparams")).Reload()
         assert "_hparams_/session_start_info" in events.summary_metadata
-        assert set(events.Tags()["tensors"]) >= {"val_loss", "val_accuracy"}
-    if algorithm == "random":
-        done = run_command("train", "--config", tmp_path / "tune" / "best.yaml", "--run", tmp_path / "final")
-        assert done.returncode == 0, done.stderr
+    page = (tmp_path / "tune" / "report.html").read_text()
+    assert f"trials/{best}/report.html" in page
+    again = run_command("tune", "--config", search, "--tune.trials", "3", "--tune.retrain", "0")
+    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
+    done = run_command("train", "--config", tmp_path / "tune" / "best.yaml", "--run", tmp_path / "final")
+    assert done.returncode == 0, done.stderr
+
+
+def read_losses(folder):
+    return {path.parent.name: json.loads(path.read_text())["loss"] for path in folder.glob("trials/*/metrics.json")}
+
+
+@pytest.mark.slow
+def test_the_winner_is_trained_again_with_other_seeds_and_compared(search, tmp_path):
+    done = run_command("tune", "--config", search, "--tune.trials", "2", "--retrain", "2", "--train.epochs", "1")
+    assert done.returncode == 0, done.stderr
+    if "the same settings" in done.stdout:
+        assert not (tmp_path / "tune" / "retrain").exists()
+        return
+    seeds = {
+        path.name: settings.make_config(settings.read_file(path / "config.yaml")).train.seed
+        for path in (tmp_path / "tune" / "retrain").iterdir()
+    }
+    assert seeds == {"best-seed-1": 1, "best-seed-2": 2, "default-seed-1": 1, "default-seed-2": 2}
+    sentence = next(line for line in done.stdout.splitlines() if ": validation loss " in line)
+    assert "2 seeds each" in sentence
+    assert f"# {sentence}" in (tmp_path / "tune" / "best.yaml").read_text().splitlines()
+
+
+@pytest.mark.slow
+def test_hyperband_trains_promoted_trials_from_where_they_stopped(search, tmp_path):
+    done = run_command(
+        *("tune", "--config", search, "--tune.algorithm", "hyperband", "--tune.max_epochs", "3", "--retrain", "0"),
+        *("--runtime.deterministic", "true", "--tune.slots", "2"),
+    )
+    assert done.returncode == 0, done.stderr
+    records = {
+        path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "tune").glob("trials/*/trial.json")
+    }
+    name, plan = next((name, one["plan"]) for name, one in records.items() if "tuner/trial_id" in one["plan"])
+    promoted, origin = (tmp_path / "tune" / "trials" / one for one in (name, plan["tuner/trial_id"]))
+    first, whole = ((run / "metrics.csv").read_text().splitlines() for run in (origin, promoted))
+    assert len(first) == 2 and len(whole) == 4 and whole[:2] == first  # a header, and a row an epoch
+    log = (promoted / "train.log").read_text()
+    assert "going on at epoch 2, step 0" in log and "epoch 1/3" not in log
+    flags = ("--config", promoted / "trial.yaml", "--run", tmp_path / "straight")
+    done = run_command("train", *flags)
+    assert done.returncode == 0, done.stderr
+    assert resume.compare(Workdir(tmp_path / "straight"), Workdir(promoted)) == ""
 
 
 @pytest.mark.slow
@@ -47,77 +96,106 @@ def test_networks_optimizers_and_schedules_can_be_searched(search, tmp_path):
         "optim.schedule": {"values": ["cosine", "plateau"]},
     }
     search.write_text(yaml.safe_dump(tree))
-    done = run_command("tune", "--config", search)
+    done = run_command("tune", "--config", search, "--retrain", "0")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "tune" / "trials").glob("*/report.html"))) == 2
 
 
 @pytest.mark.slow
-def test_a_precision_that_is_searched_is_in_force(search, tmp_path):
-    tree = yaml.safe_load(search.read_text())
-    tree["tune"]["space"] = {"train.precision": {"values": ["float32", "mixed_bfloat16"]}}
-    search.write_text(yaml.safe_dump(tree))
-    done = run_command("tune", "--config", search, "--train.precision", "auto")
-    assert done.returncode == 0, done.stderr
-    found = [
-        {row["name"]: row for row in json.loads((trial / "environment.json").read_text())["settings"]}["precision"]
-        for trial in (tmp_path / "tune" / "trials").iterdir()
-    ]
-    assert {row["asked"] for row in found} == {"float32", "mixed_bfloat16"}
-    assert all(row["in_force"] == row["asked"] and not row["reason"] for row in found)
-
-
-@pytest.mark.slow
-def test_trials_that_ask_for_any_precision_keep_to_the_first_ones(search, tmp_path):
-    flags = ("--config", search, "--train.precision", "auto", "--tune.algorithm", "hyperband")
-    done = run_command("tune", *flags)
+def test_trials_that_ask_for_any_precision_keep_to_the_first_one(search, tmp_path):
+    flags = ("--config", search, "--train.precision", "auto", "--tune.slots", "2", "--tune.trials", "3")
+    done = run_command("tune", *flags, "--retrain", "0")
     assert done.returncode == 0, done.stderr
     trials = sorted((tmp_path / "tune" / "trials").iterdir())
     assert len({json.loads((trial / "environment.json").read_text())["in_force"]["precision"] for trial in trials}) == 1
-    done = run_command("tune", *flags)
-    assert done.returncode == 0 and "as when the run was started" in done.stderr
+    stated = [settings.make_config(settings.read_file(trial / "trial.yaml")).train.precision for trial in trials]
+    assert stated[0] == "auto" and "auto" not in stated[1:]
 
 
 @pytest.mark.slow
 def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
-    flags = ("--config", search, "--train.epochs", "12", "--train.patience", "0")
+    flags = ("--config", search, "--train.epochs", "12", "--train.patience", "0", "--retrain", "0")
     process = subprocess.Popen(
-        command_line("tune", *flags),
-        env=command_environment(),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
+        command_line("tune", *flags), env=command_environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
-    for line in process.stderr:
-        if line.startswith("epoch  2"):
-            break
+    wait_for(tmp_path / "tune" / "trials" / "000" / "metrics.csv")
     process.send_signal(signal.SIGTERM)
-    rest = process.stderr.read()
+    rest = process.stderr.read().decode()
     assert process.wait(timeout=60) == 75, rest
+    assert "stopped by SIGTERM after 0 trials; 1 more are saved" in rest
     done = run_command("tune", *flags)
     assert done.returncode == 0, done.stderr
-    assert "going on at epoch" in done.stderr
-    assert sorted(path.name for path in (tmp_path / "tune" / "trials").iterdir()) == ["0", "1"]
-    refused = run_command("tune", *flags, "--tune.trials", "3")
-    assert refused.returncode == 5 and "tune.trials was 2, now 3" in refused.stderr
+    assert "trial 000: going on" in done.stderr
+    assert "going on at epoch" in (tmp_path / "tune" / "trials" / "000" / "train.log").read_text()
+    assert sorted(read_losses(tmp_path / "tune")) == ["000", "001"]
+    refused = run_command("tune", *flags, "--tune.seed", "3")
+    assert refused.returncode == 5 and "tune.seed was 0, now 3" in refused.stderr
+
+
+def wait_for(path, limit_s=120):
+    limit = time.monotonic() + limit_s
+    while not path.exists():
+        assert time.monotonic() < limit, path
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband"])
-def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(search, tmp_path, algorithm):
+@pytest.mark.parametrize("who", ["the search", "the training", "both"])
+def test_a_killed_search_goes_on_and_ends_as_if_it_had_been_left_alone(search, tmp_path, who):
+    flags = ("--train.epochs", "6", "--train.patience", "0", "--retrain", "0", "--runtime.deterministic", "true")
+    process = subprocess.Popen(
+        command_line("tune", "--config", search, *flags),
+        env=command_environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    trial = tmp_path / "tune" / "trials" / "001"
+    wait_for(trial / "metrics.csv")
+    if who != "the search":
+        os.kill(json.loads((trial / ".lock").read_text())["pid"], signal.SIGKILL)
+    if who != "the training":
+        process.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == (0 if who == "the training" else -signal.SIGKILL)
+    if who != "the training":
+        done = run_command("tune", "--config", search, *flags)
+        assert done.returncode == 0, done.stderr
+        assert ("still trains it" in done.stderr) == (who == "the search")
+    killed = {name: (tmp_path / "tune" / "trials" / name / "metrics.csv").read_text() for name in ("000", "001")}
+    alone = run_command("tune", "--config", search, *flags, "--tune.folder", tmp_path / "alone")
+    assert alone.returncode == 0, alone.stderr
+    for name, figures in killed.items():
+        undisturbed = tmp_path / "alone" / "trials" / name
+        assert resume.compare(Workdir(undisturbed), Workdir(tmp_path / "tune" / "trials" / name)) == "", figures
+
+
+@pytest.mark.slow
+def test_failed_trials_are_told_with_the_reason_and_the_search_goes_on(search, tmp_path):
     tree = yaml.safe_load(search.read_text())
-    tree["tune"] |= {"trials": 4, "space": {"optim.learning_rate": {"values": [10.0, 1e-3]}}}
+    tree["tune"] |= {"algorithm": "grid", "trials": 9, "space": {"optim.learning_rate": {"values": [10.0, 1e-3]}}}
     tree["optim"] = {"name": "adamw", "weight_decay": 1.0}  # which takes ten times each weight off at every step
     tree["train"] |= {"batch_size": 1, "patience": 0, "epochs": 4}
     search.write_text(yaml.safe_dump(tree))
-    done = run_command("tune", "--config", search, "--tune.algorithm", algorithm)
+    done = run_command("tune", "--config", search)
     assert done.returncode == 0, done.stderr
-    assert "warning: trial " in done.stderr and " failed: " in done.stderr and "Traceback" not in done.stderr
+    assert "warning: trial 001 failed: " in done.stderr and "Traceback" not in done.stderr
     assert settings.make_config(settings.read_file(tmp_path / "tune" / "best.yaml")).optim.learning_rate == 1e-3
-    rows = [line.split() for line in done.stdout.split("\n\n")[0].splitlines()[1:]]
-    assert rows and all(row[2] == "0.001" for row in rows)
-    again = run_command("tune", "--config", search, "--tune.algorithm", algorithm)
+    record = json.loads((tmp_path / "tune" / "trials" / "001" / "trial.json").read_text())
+    assert record["status"] == "failed" and record["reason"] and record["log_end"][-1].startswith("error: ")
+    assert "trial 001 failed: " in done.stdout and record["reason"][:40] in done.stdout
+    again = run_command("tune", "--config", search)
     assert again.returncode == 0 and again.stdout == done.stdout, again.stderr
+
+
+@pytest.mark.slow
+def test_trials_that_all_fail_alike_end_the_search_with_the_reason(search, tmp_path):
+    flags = ("--config", search, "--tune.minutes_per_trial", "0.0001", "--tune.trials", "9", "--train.epochs", "500")
+    done = run_command("tune", *flags, "--tune.max_failures", "2")
+    assert done.returncode == 3
+    assert (
+        "2 trials in a row have failed (000, 001), all alike: it took longer than tune.minutes_per_trial" in done.stderr
+    )
+    assert sorted(path.name for path in (tmp_path / "tune" / "trials").iterdir()) == ["000", "001"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.config.schema import Range
+from harness.config.ranges import Range
 from harness.search.trials import Trial, Value
 
 STEP_APART = 0.14  # between 0 and what stands apart, as a share of the axis

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.schema import Range
+from harness.config.ranges import Range
 from harness.search.trials import Objective, Trial, rank
 
 

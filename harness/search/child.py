@@ -1,0 +1,134 @@
+"""The process of a trial: `python -m harness.train` with devices of its own, looked after until it ends."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from harness.base.errors import ExitCode
+from harness.runs.workdir import Workdir
+from harness.search.slots import Slot
+
+_LOOK_S = 0.2
+_GRACE_S = 300.0  # to save: a validation is not interrupted
+_MOST_IDLE_STARTS = 2  # in a row that ended by a signal and had saved nothing new
+_NUM_LOG_LINES = 20
+_MOST_LOG_BYTES = 1 << 16
+# A training is one process here, whatever step of SLURM or cluster the search is a task of.
+_OF_STEP = ("TF_CONFIG", "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS")
+_ERROR = re.compile(r"^error: (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a training ended.
+
+    Attributes:
+      exit_code: 0 if it is complete; 75 if it was told to stop, and goes on when it is started again.
+      seconds: for which its processes ran.
+      reason: in words why it failed, or "".
+      log_end: the last lines of its log, if it failed.
+    """
+
+    exit_code: int
+    seconds: float
+    reason: str = ""
+    log_end: tuple[str, ...] = ()
+
+
+def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None], limit_s: float = 0) -> Ending:
+    """Trains in the run folder with the config that lies there, until it is complete, has failed or is told to stop.
+
+    A process that is killed is started again, and goes on from its checkpoint, as long as each gets further than the
+    one before.
+
+    Args:
+      workdir: the run folder.
+      slot: the devices.
+      should_stop: a reason has the training save and stop.
+      limit_s: seconds after which it is stopped and has failed; 0: none.
+
+    Raises:
+      OSError: the log cannot be written, or no process be started.
+    """
+    started, num_idle = time.monotonic(), 0
+    while True:
+        before = _list_checkpoints(workdir)
+        with workdir.log.open("ab") as log:
+            start = log.tell()
+            left_s = limit_s - (time.monotonic() - started) if limit_s else None
+            code, is_late = _watch(_start(workdir, slot, log), should_stop, left_s)
+        seconds = time.monotonic() - started
+        if is_late:
+            reason = f"it took longer than tune.minutes_per_trial, {limit_s / 60:g}"
+            return Ending(ExitCode.INTERRUPTED, seconds, reason, _read_end(workdir, start))
+        if code == ExitCode.DONE or (should_stop() and (code < 0 or code == ExitCode.INTERRUPTED)):
+            return Ending(code if code == ExitCode.DONE else ExitCode.INTERRUPTED, seconds)
+        num_idle = num_idle + 1 if _list_checkpoints(workdir) == before else 0
+        is_killed = code < 0 or code > 128 or code == ExitCode.INTERRUPTED
+        if not is_killed or num_idle >= _MOST_IDLE_STARTS:
+            return Ending(code, seconds, _explain(workdir, start, code), _read_end(workdir, start))
+
+
+def _start(workdir: Workdir, slot: Slot, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "harness.train", "--config", str(workdir.trial_config), "--run", str(workdir.root)]
+    command += ["--runtime.runs_per_node", str(slot.num_on_node)]
+    environment = {key: value for key, value in os.environ.items() if key not in _OF_STEP}
+    if slot.gpus is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def _watch(
+    process: subprocess.Popen[bytes], should_stop: Callable[[], str | None], left_s: float | None
+) -> tuple[int, bool]:
+    """Returns how the process ended, and whether that was for its time. It is killed where it does not stop."""
+    started, told, is_late = time.monotonic(), 0.0, False
+    try:
+        while process.poll() is None:
+            now = time.monotonic()
+            is_late = is_late or (left_s is not None and now - started > left_s)
+            if not told and (is_late or should_stop()):
+                process.send_signal(signal.SIGTERM)
+                told = now
+            if told and now - told > _GRACE_S:
+                process.kill()
+            time.sleep(_LOOK_S)
+    except BaseException:
+        process.kill()  # its checkpoint stays
+        process.wait()
+        raise
+    return process.returncode, is_late
+
+
+def _list_checkpoints(workdir: Workdir) -> list[str]:
+    return sorted(path.name for path in workdir.checkpoints.glob("*.index"))
+
+
+def _read_log(workdir: Workdir, start: int) -> str:
+    with workdir.log.open("rb") as log:
+        log.seek(max(start, log.seek(0, os.SEEK_END) - _MOST_LOG_BYTES))
+        return log.read().decode(errors="replace")
+
+
+def _read_end(workdir: Workdir, start: int) -> tuple[str, ...]:
+    return tuple(_read_log(workdir, start).splitlines()[-_NUM_LOG_LINES:])
+
+
+def _explain(workdir: Workdir, start: int, code: int) -> str:
+    """Returns in words why a process failed: its own error, or the signal."""
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        memory = ", most often for memory" if number == signal.SIGKILL else ""
+        return f"killed by {name}{memory}, {_MOST_IDLE_STARTS} times without getting further"
+    text = _read_log(workdir, start)
+    if found := _ERROR.findall(text):
+        return str(found[-1])
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f"it ended with {code}" + (f": {lines[-1].strip()}" if lines else "")

@@ -1,0 +1,131 @@
+"""What a search leaves: best.yaml, report.html, and the text at its end."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import files
+from harness.base.text import cap_rows, format_table, format_value
+from harness.config import settings
+from harness.config.schema import Config
+from harness.config.settings import Setting
+from harness.dataset.records.manifest import Manifest
+from harness.results import predictions
+from harness.results.predictions import Predictions
+from harness.runs.workdir import Workdir
+from harness.search import comparison, retrain, trial_folder
+from harness.search.report import page
+from harness.search.report.facts import SearchFacts
+from harness.search.slots import Slot
+from harness.search.space import make_trial_config
+from harness.search.trials import Trial, rank
+
+_BEST, _REPORT = "best.yaml", "report.html"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the best settings are better than the defaults: a sentence, a table, and the seconds it took."""
+
+    sentence: str = ""
+    rows: Sequence[Sequence[object]] = ()
+    seconds: float = 0.0
+
+
+def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
+    """Compares the best settings with the defaults by the runs with other seeds that are complete.
+
+    Args:
+      config: of the search.
+      data: the records, which may have a test split.
+      trials: all of the search, the default settings first.
+
+    Raises:
+      CheckpointError: what a run says of its pictures cannot be read.
+      DataError: the runs were measured on different pictures.
+    """
+    best, default = rank(trials, config.tune.objective)[0], trials[0]
+    if best.values == default.values:
+        found = comparison.compare(None, [predictions.read(Workdir(best.run).predictions)], config.tune.objective)
+        return Verdict(comparison.describe(found))
+    runs = {
+        name: retrain.list_completed(config.tune.folder, name, config.tune.retrain)
+        for name in (retrain.BEST, retrain.DEFAULT)
+    }
+    if not all(runs.values()):
+        return Verdict()
+    of_best, of_default = (_read(runs[name]) for name in (retrain.BEST, retrain.DEFAULT))
+    found = comparison.compare(of_best, of_default, config.tune.objective)
+    has_test = "test" in data.splits and data.splits["test"].num_examples > 0
+    seconds = sum(trial_folder.read(run).seconds for listed in runs.values() for run in listed)
+    sentence = comparison.describe(found, runs[retrain.BEST][0].root if has_test else None)
+    return Verdict(sentence, comparison.list_rows(found), seconds)
+
+
+def _read(runs: Sequence[Workdir]) -> list[Predictions]:
+    return [predictions.read(run.predictions) for run in runs]
+
+
+def write_best(
+    config: Config, given: Mapping[str, Setting], trials: tuple[Trial, ...], found: Verdict = Verdict()
+) -> None:
+    """Writes the best settings as a config file, with what is known of them in its head."""
+    path, best = config.tune.folder / _BEST, rank(trials, config.tune.objective)[0]
+    header = (
+        f"The best of {len(trials)} trials: {config.tune.objective} {best.score:.4f}.\n"
+        f"{found.sentence or 'Not compared with the default settings.'}\n{_train_command(path)}"
+    )
+    chosen = make_trial_config(given, best.values, f"trial {best.name}")
+    if config.tune.algorithm == "hyperband":
+        epochs = {"epochs": config.tune.max_epochs}
+        chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update=epochs)})
+    files.write_text(path, settings.as_yaml(chosen, header=header))
+
+
+def _train_command(path: Path) -> str:
+    return shlex.join(["python", "-m", "harness.train", "--config", str(path)])
+
+
+def write_report(
+    config: Config, trials: tuple[Trial, ...], found: Verdict, slots: Sequence[Slot], command: str
+) -> None:
+    """Writes report.html."""
+    folder, tune = config.tune.folder, config.tune
+    facts = SearchFacts(
+        name=folder.name,
+        objective=tune.objective,
+        algorithm=tune.algorithm,
+        trials=trials,
+        space=tune.space,
+        search_command=command,
+        train_command=_train_command(folder / _BEST),
+        best_config=folder / _BEST,
+        default=trials[0].name,
+        verdict=found.sentence,
+        comparison=found.rows,
+        comparison_seconds=found.seconds,
+        num_slots=len(slots),
+        gpus_per_trial=len(slots[0].gpus or ()),
+    )
+    files.write_text(folder / _REPORT, page.render(facts))
+
+
+def describe(config: Config, trials: tuple[Trial, ...], found: Verdict) -> str:
+    """Returns what was found, as text for a person: the trials, the best first, and the verdict."""
+    objective, folder = config.tune.objective, config.tune.folder
+    names = list(config.tune.space)
+    rows: list[tuple[str, ...]] = []
+    for trial in rank(trials, objective):
+        values = (format_value(trial.values[name]) if name in trial.values else "" for name in names)
+        rows.append((trial.name, f"{trial.score:.4f}", str(trial.num_epochs), *values))
+    shown, more = cap_rows(rows)
+    lines = [format_table([("trial", objective, "epochs", *names), *shown]) + (f"\n{more}" if more else "")]
+    if failed := [trial for trial in trials if trial.status == "failed"]:
+        lines.append("\n".join(f"trial {trial.name} failed: {trial.reason}" for trial in failed))
+    if found.rows:
+        lines.append(format_table([tuple(map(str, row)) for row in found.rows]))
+    if found.sentence:
+        lines.append(found.sentence)
+    lines.append(f"best settings: {folder / _BEST}   report: {folder / _REPORT}   runs: tensorboard --logdir {folder}")
+    return "\n\n".join(lines)

@@ -1,0 +1,118 @@
+"""The slots of a search at work: each takes a training from a queue, looks after it to its end, and takes the next.
+
+Any number of processes, on one machine or in many jobs, work on one queue. What is trained is for the queue to say.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.base.errors import ClusterError, ExitCode, StorageError
+from harness.locks import lock
+from harness.locks.verdict import Verdict
+from harness.runs.workdir import Workdir
+from harness.search import child
+from harness.search.child import Ending
+from harness.search.slots import Slot
+from harness.search.trial_folder import Record
+
+log = logging.getLogger("harness")
+IDLE_S = 1.0  # between two looks at what others do
+_LOOK_S = 0.5
+# Of the machine, not of the training: the search ends, and its next start goes on with it.
+_OF_MACHINE = {int(kind.exit_code): kind for kind in (ClusterError, StorageError)}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A training that this process looks after, until the claim is closed."""
+
+    workdir: Workdir
+    record: Record
+    claim: ExitStack
+
+
+class Queue(Protocol):
+    """What is to be trained."""
+
+    def take(self) -> Taken | None:
+        """Waits for the next training; None once nothing is left, or the process is to stop."""
+
+    def note(self, taken: Taken, ending: Ending) -> None:
+        """Notes how it ended, complete or failed."""
+
+
+class Stop:
+    """Why this process is to stop, if it is: it was asked to, or one of its slots has failed."""
+
+    def __init__(self, asked: Callable[[], str | None]) -> None:
+        self.asked = asked
+        self.failure: BaseException | None = None
+
+    def __call__(self) -> str | None:
+        """Returns the reason, or None."""
+        return self.asked() or ("the failure of another slot" if self.failure else None)
+
+
+def work(
+    queue: Queue, slots: tuple[Slot, ...], stop: Stop, *, limit_s: float = 0.0, show: Callable[[], None] = lambda: None
+) -> None:
+    """Trains in all slots until the queue has nothing left or the process is to stop, with all running ones saved.
+
+    Args:
+      queue: what to train; it waits where `stop` lets it.
+      slots: of this machine.
+      stop: a reason has the running trainings save and end.
+      limit_s: seconds after which a training is stopped and has failed; 0: none.
+      show: called about twice a second meanwhile.
+
+    Raises:
+      HarnessError: the machine lets nothing be trained, or as the queue raises it.
+    """
+
+    def look_after(slot: Slot) -> None:
+        slot.enter()
+        try:
+            while (taken := queue.take()) is not None:
+                with taken.claim:
+                    ending = _find_ending(taken.workdir, slot, stop, limit_s)
+                    if ending.exit_code in _OF_MACHINE and ending.reason:
+                        raise _OF_MACHINE[ending.exit_code](f"trial {taken.workdir.root.name}: {ending.reason}")
+                    if ending.exit_code != ExitCode.INTERRUPTED or ending.reason:
+                        queue.note(taken, ending)
+        except BaseException as error:
+            stop.failure = stop.failure or error  # at once, so that the others save
+            raise
+
+    with ThreadPoolExecutor(len(slots), thread_name_prefix="slot") as pool:
+        left = {pool.submit(look_after, slot) for slot in slots}
+        try:
+            while left:
+                _, left = wait(left, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                show()
+        except BaseException as error:
+            stop.failure = stop.failure or error
+            raise
+    if stop.failure is not None:
+        raise stop.failure
+
+
+def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> Ending:
+    """Trains a run to its end; one that an earlier start of the search has left running is waited for."""
+    while not workdir.metrics.is_file():
+        owner, found = lock.look_for_owner(workdir.root)
+        if found is Verdict.LIVES:
+            log.info("trial %s: %s still trains it; waiting for its end", workdir.root.name, owner)
+            while lock.look_for_owner(workdir.root)[1] is Verdict.LIVES:
+                if stop():
+                    return Ending(ExitCode.INTERRUPTED, 0.0)
+                time.sleep(IDLE_S)
+            continue
+        ending = child.train(workdir, slot, should_stop=stop, limit_s=limit_s)
+        if ending.exit_code != ExitCode.CHECKPOINT or lock.look_for_owner(workdir.root)[1] is Verdict.GONE:
+            return ending
+    return Ending(ExitCode.DONE, 0.0)
