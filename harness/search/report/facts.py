@@ -1,5 +1,6 @@
 """What the report of a search tells, as plain values, and the sentences that follow from them. It knows no page."""
 
+import datetime
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,21 @@ class SearchFacts:
         return self.to_hours(sum(trial.seconds for trial in trials))
 
 
+def list_ended(facts: SearchFacts) -> list[tuple[float, Trial]]:
+    """Returns the completed trials in the order in which they ended, with the device hours of all ended by then."""
+    hours, ended = 0.0, []
+    for trial in sorted((trial for trial in facts.trials if trial.status != "running"), key=_read_end):
+        hours += facts.to_hours(trial.seconds)
+        if trial in facts.ranked:
+            ended.append((hours, trial))
+    return ended
+
+
+def _read_end(trial: Trial) -> float:
+    """When a trial ended; those that do not say come first."""
+    return datetime.datetime.fromisoformat(trial.finished).timestamp() if trial.finished else 0.0
+
+
 def describe_gain(facts: SearchFacts) -> str:
     """Returns in words what the search gained over the default settings."""
     if not facts.ranked:
@@ -133,7 +149,7 @@ def format_score(score: float, objective: Objective) -> str:
     """Returns a score as text: a loss, or an accuracy in percent."""
     if objective == "val_accuracy":
         return f"{score:.2%}"
-    return f"{score:.4f}" if abs(score) >= 0.001 else f"{score:.2g}"
+    return f"{score:.4f}" if 0.001 <= abs(score) < 10_000 else f"{score:.3g}"
 
 
 def count(number: int, word: str) -> str:

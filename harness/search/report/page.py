@@ -3,7 +3,6 @@
 It says what the trials came to, and reads none of their files. charts.py draws them, importance.py weighs the settings.
 """
 
-import datetime
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ from harness.base.html import Html
 from harness.base.text import format_value, list_names, shorten
 from harness.search.report import charts, importance
 from harness.search.report.axes import Axis, make_axes
-from harness.search.report.facts import SearchFacts, count, describe_cost, describe_gain, format_score
+from harness.search.report.facts import SearchFacts, count, describe_cost, describe_gain, format_score, list_ended
 from harness.search.report.importance import EPOCHS, FEW, Explanation
 from harness.search.trials import Trial
 
@@ -87,7 +86,7 @@ def _trials(facts: SearchFacts) -> str:
     header = ("trial", "", facts.objective, "epochs", "time [s]", *map(_break_name, names))
     rows = [
         (
-            Html(f'<a href="trials/{html.text(quote(trial.name, safe=""))}/report.html">{html.text(trial.name)}</a>'),
+            Html(f'<a href="trials/{html.text(_quote(trial.name))}/report.html">{html.text(trial.name)}</a>'),
             _remark(trial, facts),
             _score(trial, facts),
             f"{trial.num_epochs:,}",
@@ -116,18 +115,8 @@ def _remark(trial: Trial, facts: SearchFacts) -> str:
 def _progress(facts: SearchFacts) -> str:
     if len(facts.ranked) < 2:
         return _say_too_few(facts)
-    hours, ended = 0.0, []
-    for trial in sorted((trial for trial in facts.trials if trial.status != "running"), key=_read_end):
-        hours += facts.to_hours(trial.seconds)
-        if trial not in facts.failed:
-            ended.append((hours, trial))
-    png = charts.draw_progress(ended, facts.objective, default=_name_default(facts))
+    png = charts.draw_progress(list_ended(facts), facts.objective, default=_name_default(facts))
     return html.image(png, "png", "objective of the trials by device hours, and the best so far")
-
-
-def _read_end(trial: Trial) -> float:
-    """When a trial ended; those that do not say come first."""
-    return datetime.datetime.fromisoformat(trial.finished).timestamp() if trial.finished else 0.0
 
 
 def _settings(facts: SearchFacts, drawn: Sequence[Axis]) -> str:
@@ -142,7 +131,7 @@ def _settings(facts: SearchFacts, drawn: Sequence[Axis]) -> str:
     left_out = len(facts.space) - len(drawn)
     return (
         "<p>Each line is a trial. It crosses the axis of every setting at its value, and stands at off where the "
-        f"setting has no effect. What mattered most is on top.</p>{lines}"
+        f"setting has no effect. What mattered most is on top. The best {charts.MOST_COLOURED} are coloured.</p>{lines}"
         f"<p>The same, a panel for each setting.</p>{html.image(panels, 'png', 'each setting and the objective')}"
         + (f'<p class="quiet">Not drawn: {count(left_out, "setting")} that mattered less.</p>' if left_out else "")
     )
@@ -214,6 +203,10 @@ def _log_end(lines: Iterable[str]) -> str:
 def _say_too_few(facts: SearchFacts) -> str:
     one = "Only one trial is completed" if facts.ranked else "No trial is completed"
     return f"<p>{one}: there is nothing to draw.</p>"
+
+
+def _quote(name: str) -> str:
+    return quote(name, safe="", errors="replace")
 
 
 def _name_default(facts: SearchFacts) -> str:
