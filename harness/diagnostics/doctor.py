@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from harness.base.machine import nvidia_smi
 from harness.config.schema import Config
 from harness.diagnostics import isolation
 from harness.diagnostics.checks import (
@@ -25,7 +26,6 @@ from harness.diagnostics.checks import (
 )
 from harness.diagnostics.checks.finding import Finding
 from harness.diagnostics.isolation import Check
-from harness.distribute import nvidia_smi
 from harness.distribute.cluster import find_cluster
 
 _FILES_S = 20.0  # a cold network file system takes its time

@@ -7,8 +7,9 @@ from typing import Literal
 import tensorflow as tf
 
 from harness.base.errors import ClusterError, ConfigError
-from harness.distribute import nvidia_smi, slurm
-from harness.distribute.nvidia_smi import SmiError
+from harness.base.machine import nvidia_smi
+from harness.base.machine.nvidia_smi import SmiError
+from harness.distribute import slurm
 
 
 def choose(asked: str, reasons: dict[str, str], environment: Mapping[str, str]) -> list[tf.config.PhysicalDevice]:

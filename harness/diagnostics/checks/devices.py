@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from harness.base import tf_import
 from harness.base.errors import HarnessError
+from harness.base.machine import nvidia_smi
+from harness.base.machine.nvidia_smi import SmiError
 from harness.config.schema import Config
 from harness.diagnostics.checks.finding import Finding, count, format_bytes, from_error
-from harness.distribute import nvidia_smi
 from harness.distribute.cluster import Cluster
-from harness.distribute.nvidia_smi import SmiError
 
 if TYPE_CHECKING:
     from harness.distribute.devices import Devices

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from harness.base.machine import nvidia_smi
 from harness.base.machine.cgroups import read
+from harness.base.machine.nvidia_smi import Gpu, GpuProcess, SmiError
 from harness.diagnostics.checks.finding import Finding, count, format_bytes
-from harness.distribute import nvidia_smi, slurm
-from harness.distribute.nvidia_smi import Gpu, GpuProcess, SmiError
+from harness.distribute import slurm
 
 GROUP = "gpus"
 DRIVER_FILE = Path("/proc/driver/nvidia/version")

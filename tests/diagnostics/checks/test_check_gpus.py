@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from harness.base.machine.nvidia_smi import Gpu, GpuProcess
 from harness.diagnostics.checks import gpus
-from harness.distribute.nvidia_smi import Gpu, GpuProcess
 
 H100 = "NVIDIA H100 80GB HBM3, 550.54.15, 81559"
 TWO = f"0, GPU-aaa1, {H100}, 81000, Disabled, 9.0\n1, GPU-bbb2, {H100}, 20000, Disabled, 9.0"

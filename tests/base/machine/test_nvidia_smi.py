@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.distribute import nvidia_smi
-from harness.distribute.nvidia_smi import Gpu, GpuProcess, SmiError
+from harness.base.machine import nvidia_smi
+from harness.base.machine.nvidia_smi import Gpu, GpuProcess, SmiError
 
 TWO = """\
 0, GPU-aaa1, NVIDIA H100 80GB HBM3, 550.54.15, 81559, 81000, Disabled, 9.0
