@@ -156,17 +156,18 @@ def read_history(run):
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def free_addresses() -> list[str]:
-    with socket.socket() as first, socket.socket() as second:
-        for one in (first, second):
+def free_addresses(count: int) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in free:
             one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in (first, second)]
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in free]
 
 
-def name_tasks() -> list[dict[str, str]]:
-    """TF_CONFIG of two processes that train together."""
-    cluster = {"worker": free_addresses()}
-    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)]
+def name_tasks(num_tasks: int = 2) -> list[dict[str, str]]:
+    """TF_CONFIG of processes that train together."""
+    cluster = {"worker": free_addresses(num_tasks)}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(num_tasks)]
     return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
 
 

@@ -148,10 +148,10 @@ class Peers:
         if self._held is not None:
             self._held.close()
 
-    def find_end(self) -> str | None:
+    def find_end(self, *, timeout_s: float = _WORD_S) -> str | None:
         """Returns which task ended first and why, if one has; TensorFlow may notice a little before."""
         with self._changed:
-            self._changed.wait_for(lambda: self._end is not None, _WORD_S)
+            self._changed.wait_for(lambda: self._end is not None, timeout_s)
             return self._end
 
     def part(self, kept: object) -> None:

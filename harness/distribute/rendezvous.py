@@ -181,8 +181,7 @@ class Host:
             self._tell_all("end", self._end, but=task)
 
     def _tell_all(self, kind: str, content: object, *, but: int | None = None) -> None:
-        """Tells all, this process last: its TensorFlow then waits for the others, and lets no thread run meanwhile."""
-        for task, link in sorted(self._tasks.items(), key=lambda entry: entry[0] == self._cluster.task):
+        for task, link in self._tasks.items():
             if task != but:
                 link.send(kind, content)
 

@@ -1,24 +1,16 @@
 """Which devices a run uses: `--gpus` and the cluster -> a tf.distribute strategy and a precision, and why."""
 
-import faulthandler
-import logging
 import os
-import signal
-import sys
 
 import tensorflow as tf
 
-from harness.base.errors import ClusterError, ConfigError
+from harness.base.errors import ConfigError
 from harness.config.schema import Config
 from harness.distribute import gpus
-from harness.distribute.cluster import make_tf_config
-from harness.distribute.collectives import check_alike, describe_loss
+from harness.distribute.collectives import check_alike
 from harness.distribute.devices import Devices
+from harness.distribute.join import join
 from harness.distribute.peers import Peers
-
-log = logging.getLogger("harness")
-_MEET_S = 600  # tasks of one job start together, but a cold file system takes minutes to read TensorFlow
-_JOIN_S = 300  # they have met by then
 
 
 def make_devices(config: Config, peers: Peers | None = None) -> Devices:
@@ -69,7 +61,7 @@ def make_devices(config: Config, peers: Peers | None = None) -> Devices:
         several = len(names) > 1
         strategy = tf.distribute.MirroredStrategy(names) if several else tf.distribute.get_strategy()
         return Devices(strategy, tuple(names), precision, reasons)
-    strategy, names = _join(peers), tuple(names)
+    strategy, names = join(peers), tuple(names)
     devices = Devices(strategy, names, precision, reasons, cluster.task, num_workers, cluster.num_local, peers)
     facts = f"{len(names)} {'GPUs' if chosen else 'CPU'}, {precision}, batch {config.train.batch_size}"
     check_alike(devices, facts)
@@ -96,28 +88,6 @@ def with_whole_batch(config: Config, num_replicas: int) -> Config:
         )
     whole = {"batch_size": batch_size, "batch_per": "step"}
     return config.model_copy(update={"train": config.train.model_copy(update=whole)})
-
-
-def _join(peers: Peers) -> tf.distribute.Strategy:
-    cluster = peers.cluster
-    log.info("waiting for %d tasks at %s", cluster.num_tasks, cluster.meeting_points[0])
-    addresses = peers.meet(timeout_s=_MEET_S)
-    os.environ["TF_CONFIG"] = make_tf_config(cluster.task, addresses)
-    # TensorFlow holds Python's lock while it waits for one that has died since: only this ends it, with code 1.
-    faulthandler.dump_traceback_later(_JOIN_S, exit=True, file=sys.stderr)
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    except tf.errors.OpError as error:
-        raise ClusterError(
-            f"task {cluster.task} of {cluster.num_tasks} could not join the others at {' '.join(addresses[:8])}: "
-            f"{peers.find_end() or describe_loss(error)}. See whether all tasks started and reach one another."
-        ) from None
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-        peers.release_port()
-        # TensorFlow takes SIGTERM for a notice of preemption that nobody reads here.
-        if handler := signal.getsignal(signal.SIGTERM):
-            signal.signal(signal.SIGTERM, handler)
 
 
 def _split_cpu(num_devices: int) -> list[str]:
