@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.base.errors import ConfigError
+from harness.base.machine import nvidia_smi
+from harness.base.machine.nvidia_smi import SmiError
 from harness.config.schema import RuntimeConfig, TuneConfig
-from harness.distribute import nvidia_smi, slurm
-from harness.distribute.nvidia_smi import SmiError
+from harness.distribute import slurm
 
 
 @dataclass(frozen=True)
