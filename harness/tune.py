@@ -13,8 +13,8 @@ from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
-from harness.search.claims import Claims
-from harness.search.space import SEARCHED, check_space
+from harness.search.space.space import SEARCHED, check_space
+from harness.search.trials.claims import Claims
 
 log = logging.getLogger("harness")
 DESCRIPTION = """\

@@ -29,8 +29,10 @@ ORDER = (
     "runs",
     "results",
     "training",
-    "search",
+    "search.space",
+    "search.trials",
     "search.report",
+    "search",
     "diagnostics.checks",
     "diagnostics",
 )

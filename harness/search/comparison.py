@@ -18,7 +18,7 @@ from harness.base.text import shorten
 from harness.results import differences, metrics
 from harness.results.differences import Difference
 from harness.results.predictions import Predictions
-from harness.search.trials import Objective
+from harness.search.trials.trial import Objective
 
 Verdict = Literal["better", "not shown to be better", "worse", "the same settings"]
 _Figure = Literal["accuracy", "loss"]

@@ -13,10 +13,10 @@ from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial
 
 from harness.config.schema import Config, TuneConfig
-from harness.search.dimensions import lies_in_space, make_hyperparameters
-from harness.search.space import list_combinations, start_values
-from harness.search.trial_folder import Record
-from harness.search.trials import Value
+from harness.search.space.combinations import Value
+from harness.search.space.dimensions import lies_in_space, make_hyperparameters
+from harness.search.space.space import list_combinations, start_values
+from harness.search.trials.trial_folder import Record
 
 Values = Mapping[str, Value]
 _STATUS = {"running": "RUNNING", "completed": "COMPLETED", "failed": "FAILED"}
@@ -165,6 +165,10 @@ class _Bayesian(_Recalling, keras_tuner.oracles.BayesianOptimizationOracle):
             return self._random_populate_space()
         return answer
 
+    def _vector_to_values(self, vector: np.ndarray) -> Values:
+        """KerasTuner draws from [0, 1), but its optimizer reaches 1, beyond the end of a whole range on a log scale."""
+        return super()._vector_to_values(np.minimum(vector, 1 - 1e-9))
+
     def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
         """Leaves out trials of values beside the space, such as the defaults may be: they have no place in it.
 
@@ -176,7 +180,7 @@ class _Bayesian(_Recalling, keras_tuner.oracles.BayesianOptimizationOracle):
         }
         try:
             self.trials = {name: trial for name, trial in inside.items() if trial.status == "COMPLETED"}
-            if self.trials:
+            if self.trials and self.ongoing_trials:  # a fit of many trials takes seconds
                 self.gpr.fit(*super()._vectorize_trials())
             self.trials = inside
             return super()._vectorize_trials()

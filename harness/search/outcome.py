@@ -14,12 +14,13 @@ from harness.dataset.records.manifest import Manifest
 from harness.results import predictions
 from harness.results.predictions import Predictions
 from harness.runs.workdir import Workdir
-from harness.search import comparison, retrain, trial_folder
+from harness.search import comparison, retrain
 from harness.search.report import page
 from harness.search.report.facts import SearchFacts
-from harness.search.slots import Slot
-from harness.search.space import make_trial_config
-from harness.search.trials import Trial, rank
+from harness.search.space.space import make_trial_config
+from harness.search.trials import trial_folder
+from harness.search.trials.slots import Slot
+from harness.search.trials.trial import Trial, rank
 
 _BEST, _REPORT = "best.yaml", "report.html"
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from harness.base.text import format_value, visible
 from harness.runs.workdir import Workdir
-from harness.search.trials import Objective, Trial, rank
+from harness.search.trials.trial import Objective, Trial, rank
 
 _REFRESH_S = 2.0
 _MOST_ROWS = 12  # of running trials

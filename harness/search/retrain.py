@@ -12,11 +12,11 @@ from pathlib import Path
 
 from harness.config.schema import Config
 from harness.runs.workdir import Workdir
-from harness.search import trial_folder
-from harness.search.child import Ending
-from harness.search.claims import Claims
 from harness.search.search_loop import IDLE_S, Taken
-from harness.search.trial_folder import Record
+from harness.search.trials import trial_folder
+from harness.search.trials.child import Ending
+from harness.search.trials.claims import Claims
+from harness.search.trials.trial_folder import Record
 
 log = logging.getLogger("harness")
 BEST, DEFAULT = "best", "default"

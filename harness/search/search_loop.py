@@ -15,10 +15,10 @@ from harness.base.errors import ClusterError, ExitCode, StorageError
 from harness.locks import lock
 from harness.locks.verdict import Verdict
 from harness.runs.workdir import Workdir
-from harness.search import child
-from harness.search.child import Ending
-from harness.search.slots import Slot
-from harness.search.trial_folder import Record
+from harness.search.trials import child
+from harness.search.trials.child import Ending
+from harness.search.trials.slots import Slot
+from harness.search.trials.trial_folder import Record
 
 log = logging.getLogger("harness")
 IDLE_S = 1.0  # between two looks at what others do

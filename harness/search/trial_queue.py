@@ -16,13 +16,13 @@ from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.runs import identity
 from harness.runs.workdir import Workdir
-from harness.search import trial_folder
-from harness.search.child import Ending
-from harness.search.claims import Claims
 from harness.search.oracle import propose
 from harness.search.search_loop import IDLE_S, Taken
-from harness.search.space import make_trial_config
-from harness.search.trial_folder import Record
+from harness.search.space.space import make_trial_config
+from harness.search.trials import trial_folder
+from harness.search.trials.child import Ending
+from harness.search.trials.claims import Claims
+from harness.search.trials.trial_folder import Record
 
 log = logging.getLogger("harness")
 _OF_TRIAL = {int(kind.exit_code): kind for kind in (ConfigError, MemoryLimitError)}

@@ -9,13 +9,14 @@ from harness.config.settings import Setting
 from harness.dataset.records.manifest import Manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
-from harness.search import outcome, progress, retrain, trial_folder
+from harness.search import outcome, progress, retrain
 from harness.search.oracle import count_trials
 from harness.search.search_loop import Queue, Stop, work
-from harness.search.slots import Slot, list_slots
-from harness.search.space import check_batches
+from harness.search.space.space import check_batches
 from harness.search.trial_queue import TrialQueue
-from harness.search.trials import Trial, rank
+from harness.search.trials import trial_folder
+from harness.search.trials.slots import Slot, list_slots
+from harness.search.trials.trial import Trial, rank
 
 log = logging.getLogger("harness")
 

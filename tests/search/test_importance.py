@@ -9,7 +9,7 @@ from conftest import run_python
 from harness.config.schema import Range
 from harness.search.report import importance
 from harness.search.report.axes import make_axes
-from harness.search.trials import Trial
+from harness.search.trials.trial import Trial
 
 SPACE = {
     "optim.learning_rate": Range(min=1e-4, max=1e-1, sampling="log"),

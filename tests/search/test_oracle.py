@@ -7,7 +7,7 @@ import pytest
 from harness.config import settings
 from harness.config.settings import Setting
 from harness.search.oracle import Proposal, count_trials, propose
-from harness.search.trial_folder import Record
+from harness.search.trials.trial_folder import Record
 
 SPACE = {
     "optim.learning_rate": {"min": 1e-4, "max": 1e-2, "sampling": "log"},

@@ -16,7 +16,7 @@ from harness.config.schema import Range
 from harness.search.report import charts
 from harness.search.report.facts import SearchFacts, list_ended
 from harness.search.report.page import render
-from harness.search.trials import Trial
+from harness.search.trials.trial import Trial
 
 VOID = {"br", "img", "meta", "wbr"}
 SPACE = {

@@ -11,8 +11,8 @@ from harness.base.errors import ConfigError
 from harness.config import settings
 from harness.config.ranges import Range
 from harness.config.schema import AugmentConfig, Config, TrainConfig, TuneConfig
-from harness.search.corners import list_corners
-from harness.search.space import (
+from harness.search.space.corners import list_corners
+from harness.search.space.space import (
     active_values,
     check_batches,
     check_space,

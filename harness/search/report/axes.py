@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.config.ranges import Range
-from harness.search.trials import Trial, Value
+from harness.search.space.combinations import Value
+from harness.search.trials.trial import Trial
 
 STEP_APART = 0.14  # between 0 and what stands apart, as a share of the axis
 

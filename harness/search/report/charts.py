@@ -15,7 +15,8 @@ from harness.base import figures
 from harness.base.text import format_value, shorten
 from harness.dataset.images.arrays import Floats
 from harness.search.report.axes import Axis
-from harness.search.trials import Objective, Trial, Value
+from harness.search.space.combinations import Value
+from harness.search.trials.trial import Objective, Trial
 
 BLUE, RED, BLACK = "#4477aa", "#ee6677", "#222222"  # of Paul Tol's bright scheme, distinct for colour-blind readers
 MOST_DRAWN = 18  # settings that find room in a figure

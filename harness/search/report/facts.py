@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.ranges import Range
-from harness.search.trials import Objective, Trial, rank
+from harness.search.trials.trial import Objective, Trial, rank
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.dataset.images.arrays import Floats, Ints
 from harness.search.report.axes import Axis
-from harness.search.trials import Objective, Trial
+from harness.search.trials.trial import Objective, Trial
 
 EPOCHS = "epochs"  # in Hyperband's trials their number is no result of the settings, and decides much
 FEWEST, FEW = 5, 20  # trials: with fewer nothing is said, or it is said to be unreliable

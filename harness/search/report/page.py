@@ -13,7 +13,7 @@ from harness.search.report import charts, importance
 from harness.search.report.axes import Axis, make_axes
 from harness.search.report.facts import SearchFacts, count, describe_cost, describe_gain, format_score, list_ended
 from harness.search.report.importance import EPOCHS, FEW, Explanation
-from harness.search.trials import Trial
+from harness.search.trials.trial import Trial
 
 _MOST_OPEN_ROWS = 30  # longer tables of trials are folded
 _MOST_LINES, _MOST_CHARS = 25, 240  # of the end of a log

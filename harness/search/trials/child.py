@@ -12,7 +12,7 @@ from typing import IO
 
 from harness.base.errors import ExitCode
 from harness.runs.workdir import Workdir
-from harness.search.slots import Slot
+from harness.search.trials.slots import Slot
 
 _LOOK_S = 0.2
 _GRACE_S = 300.0  # to save: a validation is not interrupted

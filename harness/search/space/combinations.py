@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from harness.config.ranges import Range
-from harness.search.trials import Value
 
+Value = str | int | float | bool
 Space = Mapping[str, Range]
 Values = Mapping[str, Value]
 MOST_STEPS = 10_000

@@ -21,9 +21,10 @@ from harness.base.errors import CheckpointError, ConfigError
 from harness.config import settings
 from harness.config.schema import Config
 from harness.runs.workdir import Workdir
-from harness.search.child import Ending
-from harness.search.space import active_values
-from harness.search.trials import Objective, Trial, Value
+from harness.search.space.combinations import Value
+from harness.search.space.space import active_values
+from harness.search.trials.child import Ending
+from harness.search.trials.trial import Objective, Trial
 
 _TRIALS = "trials"
 _SEEDS = "retrain"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.search.space.combinations import Value
+
 Objective = Literal["val_loss", "val_accuracy"]
-Value = str | int | float | bool
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,17 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as kinds
 from keras_tuner.src.engine.conditions import Parent  # whose public form takes one condition, or a chain of them
 
-from harness.search.combinations import Space, Values, holds, is_active, is_same, keep_active, list_values, order_names
-from harness.search.trials import Value
+from harness.search.space.combinations import (
+    Space,
+    Value,
+    Values,
+    holds,
+    is_active,
+    is_same,
+    keep_active,
+    list_values,
+    order_names,
+)
 
 
 def make_hyperparameters(space: Space) -> keras_tuner.HyperParameters:

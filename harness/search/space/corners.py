@@ -8,8 +8,7 @@ from harness.base import json_files
 from harness.base.errors import ConfigError
 from harness.config.schema import Config
 from harness.config.settings import WrongValue
-from harness.search.combinations import Space, Values, combine, is_same, list_ancestors, list_values
-from harness.search.trials import Value
+from harness.search.space.combinations import Space, Value, Values, combine, is_same, list_ancestors, list_values
 
 _MOST_COMBINATIONS = 4096  # of which each takes a tenth of a millisecond
 _MOST_PAIRS = 8192

@@ -12,9 +12,10 @@ from harness.config import settings
 from harness.config.ranges import Range
 from harness.config.schema import Config
 from harness.config.settings import Setting
-from harness.search.combinations import (
+from harness.search.space.combinations import (
     MOST_STEPS,
     Space,
+    Value,
     Values,
     combine,
     holds,
@@ -24,8 +25,7 @@ from harness.search.combinations import (
     list_values,
     order_names,
 )
-from harness.search.corners import check_corners, pick_ends
-from harness.search.trials import Value
+from harness.search.space.corners import check_corners, pick_ends
 
 SEARCHED = ("augment", "model", "optim", "train")
 _OTHER_RECORDS = "it would need other records: build them and give them with --records"
