@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import run_python
 
-from harness.config.schema import Range
+from harness.config.ranges import Range
 from harness.search.report import importance
 from harness.search.report.axes import make_axes
 from harness.search.trials.trial import Trial

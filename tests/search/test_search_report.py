@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.config.schema import Range
+from harness.config.ranges import Range
 from harness.search.report import charts
 from harness.search.report.facts import SearchFacts, list_ended
 from harness.search.report.page import render
@@ -254,6 +254,17 @@ def test_a_setting_of_one_value_is_named():
     trials = [dataclasses.replace(trial, values={**trial.values, "augment.enabled": True}) for trial in TRIALS * 3]
     named = [dataclasses.replace(trial, name=f"{i:04d}") for i, trial in enumerate(trials)]
     assert "nothing can be said: optim.momentum, augment.enabled." in read(make_facts(named)).words
+
+
+def test_a_tied_setting_stands_in_the_table_and_is_not_weighed():
+    space = {**SPACE, "optim.average": Range(tied="optim.learning_rate")}
+    trials = [
+        completed(f"{i:04d}", i / 10, values={**SGD, "optim.learning_rate": 10**-i, "optim.average": 10**-i})
+        for i in range(1, 8)
+    ]
+    page = read(make_facts(trials, space=space))
+    assert page.tables[0][0][-1] == "optim.average" and page.tables[0][1][-1] == "0.1"
+    assert [row[0] for row in page.tables[-1]] == ["setting", "optim.learning_rate"]
 
 
 @pytest.mark.slow

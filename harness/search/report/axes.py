@@ -57,13 +57,15 @@ class Axis:
 
 
 def make_axes(space: Mapping[str, Range], trials: Sequence[Trial]) -> tuple[Axis, ...]:
-    """Returns an axis for each setting of a space, on which the values of these trials have a place too.
+    """Returns an axis for each setting of a space but the tied ones, on which the values of these trials have a place.
 
-    The default of a setting is tried whether it lies in the space or not.
+    The default of a setting is tried whether it lies in the space or not. A tied setting is where the other one is: it
+    would take half of its importance.
     """
     return tuple(
         _make_axis(name, extent, [trial.values[name] for trial in trials if name in trial.values])
         for name, extent in space.items()
+        if extent.tied is None
     )
 
 

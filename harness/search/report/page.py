@@ -41,8 +41,8 @@ def render(facts: SearchFacts) -> str:
         "Commands": _commands(facts),
         "Trials": _trials(facts),
         "Progress": _progress(facts),
-        "Settings and objective": _settings(facts, drawn),
-        "Importance": _importance(facts, found),
+        "Settings and objective": _settings(facts, drawn, len(axes) - len(drawn)),
+        "Importance": _importance(facts, found, [axis.name for axis in axes]),
         "Failed trials": _failed(facts),
         "Cost": f"<p>{html.text(describe_cost(facts))}</p>",
     }
@@ -81,8 +81,8 @@ def _commands(facts: SearchFacts) -> str:
 def _trials(facts: SearchFacts) -> str:
     if not facts.ranked:
         return f"<p>None is completed.</p>{_unfinished(facts)}"
-    tried = (name for trial in facts.ranked for name in trial.values)
-    names = list(dict.fromkeys([*facts.space, *tried]))  # what is tied to a setting of the space is not in it
+    tried = dict.fromkeys(name for trial in facts.ranked for name in trial.values)
+    names = [*(name for name in facts.space if name in tried), *(name for name in tried if name not in facts.space)]
     header = ("trial", "", facts.objective, "epochs", "time [s]", *map(_break_name, names))
     rows = [
         (
@@ -119,7 +119,7 @@ def _progress(facts: SearchFacts) -> str:
     return html.image(png, "png", "objective of the trials by device hours, and the best so far")
 
 
-def _settings(facts: SearchFacts, drawn: Sequence[Axis]) -> str:
+def _settings(facts: SearchFacts, drawn: Sequence[Axis], num_left_out: int) -> str:
     if len(facts.ranked) < 2:
         return _say_too_few(facts)
     if not drawn:
@@ -128,16 +128,19 @@ def _settings(facts: SearchFacts, drawn: Sequence[Axis]) -> str:
     num_epochs = max(trial.num_epochs for trial in ranked) if facts.algorithm == "hyperband" else 0
     lines = html.image(charts.draw_lines(drawn, ranked, objective, default=default), "png", "parallel coordinates")
     panels = charts.draw_panels(drawn, ranked, objective, default=default, num_epochs=num_epochs)
-    left_out = len(facts.space) - len(drawn)
     return (
         "<p>Each line is a trial. It crosses the axis of every setting at its value, and stands at off where the "
         f"setting has no effect. What mattered most is on top. The best {charts.MOST_COLOURED} are coloured.</p>{lines}"
         f"<p>The same, a panel for each setting.</p>{html.image(panels, 'png', 'each setting and the objective')}"
-        + (f'<p class="quiet">Not drawn: {count(left_out, "setting")} that mattered less.</p>' if left_out else "")
+        + (
+            f'<p class="quiet">Not drawn: {count(num_left_out, "setting")} that mattered less.</p>'
+            if num_left_out
+            else ""
+        )
     )
 
 
-def _importance(facts: SearchFacts, found: Explanation) -> str:
+def _importance(facts: SearchFacts, found: Explanation, names: Sequence[str]) -> str:
     if found.left_out:
         return f"<p>Left out: {html.text(found.left_out)}.</p>"
     warnings = []
@@ -155,7 +158,7 @@ def _importance(facts: SearchFacts, found: Explanation) -> str:
         )
         for item in found.settings
     ]
-    constant = [name for name in facts.space if name not in {item.name for item in found.settings}]
+    constant = [name for name in names if name not in {item.name for item in found.settings}]
     same = f"One value in all completed trials, so nothing can be said: {list_names(constant, separator=', ')}."
     return (
         "".join(f"<p><b>{html.text(warning)}</b></p>" for warning in warnings)
