@@ -66,7 +66,7 @@ def test_the_winner_is_trained_again_with_other_seeds_and_compared(search, tmp_p
 def test_hyperband_trains_promoted_trials_from_where_they_stopped(search, tmp_path):
     done = run_command(
         *("tune", "--config", search, "--tune.algorithm", "hyperband", "--tune.max_epochs", "3", "--retrain", "0"),
-        *("--runtime.deterministic", "true", "--tune.slots", "2"),
+        *("--runtime.deterministic", "true"),
     )
     assert done.returncode == 0, done.stderr
     records = {
