@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import summary as hparams_summary
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
 from tensorboard.plugins.pr_curve import summary as pr_curves
 
 from harness.config.schema import Config
@@ -125,3 +127,5 @@ def write_hparams(workdir: Workdir, config: Config, figures: Mapping[str, float]
         hparams.hparams(plain, trial_id=workdir.root.name)
         for tag, value in figures.items():
             tf.summary.scalar(tag, value, step=0)
+        ended = hparams_summary.session_end_pb(STATUS_SUCCESS)
+        tf.summary.experimental.write_raw_pb(ended.SerializeToString(), step=0)

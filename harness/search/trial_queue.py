@@ -16,6 +16,7 @@ from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.runs import identity
 from harness.runs.workdir import Workdir
+from harness.search import hparams
 from harness.search.oracle import propose
 from harness.search.search_loop import IDLE_S, Taken
 from harness.search.space.space import make_trial_config
@@ -144,6 +145,7 @@ class TrialQueue:
         record = trial_folder.note_ending(workdir, taken.record, ending)
         if record.reason:
             log.warning("trial %s failed: %s", name, record.reason)
+            hparams.write_failed(workdir, record.values)
         else:
             trial = trial_folder.load(workdir, record, self._config.tune.objective)
             log.info("trial %s: %s %.4f, %.0f s", name, self._config.tune.objective, trial.score, record.seconds)
