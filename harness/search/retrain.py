@@ -86,6 +86,8 @@ class SeedQueue:
         """Notes how a run ended; one that failed leaves a seed less to compare."""
         name = taken.workdir.root.name
         record = trial_folder.note_ending(taken.workdir, taken.record, ending)
+        if ending.is_paused:
+            return
         if record.reason:
             log.warning("%s failed: %s", name, record.reason)
         else:

@@ -43,7 +43,7 @@ class Queue(Protocol):
         """Waits for the next training; None once nothing is left, or the process is to stop."""
 
     def note(self, taken: Taken, ending: Ending) -> None:
-        """Notes how it ended, complete or failed."""
+        """Notes how it ended: complete, failed, or paused."""
 
 
 class Stop:
@@ -67,7 +67,7 @@ def work(
       queue: what to train; it waits where `stop` lets it.
       slots: of this machine.
       stop: a reason has the running trainings save and end.
-      limit_s: seconds after which a training is stopped and has failed; 0: none.
+      limit_s: seconds that all processes of a training may take, after which it has failed; 0: no limit.
       show: called about twice a second meanwhile.
 
     Raises:
@@ -79,11 +79,11 @@ def work(
         try:
             while (taken := queue.take()) is not None:
                 with taken.claim:
-                    ending = _find_ending(taken.workdir, slot, stop, limit_s)
+                    left_s = max(1.0, limit_s - taken.record.seconds) if limit_s else 0.0
+                    ending = _find_ending(taken.workdir, slot, stop, left_s)
                     if ending.exit_code in _OF_MACHINE and ending.reason:
                         raise _OF_MACHINE[ending.exit_code](f"trial {taken.workdir.root.name}: {ending.reason}")
-                    if ending.exit_code != ExitCode.INTERRUPTED or ending.reason:
-                        queue.note(taken, ending)
+                    queue.note(taken, ending)
         except BaseException as error:
             stop.failure = stop.failure or error  # at once, so that the others save
             raise

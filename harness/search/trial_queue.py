@@ -143,6 +143,8 @@ class TrialQueue:
         """
         workdir, name = taken.workdir, taken.workdir.root.name
         record = trial_folder.note_ending(workdir, taken.record, ending)
+        if ending.is_paused:
+            return
         if record.reason:
             log.warning("trial %s failed: %s", name, record.reason)
             hparams.write_failed(workdir, record.values)

@@ -143,7 +143,7 @@ def test_gpus_of_a_trial_count_each():
     page = read(make_facts(gpus_per_trial=2, num_slots=4, comparison_seconds=900.0))
     assert "5.50GPU hours" in boxes_of(page)  # 2 * (2.5 + 0.25)
     assert "The trials took 5.00 GPU hours (2 GPUs a trial, 4 slots)." in page.words
-    assert "Of these, 0.50 went into trials that failed. The comparison of the best took 0.50 more." in page.words
+    assert "Of all, 0.50 went into trials that failed. The comparison of the best took 0.50 more." in page.words
     assert "15 epochs were trained." in page.words  # 4 + 1 + 4 + 4 + 2
 
 

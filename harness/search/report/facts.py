@@ -3,6 +3,7 @@
 import datetime
 import functools
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,10 @@ def describe_cost(facts: SearchFacts) -> str:
     devices = f"{count(facts.gpus_per_trial, 'GPU')} a trial" if facts.gpus_per_trial else "on CPUs"
     took = f"{facts.sum_hours(facts.trials):,.2f} {facts.unit}"
     words = [f"The trials took {took} ({devices}, {count(facts.num_slots, 'slot')})."]
+    if starts := [trial.start_seconds for trial in facts.trials if trial.start_seconds]:
+        words.append(f"A trial needed {statistics.median(starts):.0f} s (median) to start, before its first step.")
     if facts.failed:
-        words.append(f"Of these, {facts.sum_hours(facts.failed):,.2f} went into trials that failed.")
+        words.append(f"Of all, {facts.sum_hours(facts.failed):,.2f} went into trials that failed.")
     if facts.comparison_seconds:
         words.append(f"The comparison of the best took {facts.to_hours(facts.comparison_seconds):,.2f} more.")
     if counted > trained:

@@ -31,14 +31,22 @@ class Ending:
     Attributes:
       exit_code: 0 if it is complete; 75 if it was told to stop, and goes on when it is started again.
       seconds: for which its processes ran.
+      start_seconds: from the last start until it had its devices: the import of TensorFlow, for the most part; 0 if it
+        did not get as far.
       reason: in words why it failed, or "".
       log_end: the last lines of its log, if it failed.
     """
 
     exit_code: int
     seconds: float
+    start_seconds: float = 0.0
     reason: str = ""
     log_end: tuple[str, ...] = ()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it goes on when it is started again."""
+        return self.exit_code == ExitCode.INTERRUPTED and not self.reason
 
 
 def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None], limit_s: float = 0) -> Ending:
@@ -60,19 +68,20 @@ def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None]
     while True:
         before = _list_checkpoints(workdir)
         with workdir.log.open("ab") as log:
-            start = log.tell()
+            start, started_at = log.tell(), time.time()
             left_s = limit_s - (time.monotonic() - started) if limit_s else None
             code, is_late = _watch(_start(workdir, slot, log), should_stop, left_s)
         seconds = time.monotonic() - started
+        start_s = _measure_start(workdir, started_at)
         if is_late:
-            reason = f"it took longer than tune.minutes_per_trial, {limit_s / 60:g}"
-            return Ending(ExitCode.INTERRUPTED, seconds, reason, _read_end(workdir, start))
+            reason = "it took longer than tune.minutes_per_trial"
+            return Ending(ExitCode.INTERRUPTED, seconds, start_s, reason, _read_end(workdir, start))
         if code == ExitCode.DONE or (should_stop() and (code < 0 or code == ExitCode.INTERRUPTED)):
-            return Ending(code if code == ExitCode.DONE else ExitCode.INTERRUPTED, seconds)
+            return Ending(code if code == ExitCode.DONE else ExitCode.INTERRUPTED, seconds, start_s)
         num_idle = num_idle + 1 if _list_checkpoints(workdir) == before else 0
         is_killed = code < 0 or code > 128 or code == ExitCode.INTERRUPTED
         if not is_killed or num_idle >= _MOST_IDLE_STARTS:
-            return Ending(code, seconds, _explain(workdir, start, code), _read_end(workdir, start))
+            return Ending(code, seconds, start_s, _explain(workdir, start, code), _read_end(workdir, start))
 
 
 def _start(workdir: Workdir, slot: Slot, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -104,6 +113,14 @@ def _watch(
         process.wait()
         raise
     return process.returncode, is_late
+
+
+def _measure_start(workdir: Workdir, started_at: float) -> float:
+    """A training writes its environment once it has its devices; a file server's clock may differ from this one's."""
+    try:
+        return max(0.0, workdir.environment.stat().st_mtime - started_at)
+    except OSError:
+        return 0.0
 
 
 def _list_checkpoints(workdir: Workdir) -> list[str]:

@@ -24,6 +24,7 @@ class Trial:
       num_epochs: that its weights have been trained in all; for Hyperband those of the trial it was promoted from too.
       num_epochs_trained: by this trial itself.
       seconds: for which its processes ran.
+      start_seconds: of these, until the last of them had its devices.
       finished: when it ended, as ISO 8601 in local time; "" if it has not.
       started_from: the trial it was promoted from, or "".
       reason: in words why it failed, or "".
@@ -39,6 +40,7 @@ class Trial:
     num_epochs: int = 0
     num_epochs_trained: int = 0
     seconds: float = 0.0
+    start_seconds: float = 0.0
     finished: str = ""
     started_from: str = ""
     reason: str = ""

@@ -45,6 +45,7 @@ class Record:
       status: completed once its figures are final, failed if there will be none.
       finished: when it ended, or "".
       seconds: for which its processes ran.
+      start_seconds: of these, until the last of them had its devices.
       exit_code: of the process by which it failed; 0 otherwise.
       reason: why it failed.
       log_end: the last lines of its log, if it failed.
@@ -58,6 +59,7 @@ class Record:
     status: Literal["running", "completed", "failed"] = "running"
     finished: str = ""
     seconds: _Seconds = 0.0
+    start_seconds: _Seconds = 0.0
     exit_code: int = 0
     reason: str = ""
     log_end: tuple[str, ...] = ()
@@ -179,6 +181,7 @@ def load(workdir: Workdir, record: Record, objective: Objective) -> Trial:
         values=record.values,
         status=record.status,
         seconds=record.seconds,
+        start_seconds=record.start_seconds,
         finished=record.finished,
         started_from=str(record.plan.get("tuner/trial_id", "")),
         reason=record.reason,
@@ -199,21 +202,24 @@ def load(workdir: Workdir, record: Record, objective: Objective) -> Trial:
 
 
 def note_ending(workdir: Workdir, record: Record, ending: Ending) -> Record:
-    """Writes and returns the record of a trial that has ended.
+    """Writes and returns the record of a trial that has ended, or was told to stop and will go on.
 
     Raises:
       CheckpointError: it is complete, and its figures cannot be read.
     """
+    spent = replace(record, seconds=record.seconds + ending.seconds, start_seconds=ending.start_seconds)
+    if ending.is_paused:
+        write(workdir, spent)
+        return spent
     reason = ending.reason
     if not reason:
         found = _read_figures(workdir)
         if not (math.isfinite(found.loss) and math.isfinite(found.accuracy)):
             reason = "its figures are no finite numbers"
     ended = replace(
-        record,
+        spent,
         status="failed" if reason else "completed",
         finished=now(),
-        seconds=record.seconds + ending.seconds,
         exit_code=ending.exit_code,
         reason=reason,
         log_end=ending.log_end,
