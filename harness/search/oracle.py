@@ -135,8 +135,12 @@ class _Recalling(Oracle):
         return super()._compute_values_hash(alike)
 
     def _random_values(self) -> Values | None:
-        """Returns the next of the values to begin with, then random ones; None once the space is used up."""
-        return self._find_new(self.first) or super()._random_values()
+        """Returns the next of the values to begin with, then random ones; None once the space is used up.
+
+        Where KerasTuner has drawn too many that were tried before, what is left of a finite space is taken in turn.
+        """
+        found = self._find_new(self.first) or super()._random_values()
+        return found or self._find_new(list_combinations(self.config))
 
     def _find_new(self, candidates: Iterable[Values]) -> Values | None:
         return next((dict(values) for values in candidates if not self._duplicate(values)), None)

@@ -48,7 +48,10 @@ def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
     """
     best, default = rank(trials, config.tune.objective)[0], trials[0]
     if best.values == default.values:
-        found = comparison.compare(None, [predictions.read(Workdir(best.run).predictions)], config.tune.objective)
+        run = Workdir(best.run)
+        if not run.predictions.is_file():  # of an earlier version
+            return Verdict()
+        found = comparison.compare(None, [predictions.read(run.predictions)], config.tune.objective)
         return Verdict(comparison.describe(found))
     runs = {
         name: retrain.list_completed(config.tune.folder, name, config.tune.retrain)

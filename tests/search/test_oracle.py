@@ -72,6 +72,12 @@ def test_random_ends_with_the_space_and_repeats_nothing():
     assert len({tuple(record.values.values()) for record in records.values()}) == 5
 
 
+def test_random_uses_a_finite_space_up_to_its_last_combination():
+    space = {"model.dense_units": {"min": 1, "max": 40}, "augment.flip": {"values": [0.0]}}
+    records, _ = run_failing(make_config("random", space, trials=99))
+    assert sorted(record.values["model.dense_units"] for record in records.values()) == [*range(1, 41), 256]
+
+
 def test_a_number_of_trials_is_kept():
     records, _ = run(make_config("random", trials=7))
     assert len(records) == 7 == count_trials(make_config("random", trials=7).tune)
@@ -153,11 +159,11 @@ def test_records_that_have_lost_their_draws_do_not_end_the_search():
 def test_whole_numbers_and_fractions_that_are_equal_are_one_value():
     space = {"augment.rotation": {"values": [5, 10]}}
     config = make_config("grid", space, trials=9)
-    records, _ = run_rotation(config)
+    records, _ = run_failing(config)
     assert [record.values["augment.rotation"] for record in records.values()] == [10.0, 5.0]
 
 
-def run_rotation(config):
+def run_failing(config):
     records = {}
     while (proposal := propose(config, f"{len(records):03d}", records, {})).status == "RUNNING":
         records[f"{len(records):03d}"] = Record(dict(proposal.values), {}, proposal.draws, "", "failed", reason="x")
