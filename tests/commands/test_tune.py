@@ -85,6 +85,34 @@ def test_hyperband_trains_promoted_trials_from_where_they_stopped(search, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_bayesian_search_keeps_conditions_ties_and_values_to_start_with(search, tmp_path):
+    tree = yaml.safe_load(search.read_text())
+    tree["train"]["epochs"] = 1
+    tree["tune"] |= {
+        "algorithm": "bayesian",
+        "trials": 5,
+        "retrain": 0,
+        "slots": 2,
+        "start": [{"optim.name": "sgd", "optim.momentum": 0.5}],
+        "space": {
+            "optim.name": {"values": ["adam", "sgd"]},
+            "optim.momentum": {"min": 0.0, "max": 0.9, "when": {"optim.name": "sgd"}},
+            "model.dropout": {"tied": "model.dense_dropout"},
+            "model.dense_dropout": {"min": 0.1, "max": 0.6, "step": 0.1},
+        },
+    }
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search)
+    assert done.returncode == 0, done.stderr
+    runs = sorted((tmp_path / "tune" / "trials").iterdir())
+    configs = [settings.make_config(settings.read_file(run / "config.yaml")) for run in runs]
+    tried = [(c.optim.name, c.optim.momentum, c.model.dropout, c.model.dense_dropout) for c in configs]
+    assert tried[:2] == [("adam", 0.9, 0.1, 0.5), ("sgd", 0.5, 0.5, 0.5)] and len(set(tried)) == 5
+    for name, momentum, dropout, dense_dropout in tried[1:]:
+        assert dropout == dense_dropout and (name == "sgd" or momentum == 0.9)
+
+
+@pytest.mark.slow
 def test_networks_optimizers_and_schedules_can_be_searched(search, tmp_path):
     tree = yaml.safe_load(search.read_text())
     tree["model"] = {"name": "MobileNetV3Small"}
