@@ -65,15 +65,17 @@ def test_processors_are_divided_among_slots():
     assert {slot.cpus for slot in more} == {ALL_CPUS}
 
 
-def test_tasks_of_one_node_that_see_the_same_gpus_share_them():
+def test_tasks_of_a_node_divide_its_gpus_and_share_its_memory():
     step = {
         "CUDA_VISIBLE_DEVICES": "0,1,2,3",
-        "SLURM_STEP_ID": "0",
-        "SLURM_STEP_NUM_TASKS": "2",
-        "SLURM_STEP_NODELIST": "n1",
-        "SLURM_STEP_TASKS_PER_NODE": "2",
         "SLURM_JOB_ID": "7",
-        "SLURM_NODEID": "0",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "3",
+        "SLURM_STEP_NODELIST": "n[1-2]",
+        "SLURM_STEP_TASKS_PER_NODE": "2,1",
     }
-    assert gpus_of(step | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}) == [("0",), ("1",)]
-    assert gpus_of(step | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1"}) == [("2",), ("3",)]
+    first, second, alone = (slots_of(step | {"SLURM_PROCID": str(task)}) for task in range(3))
+    assert [slot.gpus for slot in (*first, *second)] == [("0",), ("1",), ("2",), ("3",)]
+    assert {slot.num_on_node for slot in (*first, *second)} == {4}
+    assert [slot.gpus for slot in alone] == [("0",), ("1",), ("2",), ("3",)]
+    assert {slot.num_on_node for slot in alone} == {4}

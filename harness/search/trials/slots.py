@@ -20,7 +20,7 @@ class Slot:
 
     Attributes:
       index: from 0.
-      num_on_node: slots of this process, which share the memory.
+      num_on_node: slots of all tasks of this step on the node, which share the memory.
       gpus: what CUDA_VISIBLE_DEVICES names for it; None leaves that as it is.
       cpus: the processors it runs on; all of them where there are fewer than slots.
     """
@@ -50,9 +50,10 @@ def list_slots(tune: TuneConfig, runtime: RuntimeConfig, environment: Mapping[st
       ClusterError: the variables of a SLURM step do not fit together.
       ConfigError: a trial shall have more GPUs than there are, or more slots than groups of several GPUs are asked for.
     """
-    gpus = _choose_gpus(runtime.gpus, _list_gpus(environment))
+    gpus, num_tasks = _choose_gpus(runtime.gpus, _list_gpus(environment)), 1
     if step := slurm.read_step(environment):  # each of its tasks is a search process of its own
         index, count = step.gpu_share
+        num_tasks = step.counts[step.node]
         gpus = gpus[index * len(gpus) // count : (index + 1) * len(gpus) // count]
     each = tune.gpus_per_trial
     if each > 1 and len(gpus) < each:
@@ -68,7 +69,7 @@ def list_slots(tune: TuneConfig, runtime: RuntimeConfig, environment: Mapping[st
         )
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
     return tuple(
-        Slot(index, count, groups[index % len(groups)] if groups else None, _share(cpus, index, count))
+        Slot(index, num_tasks * count, groups[index % len(groups)] if groups else None, _share(cpus, index, count))
         for index in range(count)
     )
 
