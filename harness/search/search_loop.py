@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.base.errors import ClusterError, ExitCode, StorageError
@@ -46,6 +46,19 @@ class Queue(Protocol):
         """Notes how it ended: complete, failed, or paused."""
 
 
+@dataclass
+class Done:
+    """What the slots of this process have done.
+
+    Attributes:
+      ended: the names of trainings that are complete or have failed.
+      stopped: by the name of each that was stopped, whether it has left a new checkpoint.
+    """
+
+    ended: list[str] = field(default_factory=list)
+    stopped: dict[str, bool] = field(default_factory=dict)
+
+
 class Stop:
     """Why this process is to stop, if it is: it was asked to, or one of its slots has failed."""
 
@@ -60,7 +73,7 @@ class Stop:
 
 def work(
     queue: Queue, slots: tuple[Slot, ...], stop: Stop, *, limit_s: float = 0.0, show: Callable[[], None] = lambda: None
-) -> None:
+) -> Done:
     """Trains in all slots until the queue has nothing left or the process is to stop, with all running ones saved.
 
     Args:
@@ -73,6 +86,7 @@ def work(
     Raises:
       HarnessError: the machine lets nothing be trained, or as the queue raises it.
     """
+    done = Done()
 
     def look_after(slot: Slot) -> None:
         slot.enter()
@@ -84,6 +98,10 @@ def work(
                     if ending.exit_code in _OF_MACHINE and ending.reason:
                         raise _OF_MACHINE[ending.exit_code](f"trial {taken.workdir.root.name}: {ending.reason}")
                     queue.note(taken, ending)
+                    if ending.is_paused:
+                        done.stopped[taken.workdir.root.name] = ending.has_saved
+                    else:
+                        done.ended.append(taken.workdir.root.name)
         except BaseException as error:
             stop.failure = stop.failure or error  # at once, so that the others save
             raise
@@ -99,6 +117,7 @@ def work(
             raise
     if stop.failure is not None:
         raise stop.failure
+    return done
 
 
 def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> Ending:
@@ -109,10 +128,10 @@ def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> En
             log.info("trial %s: %s still trains it; waiting for its end", workdir.root.name, owner)
             while lock.look_for_owner(workdir.root)[1] is Verdict.LIVES:
                 if stop():
-                    return Ending(ExitCode.INTERRUPTED, 0.0)
+                    return Ending(ExitCode.INTERRUPTED)
                 time.sleep(IDLE_S)
             continue
         ending = child.train(workdir, slot, should_stop=stop, limit_s=limit_s)
         if ending.exit_code != ExitCode.CHECKPOINT or lock.look_for_owner(workdir.root)[1] is Verdict.GONE:
             return ending
-    return Ending(ExitCode.DONE, 0.0)
+    return Ending(ExitCode.DONE)

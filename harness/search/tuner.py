@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping
 
-from harness.base.errors import DataError, InterruptedRun
+from harness.base.errors import DataError, HarnessError, InterruptedRun, UnsavedRun
+from harness.base.text import list_names
 from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.dataset.records.manifest import Manifest
@@ -11,7 +12,7 @@ from harness.runs import identity
 from harness.runs.workdir import Workdir
 from harness.search import outcome, progress, retrain
 from harness.search.oracle import count_trials
-from harness.search.search_loop import Queue, Stop, work
+from harness.search.search_loop import Done, Queue, Stop, work
 from harness.search.space.space import check_batches
 from harness.search.trial_queue import TrialQueue
 from harness.search.trials import trial_folder
@@ -44,6 +45,7 @@ def search(
 
     Raises:
       InterruptedRun: it was asked to stop; the same call goes on from there.
+      UnsavedRun: it was asked to stop before any of its trials had something to save.
       ConfigError: the devices cannot share a batch that may be proposed.
       DataError: no trial finished.
     """
@@ -99,17 +101,35 @@ def _work(queue: Queue, slots: tuple[Slot, ...], stop: Stop, config: Config, *, 
     """Has all slots work until the queue is empty.
 
     Raises:
-      InterruptedRun: the process was asked to stop.
+      InterruptedRun, UnsavedRun: the process was asked to stop.
     """
     tune = config.tune
     table = progress.open_table(
         lambda: load_trials(config), objective=tune.objective, total=count_trials(tune), is_shown=is_shown
     )
     with table as show:
-        work(queue, slots, stop, limit_s=60 * tune.minutes_per_trial, show=show)
+        done = work(queue, slots, stop, limit_s=60 * tune.minutes_per_trial, show=show)
     if reason := stop.asked():
-        counts = [trial.status for trial in load_trials(config)]
-        raise InterruptedRun(
-            f"stopped by {reason} after {len(counts) - counts.count('running')} trials; {counts.count('running')} more "
-            f"are saved in {tune.folder}. The same command goes on from there."
+        raise _tell_stop(reason, done, config)
+
+
+def _tell_stop(reason: str, done: Done, config: Config) -> HarnessError:
+    """Returns the error of a process that was asked to stop, which speaks of its own trials alone.
+
+    Exit code 75 promises a scheduler that the next start begins further on.
+    """
+    saved = sorted(name for name, has_saved in done.stopped.items() if has_saved)
+    unsaved = sorted(set(done.stopped) - set(saved))
+    if unsaved and not saved and not done.ended:
+        return UnsavedRun(
+            f"stopped by {reason} before trials {list_names(unsaved, separator=', ')} had anything new to save; the "
+            "same command goes on where this one began.",
+            reason,
         )
+    num_ended = sum(trial.status != "running" for trial in load_trials(config))
+    lists = (("saved", saved), ("without anything new to save", unsaved))
+    told = [f"{what}: {list_names(names, separator=', ')}" for what, names in lists if names]
+    return InterruptedRun(
+        f"stopped by {reason} after {num_ended} trials of {config.tune.folder}; "
+        f"{'; '.join(told) or 'none was running here'}. The same command goes on from there."
+    )

@@ -150,7 +150,7 @@ def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read().decode()
     assert process.wait(timeout=60) == 75, rest
-    assert "stopped by SIGTERM after 0 trials; 1 more are saved" in rest
+    assert f"stopped by SIGTERM after 0 trials of {tmp_path}/tune; saved: 000. The same command goes on" in rest
     done = run_command("tune", *flags)
     assert done.returncode == 0, done.stderr
     assert "trial 000: going on" in done.stderr
@@ -158,6 +158,25 @@ def test_a_stopped_search_goes_on_with_the_same_trials(search, tmp_path):
     assert sorted(read_losses(tmp_path / "tune")) == ["000", "001"]
     refused = run_command("tune", *flags, "--tune.seed", "3")
     assert refused.returncode == 5 and "tune.seed was 0, now 3" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_search_that_is_stopped_before_it_could_save_does_not_end_as_if_it_had(search, tmp_path):
+    (tmp_path / "slow").mkdir()
+    program = "import sys, time\nif 'harness.train' in sys.orig_argv: time.sleep(300)\n"
+    (tmp_path / "slow" / "sitecustomize.py").write_text(program)  # as from a file server that is busy
+    environment = command_environment()
+    environment["PYTHONPATH"] = f"{tmp_path / 'slow'}:{environment['PYTHONPATH']}"
+    command = command_line("tune", "--config", search, "--retrain", "0")
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    wait_for(tmp_path / "tune" / "trials" / "000" / "train.log")
+    process.send_signal(signal.SIGUSR2)
+    rest = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 128 + signal.SIGUSR2, rest
+    told = (
+        "stopped by SIGUSR2 before trials 000 had anything new to save; the same command goes on where this one began."
+    )
+    assert rest.splitlines()[-1] == told
 
 
 def wait_for(path, limit_s=120):

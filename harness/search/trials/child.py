@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from harness.base.errors import ExitCode
@@ -33,13 +33,15 @@ class Ending:
       seconds: for which its processes ran.
       start_seconds: from the last start until it had its devices: the import of TensorFlow, for the most part; 0 if it
         did not get as far.
+      has_saved: whether it has left a new checkpoint.
       reason: in words why it failed, or "".
       log_end: the last lines of its log, if it failed.
     """
 
     exit_code: int
-    seconds: float
+    seconds: float = 0.0
     start_seconds: float = 0.0
+    has_saved: bool = False
     reason: str = ""
     log_end: tuple[str, ...] = ()
 
@@ -64,24 +66,30 @@ def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None]
     Raises:
       OSError: the log cannot be written, or no process be started.
     """
-    started, num_idle = time.monotonic(), 0
+    started, num_idle, first = time.monotonic(), 0, _list_checkpoints(workdir)
     while True:
         before = _list_checkpoints(workdir)
         with workdir.log.open("ab") as log:
             start, started_at = log.tell(), time.time()
             left_s = limit_s - (time.monotonic() - started) if limit_s else None
             code, is_late = _watch(_start(workdir, slot, log), should_stop, left_s)
-        seconds = time.monotonic() - started
-        start_s = _measure_start(workdir, started_at)
-        if is_late:
+        after = _list_checkpoints(workdir)
+        spent = Ending(
+            ExitCode.DONE if code == ExitCode.DONE else ExitCode.INTERRUPTED,
+            seconds=time.monotonic() - started,
+            start_seconds=_measure_start(workdir, started_at),
+            has_saved=after != first,
+        )
+        if is_late and code != ExitCode.DONE:
             reason = "it took longer than tune.minutes_per_trial"
-            return Ending(ExitCode.INTERRUPTED, seconds, start_s, reason, _read_end(workdir, start))
+            return replace(spent, reason=reason, log_end=_read_end(workdir, start))
         if code == ExitCode.DONE or (should_stop() and (code < 0 or code == ExitCode.INTERRUPTED)):
-            return Ending(code if code == ExitCode.DONE else ExitCode.INTERRUPTED, seconds, start_s)
-        num_idle = num_idle + 1 if _list_checkpoints(workdir) == before else 0
+            return spent
+        num_idle = num_idle + 1 if after == before else 0
         is_killed = code < 0 or code > 128 or code == ExitCode.INTERRUPTED
         if not is_killed or num_idle >= _MOST_IDLE_STARTS:
-            return Ending(code, seconds, start_s, _explain(workdir, start, code), _read_end(workdir, start))
+            reason, log_end = _explain(workdir, start, code), _read_end(workdir, start)
+            return replace(spent, exit_code=code, reason=reason, log_end=log_end)
 
 
 def _start(workdir: Workdir, slot: Slot, log: IO[bytes]) -> subprocess.Popen[bytes]:
