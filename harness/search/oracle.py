@@ -197,16 +197,61 @@ class _Hyperband(_Recalling, keras_tuner.oracles.HyperbandOracle):
         """Takes the trials so far in, and their places in the brackets."""
         super().recall(records, scores)
         brackets = {self._current_bracket: self._brackets[0]}
-        bracket_of: dict[object, int] = {}
         for name, record in records.items():
             if not record.plan:  # its record was lost, and with it its place
                 continue
-            past = record.plan.get("tuner/trial_id")
-            # KerasTuner notes for a promoted one the bracket that it was filling just then.
-            number = bracket_of.get(past, int(record.plan["tuner/bracket"]))
-            bracket_of[name] = number
+            number = int(record.plan["tuner/bracket"])
             while number not in brackets and self._current_bracket > 0:
                 self._increment_bracket_num()
                 self._start_new_bracket()
                 brackets[self._current_bracket] = self._brackets[-1]
-            brackets[number]["rounds"][int(record.plan["tuner/round"])].append({"past_id": past, "id": name})
+            brackets[number]["rounds"][int(record.plan["tuner/round"])].append(
+                {"past_id": record.plan.get("tuner/trial_id"), "id": name}
+            )
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Fills the first round of a bracket, and promotes the best of each round once enough of it have ended.
+
+        KerasTuner's own waits for the full size of a round. So it promotes nothing where the space has fewer values
+        than that, and less than it could where trials have failed.
+        """
+        is_used_up = False
+        for bracket in self._brackets:
+            if len(bracket["rounds"][0]) < self._get_size(bracket["bracket_num"], 0):
+                answer: dict[str, Any] = self._random_trial(trial_id, bracket)
+                if answer["status"] == "RUNNING":
+                    return answer
+                is_used_up = True
+            if (values := self._promote(trial_id, bracket)) is not None:
+                return {"status": "RUNNING", "values": values}
+        if self._current_bracket > 0 and not is_used_up:
+            self._increment_bracket_num()
+            self._start_new_bracket()
+            return self.populate_space(trial_id)
+        return {"status": "IDLE" if self.ongoing_trials else "STOPPED"}
+
+    def _promote(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns the values of the trial of a bracket that is to be promoted now, if there is one."""
+        number, rounds = bracket["bracket_num"], bracket["rounds"]
+        num_left = self._count_left(rounds[0], len(rounds[0]))
+        for place in range(1, len(rounds)):
+            num_promoted = min(self._get_size(number, place), num_left)
+            past = {info["past_id"] for info in rounds[place]}
+            ready = [self.trials[info["id"]] for info in rounds[place - 1] if info["id"] not in past]
+            ready = [trial for trial in ready if trial.status == "COMPLETED"]
+            if len(ready) > num_left - num_promoted:
+                best = (max if self.objective.direction == "max" else min)(ready, key=lambda trial: trial.score)
+                rounds[place].append({"past_id": best.trial_id, "id": trial_id})
+                return best.hyperparameters.values | {
+                    "tuner/trial_id": best.trial_id,
+                    "tuner/epochs": self._get_epochs(number, place),
+                    "tuner/initial_epoch": self._get_epochs(number, place - 1),
+                    "tuner/bracket": number,
+                    "tuner/round": place,
+                }
+            num_left = self._count_left(rounds[place], num_promoted)
+        return None
+
+    def _count_left(self, infos: Sequence[Mapping[str, Any]], size: int) -> int:
+        """How many of a round of this size have not failed."""
+        return size - sum(self.trials[info["id"]].status == "FAILED" for info in infos)

@@ -78,6 +78,15 @@ def test_random_uses_a_finite_space_up_to_its_last_combination():
     assert sorted(record.values["model.dense_units"] for record in records.values()) == [*range(1, 41), 256]
 
 
+def test_random_tries_the_last_values_of_a_space_too():
+    space = {"model.dense_units": {"min": 1, "max": 120}, "model.head": {"values": ["softmax"]}}
+    config = make_config("random", space, trials=121)
+    values = [{"model.dense_units": units, "model.head": "softmax"} for units in range(1, 121)]
+    records = {f"{at:03d}": Record(one, {}, 1, "", "failed") for at, one in enumerate(values) if at != 77}
+    records["120"] = Record({"model.dense_units": 256, "model.head": "auto"}, {}, 1, "", "failed")
+    assert propose(config, "121", records, {}).values == values[77]
+
+
 def test_a_number_of_trials_is_kept():
     records, _ = run(make_config("random", trials=7))
     assert len(records) == 7 == count_trials(make_config("random", trials=7).tune)
@@ -101,6 +110,28 @@ def test_hyperband_promotes_the_best_of_each_round():
     first_round = [name for name in records if records[name].plan["tuner/epochs"] == 1]
     best = sorted(first_round, key=scores.get)[:3]
     assert {record.plan["tuner/trial_id"] for record in promoted.values()} >= set(best)
+
+
+def test_hyperband_promotes_the_best_of_a_space_with_few_values():
+    records, scores = run(make_config("hyperband", SMALL, max_epochs=9))
+    epochs = [record.plan["tuner/epochs"] for record in records.values()]
+    assert epochs == [1] * 5 + [3] * 3 + [9]
+    best = min(list(records)[:5], key=scores.get)
+    assert records["008"].values == records[best].values
+
+
+def test_hyperband_promotes_as_many_as_it_can_where_trials_fail():
+    config = make_config("hyperband", max_epochs=9)
+    records, scores = {}, {}
+    while (proposal := propose(config, f"{len(records):03d}", records, scores)).status == "RUNNING":
+        name, has_failed = f"{len(records):03d}", len(records) < 8
+        status = "failed" if has_failed else "completed"
+        records[name] = Record(dict(proposal.values), dict(proposal.plan), proposal.draws, "", status)
+        if not has_failed:
+            scores[name] = score(proposal.values, proposal.plan)
+    assert proposal.status == "STOPPED"
+    first = [(record.plan["tuner/epochs"], record.plan.get("tuner/trial_id")) for record in records.values()][:11]
+    assert first == [(1, None)] * 9 + [(3, "008"), (9, "009")]
 
 
 def test_hyperband_waits_for_a_round_that_is_still_running():
