@@ -1,19 +1,23 @@
 """python -m harness.tune: searches for better settings; a trial is a training in a process of its own."""
 
+import contextlib
 import logging
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
 
 from harness.base import app, files, json_files, tf_import
-from harness.base.errors import CheckpointError, ExitCode
+from harness.base.errors import CheckpointError, ConfigError, ExitCode, InterruptedRun
+from harness.base.json_files import WrongForm
 from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.search.space.space import SEARCHED, check_space
+from harness.search.trials import trial_folder
 from harness.search.trials.claims import Claims
 
 log = logging.getLogger("harness")
@@ -48,7 +52,9 @@ def main(argv: Sequence[str]) -> int:
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
     should_stop = app.catch_stop_signals()
-    with Claims(config.tune.folder, should_stop).proposing():
+    with Claims(config.tune.folder, should_stop).proposing() as is_alone:
+        if not is_alone:
+            raise InterruptedRun(f"stopped by {should_stop()} before the first trial; the same command starts it.")
         _claim_folder(config, data)
     tf_import.import_tensorflow()  # which KerasTuner imports, too
     from harness.search import tuner
@@ -70,24 +76,67 @@ def _claim_folder(config: Config, data: Manifest) -> None:
     """Refuses a folder that holds another search, whose trials would be mixed with this one's.
 
     Raises:
-      CheckpointError: the folder was searched with other settings.
+      CheckpointError: the folder was searched with other settings or other records, or does not say with which.
     """
-    path, records = config.tune.folder / "config.yaml", config.tune.folder / "records.json"
-    if (config.tune.folder / "search" / "oracle.json").exists() and not config.tune.rebuild:
-        raise CheckpointError(
-            f"{config.tune.folder} holds a search of an earlier version of harness. To take its trials over: "
-            "--tune.rebuild true. Or search anew in another folder: --tune.folder runs/NEW"
-        )
-    if not path.is_file():
+    folder = config.tune.folder
+    path, records = folder / "config.yaml", folder / "records.json"
+    if not config.tune.rebuild:
+        _check_readable(folder, path, records)
+    with contextlib.suppress(ConfigError):
+        _check_settings(config, _read_search(path))
+    with contextlib.suppress(WrongForm):
+        if json_files.read(records, _RECORDS).records_sha256 != data.digest:
+            raise CheckpointError(
+                f"{folder} holds a search on other records than {config.data.records_folder} holds now. Give those "
+                "records to go on, or another folder: --tune.folder runs/NEW"
+            )
+    if config.tune.rebuild or not path.exists():
         files.write_json(records, {"records_sha256": data.digest})
         files.write_text(path, settings.as_yaml(config, header="The resolved settings of this search."))
-        return
-    before = settings.make_config(settings.read_file(path))
-    if json_files.read(records, _RECORDS).records_sha256 != data.digest:
+
+
+def _check_readable(folder: Path, path: Path, records: Path) -> None:
+    """Looks whether a folder in which trials were begun says what is searched in it.
+
+    Raises:
+      CheckpointError: it does not.
+    """
+    if (folder / "search" / "oracle.json").exists() and not records.exists():
         raise CheckpointError(
-            f"{config.tune.folder} holds a search on other records than {config.data.records_folder} holds now. Give "
-            "those records to go on, or another folder: --tune.folder runs/NEW"
+            f"{folder} holds a search of an earlier version of harness. To take its trials over: --tune.rebuild true. "
+            "Or search anew in another folder: --tune.folder runs/NEW"
         )
+    if not path.exists() and not trial_folder.list_trials(folder):
+        return
+    try:
+        _read_search(path)
+        json_files.read(records, _RECORDS)
+    except (ConfigError, WrongForm) as error:
+        told = error if isinstance(error, ConfigError) else f"{records} cannot be read: {error}."
+        raise CheckpointError(
+            f"{told} So {folder} does not say what is searched in it. If it is just this, --tune.rebuild true writes "
+            "that anew. Or search in another folder: --tune.folder runs/NEW"
+        ) from None
+
+
+def _read_search(path: Path) -> Config:
+    """Returns the config that a search was begun with.
+
+    Raises:
+      ConfigError: the file is damaged or missing, or of no search.
+    """
+    config = settings.make_config(settings.read_file(path))
+    if not config.tune.space:
+        raise ConfigError(f"{path} has no tune.space.")
+    return config
+
+
+def _check_settings(config: Config, before: Config) -> None:
+    """Compares the settings of a search with those it was begun with.
+
+    Raises:
+      CheckpointError: they differ.
+    """
     kept = {name: getattr(config.tune, name) for name in _FREE}
     before = before.model_copy(update={"tune": before.tune.model_copy(update=kept)})
     if differing := settings.list_differences(before, config, (*SEARCHED, "tune")):

@@ -235,12 +235,22 @@ def describe(config: Config, settings: Mapping[str, Setting]) -> str:
 
 def list_differences(before: Config, now: Config, sections: Sequence[str]) -> list[str]:
     """Returns a phrase for each setting of the sections that differs; the run folder's name does not count."""
+    was, is_now = (_flatten_values(config.model_dump(mode="json", include=set(sections))) for config in (before, now))
     return [
-        f"{section}.{name} was {old}, now {new}"
-        for section in sections
-        for name, old in getattr(before, section)
-        if (new := getattr(getattr(now, section), name)) != old and (section, name) != ("train", "run")
+        f"{name} was {_inline_yaml(was.get(name))}, now {_inline_yaml(is_now.get(name))}"
+        for name in was | is_now
+        if was.get(name) != is_now.get(name) and name != "train.run"
     ]
+
+
+def _flatten_values(sections: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """Returns the values of all settings; those of a setting that holds others by their names, too."""
+    found: dict[str, object] = {}
+    for section, values in sections.items():
+        for name, value in values.items():
+            inner = value if isinstance(value, dict) else {}
+            found |= {f"{section}.{name}.{key}": each for key, each in inner.items()} or {f"{section}.{name}": value}
+    return found
 
 
 def value_hint(name: str) -> str:

@@ -56,7 +56,7 @@ def test_the_winner_is_trained_again_with_other_seeds_and_compared(search, tmp_p
         path.name: settings.make_config(settings.read_file(path / "config.yaml")).train.seed
         for path in (tmp_path / "tune" / "retrain").iterdir()
     }
-    assert seeds == {"best-seed-1": 1, "best-seed-2": 2, "default-seed-1": 1, "default-seed-2": 2}
+    assert seeds == {"best-001-seed-1": 1, "best-001-seed-2": 2, "default-000-seed-1": 1, "default-000-seed-2": 2}
     sentence = next(line for line in done.stdout.splitlines() if ": validation loss " in line)
     assert "2 seeds each" in sentence
     assert f"# {sentence}" in (tmp_path / "tune" / "best.yaml").read_text().splitlines()
@@ -266,3 +266,49 @@ def test_a_wrong_space_is_refused_before_the_first_trial(search, tmp_path, space
     done = run_command("tune", "--config", search)
     assert done.returncode == 2 and expected in done.stderr
     assert not (tmp_path / "tune").exists()
+
+
+@pytest.mark.parametrize("content", ["", "tune: [", "[1, 2]", None])
+@pytest.mark.parametrize("name", ["config.yaml", "records.json"])
+def test_a_folder_that_does_not_say_what_is_searched_in_it_is_refused(search, tmp_path, name, content):
+    folder = tmp_path / "tune"
+    (folder / "trials" / "000").mkdir(parents=True)
+    config = settings.make_config(settings.read_file(search))
+    (folder / "config.yaml").write_text(settings.as_yaml(config))
+    (folder / "records.json").write_text('{"records_sha256": "0"}')
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_text(content)
+    done = run_command("tune", "--config", search)
+    assert done.returncode == 5 and "--tune.rebuild true" in done.stderr and "Traceback" not in done.stderr
+    assert str(folder / name) in done.stderr
+    done = run_command("tune", "--config", search, "--tune.rebuild", "true", "--train.epochs", "99")
+    refused = "train.epochs was 2, now 99" if name == "records.json" else "other records than"
+    assert done.returncode == 5 and refused in done.stderr
+
+
+def test_a_search_of_an_earlier_version_is_named_and_taken_over(search, tmp_path):
+    folder = tmp_path / "tune"
+    (folder / "search").mkdir(parents=True)
+    (folder / "search" / "oracle.json").write_text("{}")
+    (folder / "trials" / "0").mkdir(parents=True)
+    done = run_command("tune", "--config", search)
+    assert done.returncode == 5 and "a search of an earlier version" in done.stderr
+    for flags in (("--tune.rebuild", "true"), ()):  # it is one of this version then, with a trial to be named
+        done = run_command("tune", "--config", search, *flags)
+        assert done.returncode == 5 and str(folder / "trials" / "0") in done.stderr, done.stderr
+        assert "earlier version" not in done.stderr
+
+
+def test_a_search_with_another_space_is_told_what_differs(search, tmp_path):
+    config = settings.make_config(settings.read_file(search))
+    folder = tmp_path / "tune"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(settings.as_yaml(config))
+    (folder / "records.json").write_text('{"records_sha256": "0"}')
+    tree = yaml.safe_load(search.read_text())
+    tree["tune"]["space"]["model.head"] = {"values": ["softmax"]}
+    search.write_text(yaml.safe_dump(tree))
+    done = run_command("tune", "--config", search, "--train.precision", "auto")
+    assert done.returncode == 5
+    assert "tune.space.model.head was {values: [sigmoid, softmax]}, now {values: [softmax]}." in done.stderr
