@@ -17,7 +17,7 @@ from harness.runs.workdir import Workdir
 from harness.search import comparison, retrain
 from harness.search.report import page
 from harness.search.report.facts import SearchFacts
-from harness.search.space.space import make_trial_config
+from harness.search.space.space import default_values, make_trial_config
 from harness.search.trials import trial_folder
 from harness.search.trials.slots import Slot
 from harness.search.trials.trial import Trial, rank
@@ -40,13 +40,15 @@ def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
     Args:
       config: of the search.
       data: the records, which may have a test split.
-      trials: all of the search, the default settings first.
+      trials: all of the search.
 
     Raises:
       CheckpointError: what a run says of its pictures cannot be read.
       DataError: the runs were measured on different pictures.
     """
-    best, default = rank(trials, config.tune.objective)[0], trials[0]
+    best, default = rank(trials, config.tune.objective)[0], find_default(config, trials)
+    if default is None:
+        return Verdict()
     if best.values == default.values:
         run = Workdir(best.run)
         if not run.predictions.is_file():  # of an earlier version
@@ -54,8 +56,8 @@ def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
         found = comparison.compare(None, [predictions.read(run.predictions)], config.tune.objective)
         return Verdict(comparison.describe(found))
     runs = {
-        name: retrain.list_completed(config.tune.folder, name, config.tune.retrain)
-        for name in (retrain.BEST, retrain.DEFAULT)
+        which: retrain.list_completed(config.tune.folder, retrain.label(which, trial), config.tune.retrain)
+        for which, trial in ((retrain.BEST, best), (retrain.DEFAULT, default))
     }
     if not all(runs.values()):
         return Verdict()
@@ -65,6 +67,12 @@ def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
     seconds = sum(trial_folder.read(run).seconds for listed in runs.values() for run in listed)
     sentence = comparison.describe(found, runs[retrain.BEST][0].root if has_test else None)
     return Verdict(sentence, comparison.list_rows(found), seconds)
+
+
+def find_default(config: Config, trials: tuple[Trial, ...]) -> Trial | None:
+    """Returns the first trial of the settings as they are; a search of an earlier version may have none."""
+    own = default_values(config)
+    return next((trial for trial in trials if trial.values == own), None)
 
 
 def _read(runs: Sequence[Workdir]) -> list[Predictions]:
@@ -96,6 +104,7 @@ def write_report(
 ) -> None:
     """Writes report.html."""
     folder, tune = config.tune.folder, config.tune
+    default = find_default(config, trials)
     facts = SearchFacts(
         name=folder.name,
         objective=tune.objective,
@@ -105,7 +114,7 @@ def write_report(
         search_command=command,
         train_command=_train_command(folder / _BEST),
         best_config=folder / _BEST,
-        default=trials[0].name,
+        default=default.name if default else "",
         verdict=found.sentence,
         comparison=found.rows,
         comparison_seconds=found.seconds,

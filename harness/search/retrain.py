@@ -16,10 +16,16 @@ from harness.search.search_loop import IDLE_S, Taken
 from harness.search.trials import trial_folder
 from harness.search.trials.child import Ending
 from harness.search.trials.claims import Claims
+from harness.search.trials.trial import Trial
 from harness.search.trials.trial_folder import Record
 
 log = logging.getLogger("harness")
 BEST, DEFAULT = "best", "default"
+
+
+def label(which: str, trial: Trial) -> str:
+    """Returns the name of the settings of a trial: with more trials, others may become the best."""
+    return f"{which}-{trial.name}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +81,15 @@ class TrialQueue:
     def _take_over(self, known: list[_Known]) -> Taken | None:
         """Returns a trial that was begun and that nobody looks after any more."""
         for one in known:
-            if one.record.status == "running" and (claim := self._claims.take(one.name)) is not None:
-                log.info("trial %s: going on", one.name)
-                return Taken(one.workdir, one.record, claim)
+            if one.record.status != "running" or (claim := self._claims.take(one.name)) is None:
+                continue
+            with ExitStack() as undo:
+                undo.push(claim)
+                record = trial_folder.read(one.workdir)
+                if record.status == "running":  # it may have ended since, and its claim been closed
+                    log.info("trial %s: going on", one.name)
+                    undo.pop_all()
+                    return Taken(one.workdir, record, claim)
         return None
 
     def _begin(self, known: list[_Known]) -> tuple[bool, Taken | None]:

@@ -70,12 +70,12 @@ def search(
 
 
 def _choose_configs(config: Config, trials: tuple[Trial, ...]) -> dict[str, Config]:
-    """Returns the config of the best and of the default settings to be trained again; none where they are the same."""
-    best, default = rank(trials, config.tune.objective)[0], trials[0]
-    if best.values == default.values:
+    """Returns the config of the best and of the default settings to be trained again; none without two to compare."""
+    best, default = rank(trials, config.tune.objective)[0], outcome.find_default(config, trials)
+    if default is None or best.values == default.values:
         return {}
     chosen = {retrain.BEST: best, retrain.DEFAULT: default}
-    return {name: _make_whole(Workdir(trial.run)) for name, trial in chosen.items()}
+    return {retrain.label(which, trial): _make_whole(Workdir(trial.run)) for which, trial in chosen.items()}
 
 
 def _make_whole(workdir: Workdir) -> Config:

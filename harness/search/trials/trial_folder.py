@@ -22,7 +22,7 @@ from harness.config import settings
 from harness.config.schema import Config
 from harness.runs.workdir import Workdir
 from harness.search.space.combinations import Value
-from harness.search.space.space import active_values
+from harness.search.space.space import default_values
 from harness.search.trials.child import Ending
 from harness.search.trials.trial import Objective, Trial
 
@@ -143,18 +143,21 @@ def write(workdir: Workdir, record: Record) -> None:
 
 
 def read(workdir: Workdir) -> Record:
-    """Returns the record of a trial.
+    """Returns the record of a trial; one whose figures were removed is not completed any more.
 
     Raises:
       CheckpointError: it is missing, damaged, or of another version.
     """
     try:
-        return json_files.read(workdir.record, _RECORD)
+        record = json_files.read(workdir.record, _RECORD)
     except json_files.WrongForm as error:
         raise CheckpointError(
             f"{workdir.record} cannot be read: {error}. To make it anew from what the trial itself has left: "
             "--tune.rebuild true"
         ) from None
+    if record.status == "completed" and not workdir.metrics.exists():
+        return replace(record, status="running", finished="")
+    return record
 
 
 def read_config(workdir: Workdir) -> Config:
@@ -267,8 +270,5 @@ def _rebuild(workdir: Workdir, config: Config) -> Record:
     if not workdir.trial_config.is_file():
         raise CheckpointError(f"{workdir.root} says nothing of what was tried in it. Remove it, and it is tried again.")
     tried = read_config(workdir)
-    values: dict[str, Value] = {}
-    for name in config.tune.space:
-        section, _, setting = name.partition(".")
-        values[name] = getattr(getattr(tried, section), setting)
-    return Record(values=active_values(config, values), plan={}, draws=0, started=now())
+    values = default_values(tried.model_copy(update={"tune": config.tune}))
+    return Record(values, plan={}, draws=0, started=now())
