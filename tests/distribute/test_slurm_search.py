@@ -113,10 +113,11 @@ def lose_a_node(search: Search) -> None:
     of_living, of_dead = search.wait_for_trainings(2, 2)
     with held(of_living + of_dead):
         search.cluster.power_off(node)
-    for training in of_dead:
-        search.wait_for(f"^trial {training.run.name}: going on$", lives)
-        training.wait_for_progress()
-    with held(of_dead):
+    with ExitStack() as stack:
+        for training in of_dead:  # the living job has two slots, and takes the first one over first
+            search.wait_for(f"^trial {training.run.name}: going on$", lives)
+            training.wait_for_progress()
+            stack.enter_context(training.held())
         search.cluster.wait_until(lambda: search.cluster.show(dies)["Restarts"] == "1", "requeued", limit_s=LIMIT_S)
         search.cluster.power_on(node)
         search.wait_for("^trial 004: ", dies)
