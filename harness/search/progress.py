@@ -4,6 +4,8 @@ Elsewhere the lines of events in the log say the same.
 """
 
 import csv
+import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from harness.base.text import format_value, visible
 from harness.runs.workdir import Workdir
 from harness.search.trials.trial import Objective, Trial, rank
 
+log = logging.getLogger("harness")
 _REFRESH_S = 2.0
 _MOST_ROWS = 12  # of running trials
 
@@ -40,7 +43,7 @@ def open_table(
         yield lambda: None
         return
     started, last = time.monotonic(), [0.0]
-    with Live(console=console, refresh_per_second=1, transient=True) as live:
+    with Live(console=console, refresh_per_second=1, transient=True) as live, _log_above():
 
         def show() -> None:
             if time.monotonic() - last[0] > _REFRESH_S:
@@ -48,6 +51,20 @@ def open_table(
                 live.update(make_table(list_trials(), objective, total, seconds=time.monotonic() - started))
 
         yield show
+
+
+@contextmanager
+def _log_above() -> Iterator[None]:
+    """Puts log lines above the table: rich watches sys.stderr, and handlers hold what that was before."""
+    handlers = [handler for handler in log.handlers if isinstance(handler, logging.StreamHandler)]
+    before = [handler.stream for handler in handlers]
+    try:
+        for handler in handlers:
+            handler.setStream(sys.stderr)
+        yield
+    finally:
+        for handler, stream in zip(handlers, before):
+            handler.setStream(stream)
 
 
 def make_table(trials: Sequence[Trial], objective: Objective, total: int | None, *, seconds: float) -> Table:
@@ -64,13 +81,15 @@ def make_table(trials: Sequence[Trial], objective: Objective, total: int | None,
     if ranked:
         title += f"; best {objective} {format_value(ranked[0].score)} of trial {ranked[0].name}"
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    for heading in ("trial", "epoch", "loss", "val loss", "val accuracy", "images/s", "settings"):
-        table.add_column(heading, justify="left" if heading in ("trial", "settings") else "right", no_wrap=True)
+    for heading in ("trial", "epoch", "loss", "val loss", "val accuracy", "images/s"):
+        table.add_column(heading, justify="left" if heading == "trial" else "right", no_wrap=True)
+    table.add_column("settings")  # the only one that gives way on a narrow terminal
     for trial in running[:_MOST_ROWS]:
         row = read_last_epoch(Workdir(trial.run).metrics_csv)
         told = [row.get(name, "") for name in ("epoch", "loss", "val_loss", "val_accuracy", "images_per_s")]
         values = ", ".join(f"{name} {format_value(value)}" for name, value in trial.values.items())
-        table.add_row(*map(Text, (trial.name, *map(_shorten, told), visible(values))))
+        settings = Text(visible(values), no_wrap=True, overflow="ellipsis")
+        table.add_row(*map(Text, (trial.name, *map(_shorten, told))), settings)
     if len(running) > _MOST_ROWS:
         table.add_row(Text(f"and {len(running) - _MOST_ROWS} more"))
     return table
