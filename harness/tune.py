@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter
 
 from harness.base import app, files, json_files, tf_import
-from harness.base.errors import CheckpointError, ConfigError, ExitCode, InterruptedRun
+from harness.base.errors import CheckpointError, ConfigError, ExitCode, UnsavedRun
 from harness.base.json_files import WrongForm
 from harness.config import flags, settings
 from harness.config.schema import Config
@@ -54,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
     should_stop = app.catch_stop_signals()
     with Claims(config.tune.folder, should_stop).proposing() as is_alone:
         if not is_alone:
-            raise InterruptedRun(f"stopped by {should_stop()} before the first trial; the same command starts it.")
+            reason = should_stop() or ""
+            raise UnsavedRun(f"stopped by {reason} before the first trial; the same command starts it.", reason)
         _claim_folder(config, data)
     tf_import.import_tensorflow()  # which KerasTuner imports, too
     from harness.search import tuner
