@@ -11,6 +11,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial
+from threadpoolctl import threadpool_limits
 
 from harness.config.schema import Config, TuneConfig
 from harness.search.space.combinations import Value
@@ -53,7 +54,10 @@ def propose(config: Config, name: str, records: Mapping[str, Record], scores: Ma
         return Proposal("STOPPED", {}, {}, 0)
     oracle = _make_oracle(config)
     oracle.recall(records, scores)
-    answer = oracle.populate_space(name)
+    with threadpool_limits(
+        1
+    ):  # a model of hundreds of trials takes ten times as long in threads that trainings crowd out
+        answer = oracle.populate_space(name)
     values = answer.get("values") or {}
     return Proposal(
         answer["status"],

@@ -23,6 +23,7 @@ from harness.search.trials.trial_folder import Record
 log = logging.getLogger("harness")
 IDLE_S = 1.0  # between two looks at what others do
 _LOOK_S = 0.5
+_MOST_REFUSALS = 3  # by an owner on another machine of which nobody can tell whether it lives; each takes a minute
 # Of the machine, not of the training: the search ends, and its next start goes on with it.
 _OF_MACHINE = {int(kind.exit_code): kind for kind in (ClusterError, StorageError)}
 
@@ -122,6 +123,7 @@ def work(
 
 def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> Ending:
     """Trains a run to its end; one that an earlier start of the search has left running is waited for."""
+    num_refused = 0
     while not workdir.metrics.is_file():
         owner, found = lock.look_for_owner(workdir.root)
         if found is Verdict.LIVES:
@@ -133,5 +135,8 @@ def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> En
             continue
         ending = child.train(workdir, slot, should_stop=stop, limit_s=limit_s)
         if ending.exit_code != ExitCode.CHECKPOINT or lock.look_for_owner(workdir.root)[1] is Verdict.GONE:
+            return ending
+        num_refused += 1
+        if num_refused == _MOST_REFUSALS:
             return ending
     return Ending(ExitCode.DONE)

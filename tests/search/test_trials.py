@@ -55,6 +55,26 @@ def test_a_completed_trial_whose_figures_are_removed_is_gone_on_with(tmp_path):
         assert taken.workdir == workdir
 
 
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"plan": {"tuner/epochs": 3}}, "it should have whole numbers as tuner/epochs, tuner/initial_epoch"),
+        ({"plan": {"tuner/bracket": "2"}}, "it should have whole numbers"),
+        ({"finished": "yesterday"}, "finished is 'yesterday'"),
+        ({"status": "done"}, "status is 'done'"),
+        ({"seconds": -1.0}, "seconds is -1.0"),
+        ({"values": {"model.dense_units": [4]}}, "values.model.dense_units"),
+        ({"more": 1}, "more is 1"),
+    ],
+)
+def test_a_record_that_was_changed_by_hand_is_compared_with_its_form(tmp_path, changed, expected):
+    workdir = add_trial(tmp_path, "000", TRIED, 0.5)
+    workdir.record.write_text(json.dumps(json.loads(workdir.record.read_text()) | changed))
+    with pytest.raises(CheckpointError) as refused:
+        trial_folder.read(workdir)
+    assert str(refused.value).startswith(f"{workdir.record} cannot be read: ") and expected in str(refused.value)
+
+
 @pytest.mark.parametrize("content", ["", '{"values": {', "[1]", '{"values": {}}', None])
 def test_a_record_is_made_anew_from_what_was_trained(tmp_path, content):
     workdir = add_trial(tmp_path, "000", TRIED, 0.5)

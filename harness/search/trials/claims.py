@@ -18,7 +18,7 @@ from harness.locks.verdict import USUAL, Verdict
 _CLAIMS = "claims"
 _PROPOSING = "proposing"
 _LOOK_S = 0.05
-_MOST_WAIT_S = 300.0  # for others to propose, which takes a second even for the Bayesian search of many trials
+_MOST_WAIT_S = 1800.0  # for others to propose, which takes a minute in a Bayesian search of many hundred trials
 
 
 class Claims:

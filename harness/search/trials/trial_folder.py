@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError, ConfigError
@@ -30,7 +30,14 @@ _TRIALS = "trials"
 _SEEDS = "retrain"
 _NAME = re.compile(r"\d{1,9}", re.ASCII)
 _SECTIONS = ("data", "augment", "model", "optim", "train", "runtime")  # of the config of a training
+_PLAN = ("tuner/epochs", "tuner/initial_epoch", "tuner/bracket", "tuner/round")  # KerasTuner's names
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _check_plan(plan: dict[str, str | int]) -> dict[str, str | int]:
+    if plan and not all(isinstance(plan.get(name), int) for name in _PLAN):
+        raise ValueError(f"it should have whole numbers as {', '.join(_PLAN)}")
+    return plan
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,11 @@ class Record:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     values: dict[str, Value]
-    plan: dict[str, str | int]
+    plan: Annotated[dict[str, str | int], AfterValidator(_check_plan)]
     draws: Annotated[int, Field(ge=0)]
     started: str
     status: Literal["running", "completed", "failed"] = "running"
-    finished: str = ""
+    finished: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?$")] = ""
     seconds: _Seconds = 0.0
     start_seconds: _Seconds = 0.0
     exit_code: int = 0
