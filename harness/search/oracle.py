@@ -116,10 +116,9 @@ class _Recalling(Oracle):
 
     def recall(self, records: Mapping[str, Record], scores: Mapping[str, float]) -> None:
         """Takes the trials so far in."""
-        dimensions = {dimension.name for dimension in self.hyperparameters.space}
         for name, record in records.items():
             proposed = self.get_space()
-            proposed.values = {key: value for key, value in record.values.items() if key in dimensions} | record.plan
+            proposed.values = record.values | record.plan
             trial = Trial(hyperparameters=proposed, trial_id=name, status=_STATUS[record.status])
             trial.score = scores.get(name)
             self.trials[name] = trial
@@ -128,7 +127,7 @@ class _Recalling(Oracle):
             if record.status == "running":
                 self.ongoing_trials[name] = trial
         # A record that was lost has no draws: as many as usual are near enough.
-        usual = self._seed_state + len(records) * len(dimensions)
+        usual = self._seed_state + len(records) * len(self.hyperparameters.space)
         known = [record.draws for record in records.values()]
         if known:
             self._seed_state = max(known) if all(known) else max(usual, *known)

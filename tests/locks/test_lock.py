@@ -263,12 +263,9 @@ def test_many_machines_that_start_at_once_never_own_a_folder_together(tmp_path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["train", "tune"])
-def test_a_second_command_in_the_same_folder_is_refused(face_records, tmp_path, module):
-    flag = {"train": "--run", "tune": "--tune.folder"}[module]
+def test_a_second_training_in_the_same_folder_is_refused(face_records, tmp_path):
     owner = enter(tmp_path / "run")
-    words = ["--config", SMOKE if module == "train" else SMOKE.with_name("tune.yaml"), "--records", face_records]
-    done = run_command(module, *words, flag, tmp_path / "run")
+    done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "run")
     assert done.returncode == 5, done.stderr
     assert f"run is in use by process {owner.pid} on " in done.stderr
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

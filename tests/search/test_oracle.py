@@ -87,6 +87,15 @@ def test_random_tries_the_last_values_of_a_space_too():
     assert propose(config, "121", records, {}).values == values[77]
 
 
+@pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband"])
+def test_defaults_that_are_not_tied_as_the_space_ties_them_are_tried_once(algorithm):
+    space = {"model.dense_dropout": {"values": [0.1, 0.2]}, "model.dropout": {"tied": "model.dense_dropout"}}
+    config = make_config(algorithm, space, trials=9, max_epochs=2)
+    tried = [dict(record.values) for record in run_failing(config)[0].values()]
+    assert tried[0] == {"model.dense_dropout": 0.5, "model.dropout": 0.1}
+    assert sorted(values["model.dense_dropout"] for values in tried[1:]) == [0.1, 0.2]
+
+
 def test_a_number_of_trials_is_kept():
     records, _ = run(make_config("random", trials=7))
     assert len(records) == 7 == count_trials(make_config("random", trials=7).tune)
