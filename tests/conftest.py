@@ -5,6 +5,7 @@ import csv
 import functools
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -157,11 +158,15 @@ def read_history(run):
 
 
 def free_addresses(count: int) -> list[str]:
-    with contextlib.ExitStack() as stack:
-        free = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in free:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in free]
+    """Below the ports that the system lends to clients: another test may have one of those before it is used."""
+    found: list[str] = []
+    while len(found) < count:
+        address = "127.0.0.1", 10_000 + secrets.randbelow(10_000)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(address)
+            if (name := f"{address[0]}:{address[1]}") not in found:
+                found.append(name)
+    return found
 
 
 def name_tasks(num_tasks: int = 2) -> list[dict[str, str]]:

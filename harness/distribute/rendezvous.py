@@ -181,7 +181,8 @@ class Host:
             self._tell_all("end", self._end, but=task)
 
     def _tell_all(self, kind: str, content: object, *, but: int | None = None) -> None:
-        for task, link in self._tasks.items():
+        """Tells all, this process last: whatever becomes of it once it knows, the others have heard."""
+        for task, link in sorted(self._tasks.items(), key=lambda entry: entry[0] == self._cluster.task):
             if task != but:
                 link.send(kind, content)
 

@@ -53,12 +53,18 @@ def tasks_that_wait_for(frozen, num_tasks, records, folder, **variables):
                 )
         wait_until(lambda: os.waitpid(processes[frozen].pid, os.WUNTRACED | os.WNOHANG)[0])
         others = [index for index in range(num_tasks) if index != frozen]
-        wait_until(lambda: all(listens(addresses[index]) for index in others))
+        wait_until(lambda: all(listens(addresses[index]) for index in others) or has_ended(processes, others, folder))
         yield SimpleNamespace(processes=processes, others=others, addresses=addresses)
     finally:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def has_ended(processes, others, folder):
+    """Fails, with what it has said, where a task does not wait."""
+    for index in others:
+        assert processes[index].poll() is None, (folder / f"{index}.log").read_text()
 
 
 def wait_until(is_so):
