@@ -48,6 +48,7 @@ def join(peers: Peers) -> tf.distribute.Strategy:
         )
 
     def connect(context: object, server: bytes) -> None:
+        """Connects TensorFlow in another thread, and hears meanwhile whether a task has ended."""
         connecting = _start(_enable_collective_ops, context, server)
         started = time.monotonic()
         while not connecting.done():

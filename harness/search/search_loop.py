@@ -90,6 +90,7 @@ def work(
     done = Done()
 
     def look_after(slot: Slot) -> None:
+        """Trains what the queue gives, one after another, until it gives nothing more."""
         slot.enter()
         try:
             while (taken := queue.take()) is not None:
