@@ -135,7 +135,8 @@ def ours(cache: str, *, augmented: bool, engine: str = "host") -> Callable[[Samp
     def run(sample: Sample) -> Iterator[int]:
         import tensorflow as tf
 
-        from harness.config.schema import AugmentConfig, Config, TrainConfig
+        from harness.config.schema import Config
+        from harness.config.training_sections import AugmentConfig, TrainConfig
         from harness.dataset.records import manifest
         from harness.input import augment_device, loaded_split, pipeline
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.build import process_pool
 from harness.dataset.curation.fingerprints import fingerprint
 from harness.dataset.curation.near_duplicates import are_near_duplicates

@@ -76,7 +76,7 @@ def _environment() -> dict[str, str]:
 
 def count_operations(size: int) -> int:
     """Returns the floating-point operations a picture takes in a step."""
-    from harness.config.schema import ModelConfig
+    from harness.config.training_sections import ModelConfig
     from harness.models.network import build_model, count_flops
 
     return count_flops(build_model(ModelConfig(), num_classes=2, image_size=size, seed=0))[1]
@@ -108,7 +108,7 @@ def fit(pictures: np.ndarray, labels: np.ndarray, batch_size: int, num_steps: in
     import keras
     import tensorflow as tf
 
-    from harness.config.schema import ModelConfig
+    from harness.config.training_sections import ModelConfig
     from harness.models.network import build_model
 
     started = []
@@ -165,7 +165,8 @@ def ours_one_by_one(
 def _make_trainee(pictures: np.ndarray, labels: np.ndarray, batch_size: int, devices):
     import tensorflow as tf
 
-    from harness.config.schema import Config, TrainConfig
+    from harness.config.schema import Config
+    from harness.config.training_sections import TrainConfig
     from harness.dataset.records.manifest import Manifest, SplitInfo
     from harness.training import steps
 

@@ -14,7 +14,7 @@ from harness.base import app
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder, RemotePath
 from harness.config import flags
-from harness.config.schema import DataConfig
+from harness.config.dataset_sections import DataConfig
 from harness.dataset.build import builder, existing_records, process_pool
 from harness.dataset.build.step import Task
 from harness.dataset.curation import quarantine

@@ -13,8 +13,9 @@ from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import cap_rows, format_table, list_names, shorten
 from harness.config import flags
+from harness.config.dataset_sections import DataConfig
 from harness.config.preparation import Preparation, describe_preparation, describe_range
-from harness.config.schema import Config, DataConfig
+from harness.config.schema import Config
 from harness.dataset.images import rejection, sources
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.listing import class_names as listing_names

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from attacks import Files, memory
 from attacks.spoiling import spoil
 from attacks.structures import rearrange
-from harness.config.schema import CleanConfig, RecordsConfig
+from harness.config.dataset_sections import CleanConfig, RecordsConfig
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, formats
 from harness.dataset.images.decoder import Picture

@@ -22,7 +22,7 @@ from attacks.spoiling import spoil
 from attacks.structures import rearrange
 from harness.base import tf_import
 from harness.base.errors import DataError
-from harness.config.schema import RecordsConfig
+from harness.config.dataset_sections import RecordsConfig
 from harness.dataset.records import manifest, tfrecord
 from harness.dataset.records.encoding import decode_pixels, encode_pixels
 

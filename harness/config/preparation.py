@@ -5,7 +5,8 @@ Records and exported models say it of themselves. It imports nothing that knows 
 
 from dataclasses import dataclass
 
-from harness.config.schema import Color, Fit, ImageSize, RecordsConfig, ValueRange
+from harness.config.dataset_sections import RecordsConfig
+from harness.config.values import Color, Fit, ImageSize, ValueRange
 
 
 @dataclass(frozen=True)

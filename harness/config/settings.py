@@ -1,7 +1,7 @@
 """Settings from defaults, a YAML file and flags into one Config, each with where it came from.
 
-A setting is named `section.field`. Precedence: default < file < flag. schema.py defines the settings,
-flags.py reads the command line.
+A setting is named `section.field`. Precedence: default < file < flag. schema.py and the sections below
+it define the settings, flags.py reads the command line.
 """
 
 import contextlib

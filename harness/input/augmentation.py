@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from harness.config.schema import AugmentConfig
+from harness.config.training_sections import AugmentConfig
 
 _LEAST_ERASED = 0.02  # of the picture, and the ratio of the sides: Zhong et al., 2017, Random Erasing
 _LARGEST_ASPECT = 1 / 0.3

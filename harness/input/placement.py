@@ -12,7 +12,8 @@ import cv2
 
 from harness.base.errors import ConfigError, MemoryLimitError
 from harness.base.machine import memory
-from harness.config.schema import Config, RuntimeConfig
+from harness.config.schema import Config
+from harness.config.training_sections import RuntimeConfig
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.collectives import exchange
 from harness.distribute.devices import Devices

@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from harness.base import figures
-from harness.config.schema import AugmentConfig, Config
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig
 from harness.input import augment_device, pipeline
 from harness.input.loaded_split import Split
 from harness.input.placement import Inputs

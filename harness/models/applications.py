@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.base.errors import ConfigError
 from harness.config import networks
-from harness.config.schema import ModelConfig
+from harness.config.training_sections import ModelConfig
 
 _TO_BGR = "to_bgr"
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)

@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 
-from harness.config.schema import ModelConfig
+from harness.config.training_sections import ModelConfig
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _EDGE_GAIN = 4.0  # a full step from black to white answers with 2

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import keras
 
-from harness.config.schema import ModelConfig
+from harness.config.training_sections import ModelConfig
 from harness.models import applications, cnn
 
 LOGITS = "logits"

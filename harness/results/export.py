@@ -18,7 +18,8 @@ from pydantic import Field, TypeAdapter
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError
 from harness.config.preparation import Preparation
-from harness.config.schema import Color, Config, Fit, ValueRange
+from harness.config.schema import Config
+from harness.config.values import Color, Fit, ValueRange
 from harness.models.network import LOGITS, build_model
 from harness.runs.workdir import Workdir
 

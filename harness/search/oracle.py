@@ -13,7 +13,8 @@ from keras_tuner.engine.oracle import Oracle
 from keras_tuner.engine.trial import Trial
 from threadpoolctl import threadpool_limits
 
-from harness.config.schema import Config, TuneConfig
+from harness.config.schema import Config
+from harness.config.tune_section import TuneConfig
 from harness.search.space.combinations import Value
 from harness.search.space.dimensions import lies_in_space, make_hyperparameters
 from harness.search.space.space import list_combinations, start_values

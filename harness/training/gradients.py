@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from harness.config.schema import OptimConfig
+from harness.config.training_sections import OptimConfig
 
 
 @dataclass(frozen=True)

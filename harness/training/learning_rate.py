@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from harness.config.schema import OptimConfig
+from harness.config.training_sections import OptimConfig
 
 BACK_OFF_FACTOR = 0.1  # of the learning rate after a divergence, which comes from a rate that is far too high
 _BASE_BATCH = 16  # what optim.learning_rate is for when it is scaled; the default of train.batch_size

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from harness.base import files
 from harness.base.errors import DivergedError, InterruptedRun
-from harness.config.schema import TrainConfig
+from harness.config.training_sections import TrainConfig
 from harness.distribute.collectives import exchange, part
 from harness.input import pipeline
 from harness.input.loaded_split import Split

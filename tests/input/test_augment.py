@@ -10,7 +10,7 @@ from conftest import draw_face
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config.schema import AugmentConfig
+from harness.config.training_sections import AugmentConfig
 from harness.input import augment_device, augment_host
 from harness.input.augmentation import draw_transforms
 

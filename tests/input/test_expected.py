@@ -9,7 +9,9 @@ import pytest
 from conftest import draw_face
 
 from harness.base.errors import DataError
-from harness.config.schema import AugmentConfig, Config, RecordsConfig, TrainConfig
+from harness.config.dataset_sections import RecordsConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, TrainConfig
 from harness.dataset.records import manifest, tfrecord
 from harness.dataset.records.encoding import encode_pixels
 from harness.dataset.records.manifest import Manifest, ShardInfo, SplitInfo

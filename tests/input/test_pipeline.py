@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import ConfigError, MemoryLimitError
-from harness.config.schema import AugmentConfig, Config, DataConfig, TrainConfig
+from harness.config.dataset_sections import DataConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, TrainConfig
 from harness.dataset.records import manifest, tfrecord
 from harness.input import augment_host, decoding, loaded_split, pipeline, placement
 from harness.input.augmentation import draw_transforms

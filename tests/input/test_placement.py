@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from harness.base.errors import MemoryLimitError
 from harness.base.machine import memory
 from harness.base.machine.memory import Memory
-from harness.config.schema import Config, DataConfig, RuntimeConfig
+from harness.config.dataset_sections import DataConfig
+from harness.config.schema import Config
+from harness.config.training_sections import RuntimeConfig
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices
 from harness.input.placement import DEVICE_SHARE, MEMORY_SHARE, MOST_SHARE, Placement, place, plan_inputs

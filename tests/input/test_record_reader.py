@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from harness.base.errors import DataError
-from harness.config.schema import AugmentConfig, Config, TrainConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, TrainConfig
 from harness.dataset.records import tfrecord
 from harness.input import decoding, pipeline, record_reader
 from harness.input.expected import Expected

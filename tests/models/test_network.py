@@ -10,7 +10,7 @@ import pytest
 
 from harness.base.errors import ConfigError
 from harness.config import networks
-from harness.config.schema import ModelConfig
+from harness.config.training_sections import ModelConfig
 from harness.models import cnn
 from harness.models.applications import load_backbone
 from harness.models.cnn import oriented_edges

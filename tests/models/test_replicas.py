@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from harness.config.schema import ModelConfig
+from harness.config.training_sections import ModelConfig
 from harness.models import cpu_forward, replicas
 from harness.models.network import build_model, logits_of, seed_states, walk_layers
 

@@ -10,7 +10,8 @@ import pytest
 
 from harness.base.errors import CheckpointError
 from harness.config.preparation import Preparation
-from harness.config.schema import Config, ModelConfig
+from harness.config.schema import Config
+from harness.config.training_sections import ModelConfig
 from harness.models.network import LOGITS, build_model
 from harness.results import export
 from harness.runs.workdir import Workdir

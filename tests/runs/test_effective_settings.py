@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.config.schema import AugmentConfig, Config, RuntimeConfig, TrainConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, RuntimeConfig, TrainConfig
 from harness.runs import effective_settings
 from harness.runs.effective_settings import Row
 

@@ -6,7 +6,8 @@ import pytest
 from conftest import SMOKE, run_command
 
 from harness.base.errors import CheckpointError
-from harness.config.schema import Config, DataConfig
+from harness.config.dataset_sections import DataConfig
+from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir

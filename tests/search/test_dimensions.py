@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.config.ranges import Range
-from harness.config.schema import Config, TuneConfig
+from harness.config.schema import Config
 from harness.config.settings import Setting
+from harness.config.tune_section import TuneConfig
 from harness.search.space.combinations import list_values
 from harness.search.space.dimensions import lies_in_space, make_hyperparameters
 from harness.search.space.space import active_values, check_space, list_combinations, make_trial_config

@@ -10,7 +10,9 @@ from conftest import ROOT
 from harness.base.errors import ConfigError
 from harness.config import settings
 from harness.config.ranges import Range
-from harness.config.schema import AugmentConfig, Config, TrainConfig, TuneConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, TrainConfig
+from harness.config.tune_section import TuneConfig
 from harness.search.space.corners import list_corners
 from harness.search.space.space import (
     active_values,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import run_python
 
-from harness.config.schema import OptimConfig
+from harness.config.training_sections import OptimConfig
 from harness.training.gradients import Turn, Updater, find_turn
 from harness.training.optimizer import make_optimizer
 
@@ -78,7 +78,7 @@ def test_a_gradient_that_waits_has_no_norm_and_those_together_have():
 
 OVERFLOW = """
 import keras, tensorflow as tf
-from harness.config.schema import OptimConfig
+from harness.config.training_sections import OptimConfig
 from harness.training.gradients import Updater
 from harness.training.optimizer import make_optimizer
 

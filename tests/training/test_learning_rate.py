@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from harness.config.schema import OptimConfig
+from harness.config.training_sections import OptimConfig
 from harness.training.learning_rate import LearningRate, scale_at_plateaus, scale_learning_rate
 
 

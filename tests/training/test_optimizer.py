@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from harness.config.schema import OptimConfig
+from harness.config.training_sections import OptimConfig
 from harness.training.learning_rate import LearningRate
 from harness.training.optimizer import average_weights, make_optimizer
 

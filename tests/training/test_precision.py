@@ -13,8 +13,9 @@ import tensorflow as tf
 from conftest import SMOKE, command_environment, name_tasks, run_command
 
 from harness.config import settings
-from harness.config.schema import Config, ModelConfig, RuntimeConfig, TrainConfig
+from harness.config.schema import Config
 from harness.config.settings import Setting
+from harness.config.training_sections import ModelConfig, RuntimeConfig, TrainConfig
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices
 from harness.models.network import build_model
@@ -158,7 +159,7 @@ from harness.dataset.records import manifest
 from harness.training import precision
 from harness.distribute import strategy
 from harness.config.schema import Config
-from harness.config.schema import TrainConfig
+from harness.config.training_sections import TrainConfig
 
 tasks = cluster.find_cluster(os.environ)
 data, config = manifest.load(Path(sys.argv[1])), Config(train=TrainConfig(batch_size=4))

@@ -4,7 +4,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from harness.config.schema import Config, DataConfig, TrainConfig
+from harness.config.dataset_sections import DataConfig
+from harness.config.schema import Config
+from harness.config.training_sections import TrainConfig
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices
 from harness.training.setup import set_up

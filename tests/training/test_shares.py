@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import ConfigError
-from harness.config.schema import AugmentConfig, Config, TrainConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, TrainConfig
 from harness.distribute.strategy import with_whole_batch
 from harness.input import sampler
 from harness.input.sampler import Share

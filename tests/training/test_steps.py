@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from conftest import draw_face
 
-from harness.config.schema import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig
+from harness.config.schema import Config
+from harness.config.training_sections import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices
 from harness.input import augment_device, loaded_split, pipeline

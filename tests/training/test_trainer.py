@@ -11,8 +11,8 @@ from conftest import SMOKE
 
 from harness.base.errors import InterruptedRun
 from harness.config import settings
-from harness.config.schema import RuntimeConfig
 from harness.config.settings import Setting
+from harness.config.training_sections import RuntimeConfig
 from harness.dataset.records import manifest
 from harness.distribute.devices import Devices
 from harness.input import placement

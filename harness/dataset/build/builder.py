@@ -10,7 +10,8 @@ from functools import partial
 
 from harness.base import files
 from harness.base.errors import ConfigError, DataError
-from harness.config.schema import Config, SplitConfig
+from harness.config.dataset_sections import SplitConfig
+from harness.config.schema import Config
 from harness.dataset.build import build_folder, examination, existing_records, inputs, process_pool, shards, summary
 from harness.dataset.build.existing_records import OWN_FILES, lacks_encoded_picture, read_known, refuse
 from harness.dataset.build.inputs import Inputs

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from harness.base import files, json_files
-from harness.config.schema import RecordsConfig
+from harness.config.dataset_sections import RecordsConfig
 from harness.dataset.build.build_folder import BuildFolder
 from harness.dataset.curation import build_cache, splits
 from harness.dataset.curation.findings import Finding

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.base import files
 from harness.base.storage import Folder
 from harness.base.text import MOST_ROWS, format_table, shorten
-from harness.config.schema import CleanConfig, Config
+from harness.config.dataset_sections import CleanConfig
+from harness.config.schema import Config
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import cleaner, findings
 from harness.dataset.curation.findings import Finding

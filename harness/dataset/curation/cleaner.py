@@ -14,8 +14,10 @@ import google_crc32c
 
 from harness.base import files
 from harness.base.storage import Folder
+from harness.config.dataset_sections import CleanConfig
 from harness.config.preparation import describe_range, find_preparation
-from harness.config.schema import CleanConfig, Config, ValueRange
+from harness.config.schema import Config
+from harness.config.values import ValueRange
 from harness.dataset.curation import build_cache, fingerprints
 from harness.dataset.curation.build_cache import Examined
 from harness.dataset.curation.findings import Finding

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import chain, product
 
 from harness.base.errors import DataError
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.curation.findings import CONFLICT_NOTES, Finding
 from harness.dataset.images.rejection import Reason
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
-from harness.config.schema import Config, SplitConfig
+from harness.config.dataset_sections import SplitConfig
+from harness.config.schema import Config
 from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.structure.enclosure import Structure
 
 # Memory that decoding takes at most, in bytes a pixel, with the pixels that come of it and a copy of them, turned.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import color_profiles, conversion, costs, formats, wide_pixels
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.color_profiles import Conversion

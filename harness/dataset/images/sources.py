@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness.base.machine import memory
 from harness.base.storage import Folder, RemotePath, Status
+from harness.config.dataset_sections import CleanConfig
 from harness.config.preparation import Preparation, describe_range
-from harness.config.schema import CleanConfig
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.costs import Costly
 from harness.dataset.images.decoder import Picture, check_num_bytes, decode

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from harness.config.schema import ValueRange
+from harness.config.values import ValueRange
 from harness.dataset.images.arrays import Array
 
 # OpenCV warns of each tag that it does not know, such as those of maps. Its version 4 has another name for this.

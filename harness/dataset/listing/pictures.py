@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.base.text import list_names, shorten
-from harness.config.schema import DataConfig
+from harness.config.dataset_sections import DataConfig
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import class_folders, class_names, labels, outputs, split_folders
 from harness.dataset.listing.class_folders import Contents

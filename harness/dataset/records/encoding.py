@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from harness.config.schema import RecordsConfig
+from harness.config.dataset_sections import RecordsConfig
 from harness.dataset.images.arrays import Array
 
 # A PNG as it is stored: a header, chunks of pixels, an end.

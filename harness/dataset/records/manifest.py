@@ -14,7 +14,7 @@ from harness.base import files, json_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.config.preparation import Preparation
-from harness.config.schema import Classes, Color, Fit, ImageSize, ValueRange
+from harness.config.values import Classes, Color, Fit, ImageSize, ValueRange
 from harness.dataset.records import tfrecord
 
 FILE_NAME = "manifest.json"

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from harness.base import files
 from harness.base.errors import ClusterError, ConfigError, StorageError
 from harness.base.storage import Folder
-from harness.config.schema import DataConfig
+from harness.config.dataset_sections import DataConfig
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.locks import lock

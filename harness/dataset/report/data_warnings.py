@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from harness.base.text import shorten
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.splits import SPLITS, TRAIN

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from harness.base.storage import Folder
-from harness.config.schema import CleanConfig, RecordsConfig
+from harness.config.dataset_sections import CleanConfig, RecordsConfig
 from harness.dataset.curation import build_cache
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images import decoder, sources

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from harness.base.errors import ConfigError
 from harness.base.machine import nvidia_smi
 from harness.base.machine.nvidia_smi import SmiError
-from harness.config.schema import RuntimeConfig, TuneConfig
+from harness.config.training_sections import RuntimeConfig
+from harness.config.tune_section import TuneConfig
 from harness.distribute import slurm
 
 

@@ -11,7 +11,8 @@ import pytest
 from conftest import SMOKE, command_environment, command_line, draw_face, read_findings, write_faces
 from PIL import Image, PngImagePlugin
 
-from harness.config.schema import CleanConfig, Config, DataConfig
+from harness.config.dataset_sections import CleanConfig, DataConfig
+from harness.config.schema import Config
 from harness.dataset.build import process_pool
 from harness.dataset.build.examination import Examiner
 from harness.dataset.images import sources

@@ -11,7 +11,7 @@ import pytest
 from conftest import draw_face
 from PIL import Image
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import color_profiles, decoder
 
 LIMITS = CleanConfig(range="full")

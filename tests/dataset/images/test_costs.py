@@ -12,7 +12,7 @@ import pytest
 from conftest import command_environment, draw_face
 from PIL import Image
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import conversion, decoder
 from harness.dataset.images.rejection import Reason, Rejected
 
@@ -235,7 +235,7 @@ def test_a_picture_takes_the_memory_that_is_documented():
     """The peak of a process that decodes 16 million RGBA pixels: 8 bytes each, where whole conversions took 23."""
     program = """
 import struct, zlib
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import conversion, decoder
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

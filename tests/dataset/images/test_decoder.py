@@ -13,7 +13,7 @@ import pytest
 from conftest import draw_face
 from PIL import Image, ImageOps
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import decoder
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.resizing import resize

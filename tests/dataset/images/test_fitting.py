@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config.dataset_sections import RecordsConfig
 from harness.config.preparation import Preparation, find_preparation
-from harness.config.schema import RecordsConfig
 from harness.dataset.images.fitting import find_inner, prepare
 from harness.dataset.images.resizing import resize
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import draw_face, read_findings, run_command, write_faces
 from PIL import Image
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import decoder, formats
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.structure.inspection import inspect

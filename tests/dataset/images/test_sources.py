@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import draw_face, run_without_privileges, write_picture
 
+from harness.config.dataset_sections import CleanConfig
 from harness.config.preparation import Preparation
-from harness.config.schema import CleanConfig
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.listing.walk import walk_files
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_unreadable_however_large(tmp_path):
         (tmp_path / name).chmod(0)
     done = run_without_privileges(f"""
 from pathlib import Path
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import sources
 from harness.config.preparation import Preparation
 from harness.dataset.images.rejection import Rejected

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.config.schema import CleanConfig
+from harness.config.dataset_sections import CleanConfig
 from harness.dataset.images import decoder, wide_pixels
 from harness.dataset.images.rejection import Reason, Rejected
 from harness.dataset.images.wide_pixels import Levels, WidePixels

@@ -9,7 +9,8 @@ import pytest
 from conftest import read_findings, run_without_privileges, write_faces
 
 from harness.base.errors import DataError
-from harness.config.schema import Config, DataConfig
+from harness.config.dataset_sections import DataConfig
+from harness.config.schema import Config
 from harness.dataset.build import builder
 from harness.dataset.listing import class_folders, pictures
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import DataError
-from harness.config.schema import DataConfig
+from harness.config.dataset_sections import DataConfig
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing.labels import list_labelled
 from harness.dataset.listing.listed import Listed

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import DataError
-from harness.config.schema import DataConfig
+from harness.config.dataset_sections import DataConfig
 from harness.dataset.listing import pictures
 from harness.dataset.listing.class_folders import Contents
 from harness.dataset.listing.split_folders import recognise, split_of

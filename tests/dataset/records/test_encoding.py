@@ -7,7 +7,7 @@ import pytest
 from conftest import draw_face
 from PIL import Image
 
-from harness.config.schema import CleanConfig, RecordsConfig
+from harness.config.dataset_sections import CleanConfig, RecordsConfig
 from harness.dataset.images import decoder, formats
 from harness.dataset.records.encoding import decode_pixels, decode_pixels_into, encode_jpeg, encode_pixels
 

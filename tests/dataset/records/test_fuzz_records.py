@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.base.errors import DataError
-from harness.config.schema import RecordsConfig
+from harness.config.dataset_sections import RecordsConfig
 from harness.dataset.records import manifest, tfrecord
 from harness.dataset.records.encoding import encode_pixels
 from harness.dataset.records.manifest import Manifest, ShardInfo, SplitInfo

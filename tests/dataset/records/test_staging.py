@@ -11,7 +11,7 @@ import pytest
 from conftest import SMOKE, command_environment, files_of, read_history, run_command
 
 from harness.base.errors import ClusterError, ConfigError, DataError, StorageError
-from harness.config.schema import DataConfig
+from harness.config.dataset_sections import DataConfig
 from harness.dataset.records import manifest, staging, tfrecord
 from harness.dataset.records.manifest import Manifest, ShardInfo, SplitInfo
 from harness.locks import lock

@@ -9,7 +9,7 @@ import pytest
 from conftest import draw_face
 from PIL import Image
 
-from harness.config.schema import RecordsConfig
+from harness.config.dataset_sections import RecordsConfig
 from harness.dataset.build import process_pool
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images.rejection import Reason
