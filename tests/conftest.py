@@ -287,16 +287,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
         yield running
 
 
-@pytest.fixture
-def search(face_records, tmp_path):
-    """The config of a search of two trials."""
-    path = tmp_path / "search.yaml"
+def write_search(folder: Path, records: Path) -> Path:
+    """Writes the config of a search of two trials in a folder; returns its file."""
+    path = folder / "search.yaml"
     tree = {
-        "data": {"records": str(face_records)},
+        "data": {"records": str(records)},
         "model": {"widths": [2, 2], "dense_units": 4},
         "train": {"epochs": 2, "batch_size": 8},
         "tune": {
-            "folder": str(tmp_path / "tune"),
+            "folder": str(folder / "tune"),
             "trials": 2,
             "max_epochs": 2,
             "space": {
@@ -308,3 +307,9 @@ def search(face_records, tmp_path):
     }
     path.write_text(yaml.safe_dump(tree))
     return path
+
+
+@pytest.fixture
+def search(face_records, tmp_path):
+    """The config of a search of two trials."""
+    return write_search(tmp_path, face_records)

@@ -1,5 +1,6 @@
 """The process of a trial: `python -m harness.train` with devices of its own, looked after until it ends."""
 
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from harness.base.errors import ExitCode
 from harness.runs.workdir import Workdir
 from harness.search.trials.slots import Slot
 
+log = logging.getLogger("harness")
 _LOOK_S = 0.2
 _GRACE_S = 300.0  # to save: a validation is not interrupted
 _MOST_IDLE_STARTS = 2  # in a row that ended by a signal and had saved nothing new
@@ -69,10 +71,10 @@ def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None]
     started, num_idle, first = time.monotonic(), 0, _list_checkpoints(workdir)
     while True:
         before = _list_checkpoints(workdir)
-        with workdir.log.open("ab") as log:
-            start, started_at = log.tell(), time.time()
+        with workdir.log.open("ab") as own_log:
+            start, started_at = own_log.tell(), time.time()
             left_s = limit_s - (time.monotonic() - started) if limit_s else None
-            code, is_late = _watch(_start(workdir, slot, log), should_stop, left_s)
+            code, is_late = _watch(_start(workdir, slot, own_log), should_stop, left_s)
         after = _list_checkpoints(workdir)
         spent = Ending(
             ExitCode.DONE if code == ExitCode.DONE else ExitCode.INTERRUPTED,
@@ -86,19 +88,26 @@ def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None]
         if code == ExitCode.DONE or (should_stop() and (code < 0 or code == ExitCode.INTERRUPTED)):
             return spent
         num_idle = num_idle + 1 if after == before else 0
-        is_killed = code < 0 or code > 128 or code == ExitCode.INTERRUPTED
-        if not is_killed or num_idle >= _MOST_IDLE_STARTS:
-            reason, log_end = _explain(workdir, start, code), _read_end(workdir, start)
-            return replace(spent, exit_code=code, reason=reason, log_end=log_end)
+        reason = _explain(workdir, start, code)
+        if _is_killed(code) and num_idle < _MOST_IDLE_STARTS:
+            log.warning("trial %s: %s; it is started again", workdir.root.name, reason)
+            continue
+        if _is_killed(code):
+            reason += f", {num_idle} times without getting further"
+        return replace(spent, exit_code=code, reason=reason, log_end=_read_end(workdir, start))
 
 
-def _start(workdir: Workdir, slot: Slot, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _is_killed(code: int) -> bool:
+    return code < 0 or code > 128 or code == ExitCode.INTERRUPTED
+
+
+def _start(workdir: Workdir, slot: Slot, own_log: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "harness.train", "--config", str(workdir.trial_config), "--run", str(workdir.root)]
     command += ["--runtime.runs_per_node", str(slot.num_on_node)]
     environment = {key: value for key, value in os.environ.items() if key not in _OF_STEP}
     if slot.gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=own_log, stderr=own_log)
 
 
 def _watch(
@@ -136,9 +145,9 @@ def _list_checkpoints(workdir: Workdir) -> list[str]:
 
 
 def _read_log(workdir: Workdir, start: int) -> str:
-    with workdir.log.open("rb") as log:
-        log.seek(max(start, log.seek(0, os.SEEK_END) - _MOST_LOG_BYTES))
-        return log.read().decode(errors="replace")
+    with workdir.log.open("rb") as own_log:
+        own_log.seek(max(start, own_log.seek(0, os.SEEK_END) - _MOST_LOG_BYTES))
+        return own_log.read().decode(errors="replace")
 
 
 def _read_end(workdir: Workdir, start: int) -> tuple[str, ...]:
@@ -151,7 +160,7 @@ def _explain(workdir: Workdir, start: int, code: int) -> str:
         number = -code if code < 0 else code - 128
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         memory = ", most often for memory" if number == signal.SIGKILL else ""
-        return f"killed by {name}{memory}, {_MOST_IDLE_STARTS} times without getting further"
+        return f"killed by {name}{memory}"
     text = _read_log(workdir, start)
     if found := _ERROR.findall(text):
         return str(found[-1])
