@@ -63,10 +63,13 @@ def look_for_owner(folder: Path) -> tuple[str, Verdict | None]:
       "" and GONE where nobody does.
 
     Raises:
-      CheckpointError: something else stands in the place of the lock file.
+      CheckpointError: something else stands in the place of the folder or its lock file.
       OSError: it cannot be read.
     """
-    seen = lock_file.look(folder / FILE_NAME)
+    try:
+        seen = lock_file.look(folder / FILE_NAME)
+    except NotADirectoryError as error:
+        raise CheckpointError(f"cannot write to {folder}: {error.strerror}. Give another folder.") from None
     if seen is None:
         return "", Verdict.GONE
     return _describe(seen), verdict.judge_at_once(seen, owner.identify(os.environ))
@@ -96,7 +99,7 @@ def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
     Raises:
       As `hold`.
     """
-    me, seen = owner.identify(os.environ), None
+    me, seen, missing = owner.identify(os.environ), None, None
     for number in range(_MOST_TRIES):
         mine = None
         try:
@@ -106,11 +109,14 @@ def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
                 mine = lock_file.place(path, me)
             elif seen.owner is not None or number > _TRIES_FOR_BLANK:
                 mine = _succeed(path, seen, me, told, rhythm)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            missing = error
             continue  # whoever had it has removed the folder in between
         if mine is not None:
             return mine
         time.sleep(_RETRY_S)
+    if missing is not None and seen is None:
+        raise CheckpointError(f"cannot make {path.parent}: {missing.strerror}. Give another folder.")
     raise _refuse(path, told, seen)
 
 
