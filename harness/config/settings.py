@@ -213,6 +213,22 @@ def make_config(settings: Mapping[str, Setting]) -> Config:
         raise WrongValue(f"{where}: {what}: {expected}.", name) from None
 
 
+def make_absolute(config: Config) -> Config:
+    """Returns the config with local paths that mean the same in every current folder; the records are named."""
+    data = config.data.model_copy(update={"records": config.data.records_folder})
+    changed = config.model_copy(update={"data": data})
+    for section in Config.model_fields:
+        values = getattr(changed, section)
+        paths = {name: _make_absolute(name, value) for name, value in values if isinstance(value, Path)}
+        changed = changed.model_copy(update={section: values.model_copy(update=paths)})
+    return changed
+
+
+def _make_absolute(name: str, path: Path) -> Path:
+    is_of_node = name == "stage" and str(path).startswith("$")  # a variable, which each node expands for itself
+    return path if is_of_node else path.absolute()
+
+
 def as_yaml(config: Config, *sections: str, header: str = "") -> str:
     """Returns the config, or some of its sections, as YAML that `read_file` takes, below a comment."""
     values = config.model_dump(mode="json", exclude_none=True, include=set(sections) or None)

@@ -1,5 +1,7 @@
 """A search used as nobody meant it: folders of other things, odd names, wrong flags, other current folders."""
 
+import json
+
 import pytest
 from conftest import files_of, run_command
 
@@ -24,3 +26,20 @@ def test_a_folder_that_cannot_be_is_refused_at_once(search, tmp_path, folder):
     done = run_command("tune", "--config", search, "--tune.folder", folder, cwd=tmp_path, timeout_s=60)
     assert done.returncode == (7 if folder.startswith("y") else 5), done.stderr
     assert done.stderr.startswith("error: ") and folder in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_search_with_relative_paths_goes_on_in_another_current_folder(search, face_records, tmp_path):
+    begun, gone_on = tmp_path / "one", tmp_path / "other" / "below"
+    for folder in (begun, gone_on):
+        folder.mkdir(parents=True)
+    (begun / "records").symlink_to(face_records)
+    flags = ("--config", search, "--epochs", "1", "--tune.trials", "1", "--retrain", "0")
+    done = run_command("tune", *flags, "--records", "records", "--tune.minutes_per_trial", "0.0001", cwd=begun)
+    assert done.returncode == 3, done.stderr
+    trial = tmp_path / "tune" / "trials" / "000"
+    record = json.loads((trial / "trial.json").read_text())
+    (trial / "trial.json").write_text(json.dumps(record | {"status": "running", "finished": "", "reason": ""}))
+    done = run_command("tune", *flags, "--records", face_records, cwd=gone_on)
+    assert done.returncode == 0 and "trial 000: going on" in done.stderr, done.stderr
+    assert list(gone_on.iterdir()) == []

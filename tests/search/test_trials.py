@@ -143,3 +143,37 @@ def test_other_files_among_the_trials_disturb_nothing(tmp_path):
     (parent / "001 copy").mkdir()
     (parent / ".002.tmp").mkdir()
     assert trial_folder.list_trials(tmp_path) == [Workdir(parent / "000")]
+
+
+def test_what_a_trial_is_trained_with_names_the_same_files_in_every_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = state(tmp_path, space={"model.weights": {"values": ["null", "a.keras"]}})
+    stated = {"data.images": "pictures/faces", "data.stage": "disk", "model.name": "MobileNetV3Small"}
+    given |= {name: Setting(value, "a test") for name, value in stated.items()}
+    values = {"model.weights": "a.keras"}
+    workdir = trial_folder.create(tmp_path, "000", Record(values, {}, 1, ""), make_trial_config(given, values, ""))
+    monkeypatch.chdir("/")
+    tried = trial_folder.read_config(workdir)
+    paths = (tried.data.images, tried.data.records, tried.data.stage, tried.model.weights)
+    assert paths == tuple(tmp_path / name for name in ("pictures/faces", "tfrecords/faces", "disk", "a.keras"))
+
+
+def test_addresses_and_variables_of_a_node_stay_what_they_are(tmp_path):
+    stated = {"data.records": "s3://bucket/records", "data.stage": "$TMPDIR/stage"}
+    given = state(tmp_path) | {name: Setting(value, "a test") for name, value in stated.items()}
+    config = make_trial_config(given, TRIED, "a test")
+    workdir = trial_folder.create(tmp_path, "000", Record(TRIED, {}, 1, ""), config)
+    tried = trial_folder.read_config(workdir).data
+    assert (str(tried.records), str(tried.stage)) == ("s3://bucket/records", "$TMPDIR/stage")
+
+
+def test_a_path_of_a_record_that_is_made_anew_is_the_one_of_the_space(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = state(tmp_path, space={"model.weights": {"values": ["null", "a.keras"]}})
+    given["model.name"] = Setting("MobileNetV3Small", "a test")
+    values = {"model.weights": "a.keras"}
+    config = make_trial_config(given, values, "a test")
+    workdir = trial_folder.create(trial_folder.trials_of(tmp_path), "000", Record(values, {}, 1, ""), config)
+    workdir.record.unlink()
+    assert trial_folder.rebuild(tmp_path, settings.make_config(given)) == ["000"]
+    assert trial_folder.read(workdir).values == values

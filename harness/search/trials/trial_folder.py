@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -115,12 +116,13 @@ def create(parent: Path, name: str, record: Record, config: Config, *, origin: W
       parent: the folder for it.
       name: of the trial.
       record: what it tries.
-      config: what it is trained with.
+      config: what it is trained with. The paths are written such that a search in another current folder can go on.
       origin: the run it goes on from beyond that one's end, with everything but the last epoch alike.
 
     Raises:
       OSError: it cannot be written.
     """
+    config = settings.make_absolute(config)
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=parent, ignore_cleanup_errors=True) as made:
         unfinished, workdir = Workdir(Path(made) / name), Workdir(parent / name)
@@ -278,4 +280,14 @@ def _rebuild(workdir: Workdir, config: Config) -> Record:
         raise CheckpointError(f"{workdir.root} says nothing of what was tried in it. Remove it, and it is tried again.")
     tried = read_config(workdir)
     values = default_values(tried.model_copy(update={"tune": config.tune}))
-    return Record(values, plan={}, draws=0, started=now())
+    own = default_values(config)
+    stated = {
+        name: _as_stated(value, (own.get(name), *(config.tune.space[name].values or ())))
+        for name, value in values.items()
+    }
+    return Record(stated, plan={}, draws=0, started=now())
+
+
+def _as_stated(value: Value, stated: Iterable[Value | None]) -> Value:
+    """Returns a value as it stands in the search: what a trial is trained with has its paths absolute."""
+    return next((path for path in stated if isinstance(path, str) and str(Path(path).absolute()) == value), value)
