@@ -114,6 +114,8 @@ def _claim_folder(config: Config, data: Manifest) -> None:
                 "records to go on, or another folder: --tune.folder runs/NEW"
             )
     if config.tune.rebuild or not path.exists():
+        for each in (records, path):
+            files.remove_unfinished(each)
         files.write_json(records, {"records_sha256": data.digest})
         files.write_text(path, settings.as_yaml(config, header="The resolved settings of this search."))
 

@@ -18,7 +18,7 @@ _BUFFER_BYTES = 1 << 20  # of many small writes each costs the file system more 
 def open_new(path: Path) -> Iterator[BinaryIO]:
     """Opens a file under a temporary name; if all goes well it is synced to disk and renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(_name_temporary(path, os.getpid()))
     try:
         with naming(path), temporary.open("wb", buffering=_BUFFER_BYTES) as file:
             yield file
@@ -27,6 +27,16 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name_temporary(path: Path, writer: int | str) -> str:
+    return f".{path.name}.{writer}.tmp"
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes what writers of a file left who were killed. It is for whoever is the only one that may write it now."""
+    for left in path.parent.glob(_name_temporary(path, "*")):
+        left.unlink(missing_ok=True)
 
 
 def sync(*paths: Path) -> None:

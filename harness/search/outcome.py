@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import files
-from harness.base.text import cap_rows, format_table, format_value
+from harness.base.text import cap_rows, format_table, format_value, visible
 from harness.config import settings
 from harness.config.schema import Config
 from harness.config.settings import Setting
@@ -19,6 +19,7 @@ from harness.search.report import page
 from harness.search.report.facts import SearchFacts
 from harness.search.space.space import default_values, make_trial_config
 from harness.search.trials import trial_folder
+from harness.search.trials.claims import Claims
 from harness.search.trials.slots import Slot
 from harness.search.trials.trial import Trial, rank
 
@@ -92,7 +93,17 @@ def write_best(
     if config.tune.algorithm == "hyperband":
         epochs = {"epochs": config.tune.max_epochs}
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update=epochs)})
-    files.write_text(path, settings.as_yaml(chosen, header=header))
+    _publish(path, settings.as_yaml(chosen, header=header))
+
+
+def _publish(path: Path, text: str) -> None:
+    """Writes a file of the whole search, which its other processes may be about to write, too.
+
+    In containers they may have the same number, and so the same name for what is unfinished.
+    """
+    with Claims(path.parent, lambda: None).proposing():
+        files.remove_unfinished(path)
+        files.write_text(path, text)
 
 
 def _train_command(path: Path) -> str:
@@ -121,7 +132,7 @@ def write_report(
         num_slots=len(slots),
         gpus_per_trial=len(slots[0].gpus or ()),
     )
-    files.write_text(folder / _REPORT, page.render(facts))
+    _publish(folder / _REPORT, page.render(facts))
 
 
 def describe(config: Config, trials: tuple[Trial, ...], found: Verdict) -> str:
@@ -140,5 +151,8 @@ def describe(config: Config, trials: tuple[Trial, ...], found: Verdict) -> str:
         lines.append(format_table([tuple(map(str, row)) for row in found.rows]))
     if found.sentence:
         lines.append(found.sentence)
-    lines.append(f"best settings: {folder / _BEST}   report: {folder / _REPORT}   runs: tensorboard --logdir {folder}")
+    board = shlex.join(["tensorboard", "--logdir", str(folder)])
+    lines.append(
+        f"best settings: {visible(folder / _BEST)}   report: {visible(folder / _REPORT)}   runs: {visible(board)}"
+    )
     return "\n\n".join(lines)

@@ -8,8 +8,8 @@ import datetime
 import math
 import os
 import re
+import shlex
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -110,7 +110,7 @@ def list_trials(folder: Path) -> list[Workdir]:
 
 
 def create(parent: Path, name: str, record: Record, config: Config, *, origin: Workdir | None = None) -> Workdir:
-    """Makes the folder of a trial, complete or not at all.
+    """Makes the folder of a trial, complete or not at all; whoever calls it has the claim on the trial.
 
     Args:
       parent: the folder for it.
@@ -123,17 +123,21 @@ def create(parent: Path, name: str, record: Record, config: Config, *, origin: W
       OSError: it cannot be written.
     """
     config = settings.make_absolute(config)
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=parent, ignore_cleanup_errors=True) as made:
-        unfinished, workdir = Workdir(Path(made) / name), Workdir(parent / name)
+    unfinished, workdir = Workdir(parent / f".{name}.tmp"), Workdir(parent / name)
+    if unfinished.root.exists():  # of a process that was killed
+        shutil.rmtree(unfinished.root)
+    try:
         write(unfinished, record)
-        command = f"python -m harness.train --config {workdir.trial_config} --run {workdir.root}"
-        files.write_text(unfinished.trial_config, settings.as_yaml(config, *_SECTIONS, header=command))
+        command = ["python", "-m", "harness.train", "--config", str(workdir.trial_config), "--run", str(workdir.root)]
+        files.write_text(unfinished.trial_config, settings.as_yaml(config, *_SECTIONS, header=shlex.join(command)))
         if origin is not None:
             _copy_run(origin, unfinished)
             files.write_text(unfinished.config, settings.as_yaml(config, header="The resolved settings of this run."))
         unfinished.root.rename(workdir.root)
-        files.sync(parent)
+    except BaseException:
+        shutil.rmtree(unfinished.root, ignore_errors=True)
+        raise
+    files.sync(parent)
     return workdir
 
 
@@ -147,7 +151,8 @@ def _copy_run(origin: Workdir, target: Workdir) -> None:
 
 
 def write(workdir: Workdir, record: Record) -> None:
-    """Writes the record of a trial, complete or not at all."""
+    """Writes the record of a trial, complete or not at all; whoever calls it has the claim on the trial."""
+    files.remove_unfinished(workdir.record)
     files.write_json(workdir.record, asdict(record))
 
 
