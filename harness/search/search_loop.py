@@ -67,6 +67,10 @@ class Stop:
         self.asked = asked
         self.failure: BaseException | None = None
 
+    def is_urgent(self) -> bool:
+        """Whether what runs is to stop at once, without saving: this process was interrupted for a second time."""
+        return isinstance(self.failure, KeyboardInterrupt)
+
     def __call__(self) -> str | None:
         """Returns the reason, or None."""
         return self.asked() or ("the failure of another slot" if self.failure else None)
@@ -134,7 +138,7 @@ def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> En
                     return Ending(ExitCode.INTERRUPTED)
                 time.sleep(IDLE_S)
             continue
-        ending = child.train(workdir, slot, should_stop=stop, limit_s=limit_s)
+        ending = child.train(workdir, slot, should_stop=stop, is_urgent=stop.is_urgent, limit_s=limit_s)
         if ending.exit_code != ExitCode.CHECKPOINT or lock.look_for_owner(workdir.root)[1] is Verdict.GONE:
             return ending
         num_refused += 1

@@ -17,6 +17,7 @@ from harness.search.trials.slots import Slot
 
 log = logging.getLogger("harness")
 _LOOK_S = 0.2
+_MOST_BETWEEN_S = 10.0  # two looks: who was suspended in between, as by Ctrl-Z, has not trained that long
 _GRACE_S = 300.0  # to save: a validation is not interrupted
 _MOST_IDLE_STARTS = 2  # in a row that ended by a signal and had saved nothing new
 _NUM_LOG_LINES = 20
@@ -32,7 +33,7 @@ class Ending:
 
     Attributes:
       exit_code: 0 if it is complete; 75 if it was told to stop, and goes on when it is started again.
-      seconds: for which its processes ran.
+      seconds: for which its processes ran, without those in which this one was suspended.
       start_seconds: from the last start until it had its devices: the import of TensorFlow, for the most part; 0 if it
         did not get as far.
       has_saved: whether it has left a new checkpoint.
@@ -53,7 +54,14 @@ class Ending:
         return self.exit_code == ExitCode.INTERRUPTED and not self.reason
 
 
-def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None], limit_s: float = 0) -> Ending:
+def train(
+    workdir: Workdir,
+    slot: Slot,
+    *,
+    should_stop: Callable[[], str | None],
+    is_urgent: Callable[[], bool] = lambda: False,
+    limit_s: float = 0,
+) -> Ending:
     """Trains in the run folder with the config that lies there, until it is complete, has failed or is told to stop.
 
     A process that is killed is started again, and goes on from its checkpoint, as long as each gets further than the
@@ -63,23 +71,25 @@ def train(workdir: Workdir, slot: Slot, *, should_stop: Callable[[], str | None]
       workdir: the run folder.
       slot: the devices.
       should_stop: a reason has the training save and stop.
+      is_urgent: whether it is to stop at once, without saving.
       limit_s: seconds after which it is stopped and has failed; 0: none.
 
     Raises:
       OSError: the log cannot be written, or no process be started.
     """
-    started, num_idle, first = time.monotonic(), 0, _list_checkpoints(workdir)
+    seconds, num_idle, first = 0.0, 0, _list_checkpoints(workdir)
     while True:
         before = _list_checkpoints(workdir)
         with workdir.log.open("ab") as own_log:
             start, started_at = own_log.tell(), time.time()
-            left_s = limit_s - (time.monotonic() - started) if limit_s else None
-            code, is_late = _watch(_start(workdir, slot, own_log), should_stop, left_s)
+            left_s = limit_s - seconds if limit_s else None
+            code, is_late, ran_s = _watch(_start(workdir, slot, own_log), should_stop, is_urgent, left_s)
+        seconds += ran_s
         after = _list_checkpoints(workdir)
         spent = Ending(
             ExitCode.DONE if code == ExitCode.DONE else ExitCode.INTERRUPTED,
-            seconds=time.monotonic() - started,
-            start_seconds=_measure_start(workdir, started_at),
+            seconds=seconds,
+            start_seconds=min(ran_s, _measure_start(workdir, started_at)),
             has_saved=after != first,
         )
         if is_late and code != ExitCode.DONE:
@@ -111,25 +121,34 @@ def _start(workdir: Workdir, slot: Slot, own_log: IO[bytes]) -> subprocess.Popen
 
 
 def _watch(
-    process: subprocess.Popen[bytes], should_stop: Callable[[], str | None], left_s: float | None
-) -> tuple[int, bool]:
-    """Returns how the process ended, and whether that was for its time. It is killed where it does not stop."""
-    started, told, is_late = time.monotonic(), 0.0, False
+    process: subprocess.Popen[bytes],
+    should_stop: Callable[[], str | None],
+    is_urgent: Callable[[], bool],
+    left_s: float | None,
+) -> tuple[int, bool, float]:
+    """Returns how the process ended, whether that was for its time, and the seconds it ran.
+
+    It is killed where it does not stop.
+    """
+    ran_s, is_late, last = 0.0, False, time.monotonic()
+    told_s: float | None = None
     try:
         while process.poll() is None:
-            now = time.monotonic()
-            is_late = is_late or (left_s is not None and now - started > left_s)
-            if not told and (is_late or should_stop()):
+            if told_s is None and (is_late or should_stop()):
                 process.send_signal(signal.SIGTERM)
-                told = now
-            if told and now - told > _GRACE_S:
+                process.send_signal(signal.SIGCONT)  # one that is suspended saves, too
+                told_s = ran_s
+            if is_urgent() or (told_s is not None and ran_s - told_s > _GRACE_S):
                 process.kill()
             time.sleep(_LOOK_S)
+            now = time.monotonic()
+            ran_s, last = ran_s + min(now - last, _MOST_BETWEEN_S), now
+            is_late = is_late or (left_s is not None and ran_s > left_s)
     except BaseException:
         process.kill()  # its checkpoint stays
         process.wait()
         raise
-    return process.returncode, is_late
+    return process.returncode, is_late, ran_s
 
 
 def _measure_start(workdir: Workdir, started_at: float) -> float:
