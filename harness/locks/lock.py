@@ -75,6 +75,15 @@ def look_for_owner(folder: Path) -> tuple[str, Verdict | None]:
     return _describe(seen), verdict.judge_at_once(seen, owner.identify(os.environ))
 
 
+def find_host(folder: Path) -> str:
+    """Returns on which machine the owner of a folder is, to be shown; "" where there is none, or it cannot be told."""
+    try:
+        seen = lock_file.look(folder / FILE_NAME, asks_flock=False)
+    except (OSError, CheckpointError):
+        return ""
+    return seen.owner.host if seen is not None and seen.owner is not None else ""
+
+
 @contextlib.contextmanager
 def hold(path: Path, told: object, rhythm: Rhythm = USUAL) -> Iterator[None]:
     """Makes this process the owner of a lock until the block ends. If it loses the lock before, it ends with 5.

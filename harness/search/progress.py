@@ -5,6 +5,7 @@ Elsewhere the lines of events in the log say the same.
 
 import csv
 import logging
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +18,15 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from harness.base.text import format_value, visible
+from harness.base.text import format_value, shorten, visible
+from harness.locks import lock
 from harness.runs.workdir import Workdir
 from harness.search.trials.trial import Objective, Trial, rank
 
 log = logging.getLogger("harness")
 _REFRESH_S = 2.0
 _MOST_ROWS = 12  # of running trials
+_MOST_OF_NODE = 16  # characters of its name
 
 
 @contextmanager
@@ -46,6 +49,7 @@ def open_table(
     with Live(console=console, refresh_per_second=1, transient=True) as live, _log_above():
 
         def show() -> None:
+            """Brings the table up to date, unless that was done just before."""
             if time.monotonic() - last[0] > _REFRESH_S:
                 last[0] = time.monotonic()
                 live.update(make_table(list_trials(), objective, total, seconds=time.monotonic() - started))
@@ -81,15 +85,26 @@ def make_table(trials: Sequence[Trial], objective: Objective, total: int | None,
     if ranked:
         title += f"; best {objective} {format_value(ranked[0].score)} of trial {ranked[0].name}"
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    for heading in ("trial", "epoch", "loss", "val loss", "val accuracy", "images/s"):
-        table.add_column(heading, justify="left" if heading == "trial" else "right", no_wrap=True)
+    nodes = [lock.find_host(trial.run) for trial in running[:_MOST_ROWS]]
+    with_nodes = any(node not in ("", socket.gethostname()) for node in nodes)
+    for heading in (
+        "trial",
+        *(["node"] if with_nodes else []),
+        "epoch",
+        "loss",
+        "val loss",
+        "val accuracy",
+        "images/s",
+    ):
+        table.add_column(heading, justify="left" if heading in ("trial", "node") else "right", no_wrap=True)
     table.add_column("settings")  # the only one that gives way on a narrow terminal
-    for trial in running[:_MOST_ROWS]:
+    for trial, node in zip(running, nodes):
         row = read_last_epoch(Workdir(trial.run).metrics_csv)
         told = [row.get(name, "") for name in ("epoch", "loss", "val_loss", "val_accuracy", "images_per_s")]
         values = ", ".join(f"{name} {format_value(value)}" for name, value in trial.values.items())
         settings = Text(visible(values), no_wrap=True, overflow="ellipsis")
-        table.add_row(*map(Text, (trial.name, *map(_shorten, told))), settings)
+        names = (trial.name, shorten(node.partition(".")[0], _MOST_OF_NODE)) if with_nodes else (trial.name,)
+        table.add_row(*map(Text, (*names, *map(_shorten, told))), settings)
     if len(running) > _MOST_ROWS:
         table.add_row(Text(f"and {len(running) - _MOST_ROWS} more"))
     return table

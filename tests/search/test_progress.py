@@ -1,13 +1,17 @@
 """What a search shows on a terminal while it runs."""
 
 import io
+import json
 import logging
+import socket
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from harness.base import app
+from harness.base.text import shorten
+from harness.locks import lock
 from harness.search.progress import make_table, open_table
 from harness.search.trials.trial import Trial
 
@@ -26,6 +30,22 @@ def test_a_narrow_terminal_cuts_the_settings_and_no_figure(tmp_path: Path, width
     assert header.split() == ["trial", "epoch", "loss", "val", "loss", "val", "accuracy", "images/s", "settings"]
     assert row.split()[:6] == ["017", "12", "0.6543", "0.7123", "0.5625", "1234"]
     assert "  optim.setting_0 " in row and row.endswith("…") and len(row) == width
+
+
+@pytest.mark.parametrize("other", [None, "node-17", "node-17.of-a-cluster.example.org"])
+def test_nodes_are_named_once_a_trial_runs_on_another_one(tmp_path: Path, other):
+    trials = [Trial(name, tmp_path / name, {}, "running") for name in ("000", "001", "002")]
+    for trial in trials:
+        trial.run.mkdir()
+    here, there, _ = (trial.run / ".lock" for trial in trials)  # nobody trains the third just now
+    with lock.hold_folder(here.parent):
+        owner = json.loads(here.read_text())
+        there.write_text(json.dumps(owner | {"host": other or owner["host"]}))
+        table = make_table(trials, "val_loss", 20, seconds=61.0)
+    columns = {str(column.header): list(map(str, column.cells)) for column in table.columns}
+    assert columns["trial"] == ["000", "001", "002"]
+    own = shorten(socket.gethostname().partition(".")[0], 16)
+    assert columns.get("node") == (other and [own, "node-17", ""])
 
 
 class _Terminal(io.StringIO):

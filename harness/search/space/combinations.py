@@ -107,6 +107,7 @@ def combine(space: Space, choices: Mapping[str, Sequence[Value]]) -> Iterator[di
     names = [name for name in order_names(space) if space[name].tied is None]
 
     def extend(place: int, chosen: dict[str, Value]) -> Iterator[dict[str, Value]]:
+        """Yields what is chosen with every choice of the settings from this place on."""
         if place == len(names):
             yield chosen
         elif not is_active(space, names[place], chosen):
