@@ -51,6 +51,23 @@ def format_table(rows: Sequence[Sequence[object]], *, num_left: int = 1) -> str:
     return "\n".join(lines)
 
 
+def split_columns(rows: Sequence[Sequence[object]], width: int) -> list[list[tuple[object, ...]]]:
+    """Returns a table as several that each fit into so many columns of a terminal; all have its first column.
+
+    Args:
+      rows: of equally many cells, two or more, the first being the header.
+      width: of the terminal. A single cell that is wider stays whole.
+    """
+    widths = [max(_width(visible(row[i])) for row in rows) + 2 for i in range(len(rows[0]))]  # with the gap between
+    room = width + 2 - widths[0]
+    parts: list[list[int]] = [[]]
+    for index in range(1, len(widths)):
+        if parts[-1] and sum(widths[other] for other in (*parts[-1], index)) > room:
+            parts.append([])
+        parts[-1].append(index)
+    return [[(row[0], *(row[index] for index in part)) for row in rows] for part in parts]
+
+
 def cap_rows(rows: Sequence[Sequence[object]]) -> tuple[Sequence[Sequence[object]], str]:
     """Returns the rows below a header that a terminal takes, and what to say of the others, "" if there are none."""
     left_out = len(rows) - MOST_ROWS

@@ -1,12 +1,13 @@
 """What a search leaves: best.yaml, report.html, and the text at its end."""
 
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import files
-from harness.base.text import cap_rows, format_table, format_value, visible
+from harness.base.text import cap_rows, format_table, format_value, split_columns, visible
 from harness.config import settings
 from harness.config.schema import Config
 from harness.config.settings import Setting
@@ -144,7 +145,8 @@ def describe(config: Config, trials: tuple[Trial, ...], found: Verdict) -> str:
         values = (format_value(trial.values[name]) if name in trial.values else "" for name in names)
         rows.append((trial.name, f"{trial.score:.4f}", str(trial.num_epochs), *values))
     shown, more = cap_rows(rows)
-    lines = [format_table([("trial", objective, "epochs", *names), *shown]) + (f"\n{more}" if more else "")]
+    parts = split_columns([("trial", objective, "epochs", *names), *shown], shutil.get_terminal_size((120, 24)).columns)
+    lines = ["\n\n".join(map(format_table, parts)) + (f"\n{more}" if more else "")]
     if failed := [trial for trial in trials if trial.status == "failed"]:
         lines.append("\n".join(f"trial {trial.name} failed: {trial.reason}" for trial in failed))
     if found.rows:

@@ -53,3 +53,22 @@ def test_a_terminal_gets_the_first_rows():
     rows = [(number,) for number in range(25)]
     assert text.cap_rows(rows) == (rows[:20], "and 5 more")
     assert text.cap_rows(rows[:20]) == (rows[:20], "")
+
+
+@given(
+    names=st.lists(st.text("ab幸.", min_size=1, max_size=30), min_size=2, max_size=15),
+    num_rows=st.integers(0, 3),
+    width=st.integers(40, 140),
+)
+def test_a_wide_table_becomes_several_that_fit_and_lose_no_cell(names, num_rows, width):
+    rows = [names, *([f"{row}-{column}" for column in range(len(names))] for row in range(num_rows))]
+    parts = text.split_columns(rows, width)
+    for row, *others in zip(rows, *parts):
+        assert [cell for part in others for cell in part[1:]] == row[1:] and {part[0] for part in others} == {row[0]}
+    wide = [part for part in parts if max(map(text._width, text.format_table(part).splitlines())) > width]
+    assert all(len(part[0]) == 2 for part in wide)
+
+
+def test_a_table_that_fits_stays_one():
+    rows = [("trial", "val_loss", "epochs"), ("000", "0.5000", "15")]
+    assert text.split_columns(rows, 23) == [rows] and len(text.split_columns(rows, 22)) == 2
