@@ -52,6 +52,11 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, given = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
+    if hasattr(arguments, "train.run"):
+        raise ConfigError(
+            f"--run {config.train.run} is for one training; a search has a run folder for each trial. Say where the "
+            f"search itself lies: --tune.folder {config.train.run}"
+        )
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
     _refuse_others(config.tune.folder)

@@ -5,7 +5,7 @@ It imports no TensorFlow: `--help` and a mistyped flag answer at once.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,12 +33,32 @@ OF_READING = ("data.follow_links", "clean.min_side", "clean.max_pixels", "clean.
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint names the nearest flag."""
+    """A parser whose complaint names the nearest flag, and which takes names that begin with a single dash."""
+
+    def parse_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
+        """Returns the values of the flags; the one after a flag that takes a value is that, as in `--run -x`."""
+        return super().parse_args(list(self._join_values(args)), namespace)
+
+    def _join_values(self, words: Sequence[str]) -> Iterator[str]:
+        """Yields the words with `--flag -value` as `--flag=-value`, up to a `--`."""
+        known, rest = self._option_string_actions, iter(words)
+        for word in rest:
+            if word == "--":
+                yield from (word, *rest)
+            elif word not in known or known[word].nargs is not None or (value := next(rest, None)) is None:
+                yield word
+            elif value.startswith("-") and not value.startswith("--") and value not in known:
+                yield f"{word}={value}"
+            else:
+                yield from (word, value)
 
     def error(self, message: str) -> NoReturn:
         """Prints one sentence, and exits with the code of a usage error."""
         unknown = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
         if message.startswith("unrecognized arguments: --"):
+            if (name := unknown.removeprefix("--")) in _FILE_ONLY:
+                app.say(f"error: {name} is no flag: state it in the config file, as configs/tune.yaml does.\n")
+                sys.exit(ExitCode.USAGE)
             flags = {flag.removeprefix("--"): None for flag in self._option_string_actions}
             message = settings.unknown_name(unknown.removeprefix("--"), flags, "flag")
         app.say(f"error: {visible(message)}\nusage: {self.prog} --help shows every flag.\n")

@@ -43,3 +43,23 @@ def test_a_search_with_relative_paths_goes_on_in_another_current_folder(search, 
     done = run_command("tune", *flags, "--records", face_records, cwd=gone_on)
     assert done.returncode == 0 and "trial 000: going on" in done.stderr, done.stderr
     assert list(gone_on.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            ("--run", "runs/x"),
+            "a search has a run folder for each trial. Say where the search itself lies: --tune.folder",
+        ),
+        (("--tune.space", "{}"), "tune.space is no flag: state it in the config file"),
+        (("--tune.slots", "0"), "tune.slots is 0: it should be auto, or a whole number from 1 to 1024"),
+        (("--tune.folder", "s3://bucket/x"), "it should be a local path"),
+        (("--tune.minutes_per_trial", ".nan"), "tune.minutes_per_trial"),
+        (("more",), "unrecognized arguments: more"),
+    ],
+)
+def test_a_wrong_flag_is_told_before_anything_is_made(search, tmp_path, flags, expected):
+    done = run_command("tune", "--config", search, *flags, cwd=tmp_path)
+    assert done.returncode == 2 and expected in done.stderr, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["search.yaml"]
