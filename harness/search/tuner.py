@@ -59,7 +59,12 @@ def search(
     _work(TrialQueue(config, given, stop), slots, stop, config, is_shown=is_shown)
     trials = load_trials(config)
     if not rank(trials, objective):
-        raise DataError(f"not one trial of the search in {folder} finished: {folder}/trials/NAME/train.log says why.")
+        outcome.write_report(config, trials, outcome.Verdict(), slots, command)
+        raise DataError(
+            f"not one of {len(trials)} trials of the search in {folder} finished, of which {folder}/report.html tells. "
+            "Raise --tune.trials, or search for other values in another folder: --tune.folder runs/NEW. The last "
+            f"failed: {trials[-1].reason}"
+        )
     outcome.write_best(config, given, trials)
     seeds = retrain.SeedQueue(folder, _choose_configs(config, trials), config.tune.retrain, stop)
     _work(seeds, slots, stop, config, is_shown=False)

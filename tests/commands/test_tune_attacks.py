@@ -1,9 +1,12 @@
 """A search used as nobody meant it: folders of other things, odd names, wrong flags, other current folders."""
 
 import json
+import shlex
 
 import pytest
 from conftest import files_of, run_command
+
+from harness.base.text import visible
 
 
 @pytest.mark.parametrize("flags", [(), ("--tune.rebuild", "true")])
@@ -28,20 +31,26 @@ def test_a_folder_that_cannot_be_is_refused_at_once(search, tmp_path, folder):
     assert done.stderr.startswith("error: ") and folder in done.stderr and done.stderr.count("\n") == 1
 
 
+ODD = 'a "b" ü %s $x [1]*\t\x1b[2J'
+
+
 @pytest.mark.slow
-def test_a_search_with_relative_paths_goes_on_in_another_current_folder(search, face_records, tmp_path):
-    begun, gone_on = tmp_path / "one", tmp_path / "other" / "below"
-    for folder in (begun, gone_on):
-        folder.mkdir(parents=True)
+def test_a_search_of_any_name_with_relative_paths_goes_on_in_another_current_folder(search, face_records, tmp_path):
+    begun, gone_on, folder = tmp_path / "one", tmp_path / "other" / "below", tmp_path / ODD
+    for each in (begun, gone_on):
+        each.mkdir(parents=True)
     (begun / "records").symlink_to(face_records)
-    flags = ("--config", search, "--epochs", "1", "--tune.trials", "1", "--retrain", "0")
+    flags = ("--config", search, "--epochs", "1", "--tune.trials", "1", "--retrain", "0", "--tune.folder", folder)
     done = run_command("tune", *flags, "--records", "records", "--tune.minutes_per_trial", "0.0001", cwd=begun)
-    assert done.returncode == 3, done.stderr
-    trial = tmp_path / "tune" / "trials" / "000"
+    reason = "it took longer than tune.minutes_per_trial"
+    assert done.returncode == 3 and f"not one of 1 trials of the search in {visible(folder)} finished" in done.stderr
+    assert reason in done.stderr and reason in (folder / "report.html").read_text()
+    trial = folder / "trials" / "000"
     record = json.loads((trial / "trial.json").read_text())
     (trial / "trial.json").write_text(json.dumps(record | {"status": "running", "finished": "", "reason": ""}))
     done = run_command("tune", *flags, "--records", face_records, cwd=gone_on)
     assert done.returncode == 0 and "trial 000: going on" in done.stderr, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr and visible(shlex.quote(str(folder))) in done.stdout
     assert list(gone_on.iterdir()) == []
 
 

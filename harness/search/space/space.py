@@ -268,8 +268,9 @@ def check_batches(config: Config, num_replicas: int) -> None:
     if wrong:
         size, multiple, pairs = max(wrong, key=lambda found: found[1])
         raise ConfigError(
-            f"tune.space can propose a train.batch_size of {size}, which {num_replicas} devices cannot share evenly"
-            f"{pairs}. Name multiples of {multiple} only: values, or a min and a step."
+            f"tune.space can propose a train.batch_size of {size}, which {num_replicas} device"
+            f"{'s' * (num_replicas > 1)} cannot share evenly{pairs}. Name multiples of {multiple} only: values, or a "
+            "min and a step."
         )
 
 
