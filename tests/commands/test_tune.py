@@ -39,7 +39,7 @@ def undisturbed(face_records, tmp_path_factory):
     """Such a search that is left alone, and what it printed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     config = write_learning_search(folder, face_records)
-    done = run_command("tune", "--config", config, *DETERMINISTIC, "--retrain", "2")
+    done = run_command("tune", "--config", config, *DETERMINISTIC, "--retrain", "2", timeout_s=600)
     assert done.returncode == 0, done.stderr
     assert "cuda" not in done.stderr
     return folder / "tune", done.stdout
