@@ -3,15 +3,18 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter
 
-from harness.base import app, tf_import
+from harness.base import app, json_files, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
-from harness.base.text import cap_rows, format_table, list_names, shorten
+from harness.base.text import list_names
 from harness.config import flags
 from harness.config.dataset_sections import DataConfig
 from harness.config.preparation import Preparation, describe_preparation, describe_range
@@ -24,9 +27,18 @@ from harness.dataset.records import manifest
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 
+if TYPE_CHECKING:
+    import keras
+
+    from harness.results.evaluation import Evaluation
+    from harness.results.statistics.baselines import HogClassifier
+    from harness.results.statistics.calibration import Choices
+
 log = logging.getLogger("harness")
 _BATCH = 64
-_MOST_SQUARE = 10  # classes up to which each has a column for each
+_CHOSEN_ON = "validation"  # the split by which a run keeps its weights, and chooses temperature and thresholds
+Batch = tuple[np.ndarray, np.ndarray]  # labels int [n], pixels uint8 [n, size, size, 3]
+Skipped = tuple[Folder, Rejected]
 DESCRIPTION = """\
 Measures the exported model of a run.
 
@@ -61,36 +73,104 @@ def main(argv: Sequence[str]) -> int:
     if data is not None:
         data.shard_paths(folder, arguments.split)
     tf_import.import_tensorflow()
-    from harness.results import export
+    from harness.results import export, tables, verdict
 
-    model, class_names, preparation = export.load_model(Workdir(arguments.run))
+    workdir = Workdir(arguments.run)
+    model, class_names, preparation = export.load_model(workdir)
     if data is None:
-        batches = _read_folder(arguments.images, paths, class_names, preparation, config)
+        read = partial(_read_folder, arguments.images, paths, class_names, preparation, config)
+        found = _evaluate_files(model, class_names, read, workdir, folder=arguments.images, records=folder)
     else:
         _check_fit(data, class_names, preparation, folder)
-        batches = _read_split(data, folder, arguments.split)
-    found = _measure(model, class_names, batches, source=arguments.images or folder)
-    app.show(json.dumps(dataclasses.asdict(found)) if arguments.json else describe(found))
+        found = _evaluate_split(model, data, folder, arguments.split, workdir)
+    judged = verdict.judge(found, chose_weights=found.split == _CHOSEN_ON)
+    values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
+    app.show(json.dumps(values) if arguments.json else tables.describe(found, judged))
     return ExitCode.DONE
 
 
-# Labels int [n], pixels uint8 [n, size, size, 3], and pictures that were skipped.
-Batch = tuple[np.ndarray, np.ndarray, Sequence[tuple[Folder, Rejected]]]
+def _evaluate_split(
+    model: "keras.Model", data: manifest.Manifest, folder: Folder, name: str, workdir: Workdir
+) -> "Evaluation":
+    from harness.input import decoding, loaded_split
+    from harness.results import evaluation
+    from harness.results.statistics import calibration
+
+    # On what it has learnt from a baseline says nothing.
+    classifier = _train_baseline(data, folder) if name != "train" else None
+    with decoding.damage_named():
+        split = loaded_split.open_split(data, folder, name, cache="none")
+        labels, chances, of_baseline = evaluation.answer(model, classifier, evaluation.read_batches(split))
+        groups = evaluation.read_groups(split)
+    return evaluation.evaluate(
+        name,
+        evaluation.Answers(labels, chances, groups),
+        data.class_names,
+        choices=calibration.choose(labels, chances) if name == _CHOSEN_ON else _read_choices(workdir),
+        classifier=classifier,
+        of_baseline=of_baseline,
+    )
 
 
-def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Folder):
-    from harness.results import export, metrics
+def _evaluate_files(
+    model: "keras.Model",
+    class_names: Sequence[str],
+    read: Callable[..., Iterator[Batch]],
+    workdir: Workdir,
+    *,
+    folder: Folder,
+    records: Folder,
+) -> "Evaluation":
+    """Measures on picture files. What they have in common is not known, so each counts as a group of its own."""
+    from harness.results import evaluation
 
-    labels, chances = [], []
-    skipped: list[tuple[Folder, Rejected]] = []
-    for label, pixels, rejected in batches:
-        skipped += rejected
-        if len(label):
-            labels.append(label)
-            chances.append(export.predict(model, pixels))
-    if not labels:
-        raise DataError(f"{source} has no usable picture: {rejection.summarise(skipped)}")
-    return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=len(skipped))
+    skipped: list[Skipped] = []
+    classifier = None
+    try:
+        data = manifest.load(records)
+        if data.class_names == tuple(class_names):
+            classifier = _train_baseline(data, records)
+    except DataError as error:
+        log.info("no baseline: %s", error)
+    labels, chances, of_baseline = evaluation.answer(model, classifier, read(skipped=skipped))
+    if not len(labels):
+        raise DataError(f"{folder} has no usable picture: {rejection.summarise(skipped)}")
+    return evaluation.evaluate(
+        str(folder),
+        evaluation.Answers(labels, chances, skipped=len(skipped)),
+        class_names,
+        choices=_read_choices(workdir),
+        classifier=classifier,
+        of_baseline=of_baseline,
+    )
+
+
+def _train_baseline(data: manifest.Manifest, folder: Folder) -> "HogClassifier | None":
+    from harness.input import decoding, loaded_split
+    from harness.results.statistics import baselines
+
+    try:
+        with decoding.damage_named():
+            return baselines.train(loaded_split.open_split(data, folder, "train", cache="none"))
+    except DataError as error:  # the figures of the model do not depend on it
+        log.warning("no baseline: %s", error)
+        return None
+
+
+def _read_choices(workdir: Workdir) -> "Choices":
+    from harness.results.statistics.calibration import NOT_CHOSEN, Choices
+
+    class Calibration(BaseModel):
+        choices: Choices
+
+    class Figures(BaseModel):
+        calibration: Calibration
+
+    try:
+        return json_files.read(workdir.metrics, TypeAdapter(Figures)).calibration.choices
+    except json_files.WrongForm as error:
+        log.info("no temperature and no thresholds: %s", error)
+        return NOT_CHOSEN
 
 
 def _check_fit(data: manifest.Manifest, class_names: Sequence[str], preparation: Preparation, folder: Folder) -> None:
@@ -109,16 +189,6 @@ def _check_fit(data: manifest.Manifest, class_names: Sequence[str], preparation:
             f"the records with --clean.range '{describe_range(known.range or 'full')}'"
         )
     raise DataError(f"{message}Give fitting records: --records DIR")
-
-
-def _read_split(data: manifest.Manifest, folder: Folder, name: str) -> Iterator[Batch]:
-    from harness.input import decoding, loaded_split, pipeline
-
-    with decoding.damage_named():
-        split = loaded_split.open_split(data, folder, name, cache="none")
-        for batch in pipeline.eval_batches(split, _BATCH).take(split.num_batches(_BATCH)).as_numpy_iterator():
-            counted = batch["weight"] > 0
-            yield batch["label"][counted], batch["image"][counted], ()
 
 
 def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]]:
@@ -154,8 +224,10 @@ def _read_folder(
     class_names: Sequence[str],
     preparation: Preparation,
     config: Config,
+    *,
+    skipped: list[Skipped],
 ) -> Iterator[Batch]:
-    """Reads the files of each class with the decoder of the build; says what it skips."""
+    """Reads the files of each class with the decoder of the build; says what it skips, and adds it to a list."""
     unknown = [name for name in found if name not in class_names]
     if unknown or not found:
         raise DataError(
@@ -165,7 +237,6 @@ def _read_folder(
     labelled = [(class_names.index(name), path) for name, paths in found.items() for path in paths]
     labels: list[int] = []
     pixels: list[np.ndarray] = []
-    skipped = []
     read = sources.read_all((path for _, path in labelled), config.clean, preparation)
     for (label, _), (path, picture) in zip(labelled, read, strict=True):  # which has read_all say its last words
         if isinstance(picture, Rejected):
@@ -175,63 +246,10 @@ def _read_folder(
         labels.append(label)
         pixels.append(picture)
         if len(pixels) == _BATCH:
-            yield np.array(labels), np.stack(pixels), ()
+            yield np.array(labels), np.stack(pixels)
             labels, pixels = [], []
-    yield np.array(labels, int), np.stack(pixels) if pixels else np.empty(0), skipped
-
-
-def describe(found) -> str:
-    """Returns the figures as text for a person: of many classes the worst, and what they are taken for."""
-    low, high = found.accuracy_ci95
-    auc = "not defined (one class only)" if found.auc is None else f"{found.auc:.3f}"
-    skipped = f", {found.skipped} skipped" if found.skipped else ""
-    tables = (
-        [_class_table(found)]
-        if len(found.class_names) <= _MOST_SQUARE
-        else [_worst_classes(found), _worst_pairs(found)]
-    )
-    return "\n\n".join(
-        [
-            f"accuracy {found.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}), loss {found.loss:.4f}, AUC {auc}, "
-            f"calibration error {found.ece:.3f}, {found.num_examples} pictures{skipped}",
-            *tables,
-        ]
-    )
-
-
-def _class_table(found) -> str:
-    header = ("class", "pictures", "precision", "recall", "F1", *(f"as {shorten(name)}" for name in found.class_names))
-    rows = [(*_describe_class(found, name), *counts) for name, counts in zip(found.class_names, found.confusion)]
-    return format_table([header, *rows])
-
-
-def _describe_class(found, name: str) -> tuple[object, ...]:
-    figures = found.per_class[name]
-    shown = ["-" if figures[key] is None else f"{figures[key]:.3f}" for key in ("precision", "recall", "f1")]
-    return shorten(name), figures["num_examples"], *shown
-
-
-def _worst_classes(found) -> str:
-    present = [name for name in found.class_names if found.per_class[name]["num_examples"]]
-    worst = sorted(present, key=lambda name: found.per_class[name]["f1"] or 0)
-    rows, more = cap_rows([_describe_class(found, name) for name in worst])
-    title = f"the classes with the lowest F1{more and f' ({more}; all of them: --json)'}"
-    return f"{title}\n{format_table([('class', 'pictures', 'precision', 'recall', 'F1'), *rows])}"
-
-
-def _worst_pairs(found) -> str:
-    names, counts = [shorten(name) for name in found.class_names], np.array(found.confusion)
-    np.fill_diagonal(counts, 0)
-    pairs = np.argwhere(counts)
-    if not len(pairs):
-        return "no picture was taken for another class"
-    order = np.argsort(-counts[tuple(pairs.T)], kind="stable")
-    totals = np.array(found.confusion).sum(axis=1)
-    rows, more = cap_rows(
-        [(names[i], names[j], counts[i, j], f"{counts[i, j] / totals[i]:.0%}") for i, j in pairs[order].tolist()]
-    )
-    title = f"most often taken for another class{more and f' ({more} pairs; all of them: --json)'}"
-    return f"{title}\n{format_table([('class', 'taken for', 'pictures', 'of the class'), *rows], num_left=2)}"
+    if pixels:
+        yield np.array(labels), np.stack(pixels)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from harness.dataset.records import manifest, staging
 from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.distribute.peers import Peers, open_peers
+from harness.results.verdict import Verdict
 from harness.runs import effective_settings, identity
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir, name_run
@@ -142,12 +143,10 @@ def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> N
 class _Figures(BaseModel):
     """What is printed of metrics.json."""
 
-    num_examples: int
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
     loss: float
     best_epoch: int
     epochs: int
+    verdict: Verdict
 
 
 def _report(workdir: Workdir) -> None:
@@ -157,11 +156,9 @@ def _report(workdir: Workdir) -> None:
         raise CheckpointError(
             f"{workdir.metrics} cannot be read: {error}. Remove it, and the same command writes the results again."
         ) from None
-    low, high = found.accuracy_ci95
-    interval = f"95 % interval {low:.3f} to {high:.3f}, {found.num_examples} pictures"
     app.show(
-        f"validation accuracy {found.accuracy:.3f} ({interval}), loss {found.loss:.4f}, "
-        f"epoch {found.best_epoch} of {found.epochs}\n"
+        f"{found.verdict.as_text()}\n"
+        f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}\n"
         f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
     )
 

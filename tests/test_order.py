@@ -27,6 +27,7 @@ ORDER = (
     "input",
     "models",
     "runs",
+    "results.statistics",
     "results",
     "training",
     "search.space",

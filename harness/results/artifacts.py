@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -14,9 +15,11 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
-from harness.results import charts, export, metrics, predictions, report
-from harness.results.metrics import Metrics
+from harness.results import charts, evaluation, export, predictions, report, verdict
+from harness.results.evaluation import Answers, Evaluation
 from harness.results.report import Mistake
+from harness.results.statistics import baselines, calibration
+from harness.results.statistics.baselines import HogClassifier
 from harness.runs import identity, tensorboard
 from harness.runs.checkpoint import Progress
 from harness.runs.tensorboard import Tracker
@@ -30,18 +33,18 @@ _PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 @dataclass(frozen=True)
 class Finished:
-    """A run whose best weights are in the model, and the validation split they were chosen on."""
+    """A run whose best weights are in the model, and its splits: train, validation, and test where there is one."""
 
     config: Config
     workdir: Workdir
     data: Manifest
     model: keras.Model
     precision: str
-    split: Split
+    splits: Mapping[str, Split]
     progress: Progress
 
 
-def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracker: Tracker) -> Metrics:
+def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracker: Tracker) -> None:
     """Writes everything, and metrics.json last.
 
     Args:
@@ -51,9 +54,11 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
       tracker: takes the same as TensorBoard's pictures and curves.
     """
     workdir, progress = run.workdir, run.progress
-    found = metrics.measure(labels, chances, run.data.class_names)
+    rows = predictions.collect(run.splits["validation"], run.data.class_names, labels, chances)
+    classifier = baselines.train(run.splits["train"])
+    validation = _measure_validation(run, Answers(labels, chances, [row.group for row in rows]), classifier)
+    found = validation.metrics
     summary = {
-        "split": "validation",
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "num_parameters": run.model.count_params(),
@@ -80,14 +85,43 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     _track(tracker, progress.best_epoch, confusion, mistakes)
     tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
     tensorboard.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
-    predictions.write(workdir.predictions, predictions.collect(run.split, run.data.class_names, labels, chances))
+    predictions.write(workdir.predictions, rows)
+    test = _measure_test(run, classifier, validation) if "test" in run.splits else None
+    judged = verdict.judge(test or validation, chose_weights=test is None)
+    judgement = {"test": test and test.as_values(), "verdict": dataclasses.asdict(judged)}
     indent = 2 if len(found.class_names) <= _MOST_INDENTED else None
-    files.write_json(workdir.metrics, {**dataclasses.asdict(found), **summary}, indent=indent)
-    return found
+    files.write_json(workdir.metrics, {**validation.as_values(), **summary, **judgement}, indent=indent)
+
+
+def _measure_validation(run: Finished, answers: Answers, classifier: HogClassifier) -> Evaluation:
+    return evaluation.evaluate(
+        "validation",
+        answers,
+        run.data.class_names,
+        choices=calibration.choose(answers.labels, answers.chances),
+        classifier=classifier,
+        of_baseline=baselines.predict(classifier, run.splits["validation"]),
+    )
+
+
+def _measure_test(run: Finished, classifier: HogClassifier, validation: Evaluation) -> Evaluation:
+    """Measures the exported model, which no choice has shown these pictures to."""
+    split = run.splits["test"]
+    model, class_names, _ = export.load_model(run.workdir)
+    labels, chances, of_baseline = evaluation.answer(model, classifier, evaluation.read_batches(split))
+    return evaluation.evaluate(
+        "test",
+        Answers(labels, chances, evaluation.read_groups(split)),
+        class_names,
+        choices=validation.calibration.choices,
+        classifier=classifier,
+        of_baseline=of_baseline,
+    )
 
 
 def _export(run: Finished) -> float:
-    probe = decoding.read_pictures(run.split.shards, run.split.expected, _PROBE_PICTURES)
+    split = run.splits["validation"]
+    probe = decoding.read_pictures(split.shards, split.expected, _PROBE_PICTURES)
     difference = export.export_model(
         run.model,
         run.config,
@@ -106,7 +140,8 @@ def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> li
     predicted = chances.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-    stored = decoding.read_jpegs(run.split.shards, run.split.expected, worst)
+    split = run.splits["validation"]
+    stored = decoding.read_jpegs(split.shards, split.expected, worst)
     names = run.data.class_names
     return [
         Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_UPPER = 0.975  # of a 95 % interval
+from harness.dataset.images.arrays import Array
+from harness.results.statistics import intervals
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Difference:
     high: float
 
 
-def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str]) -> Difference:
+def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> Difference:
     """Returns the mean of the first minus that of the second, with its 95 % interval.
 
     Seeds are counted as unrelated between the two. If either has one seed only, the interval holds the chance of the
@@ -37,7 +38,7 @@ def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str]) -> Di
     Args:
       first: float [num_seeds, n], a figure of each picture, such as its loss, for each seed.
       second: float [num_seeds, n], the same for the other way of training, of the same pictures.
-      groups: the group of each picture.
+      groups: the group of each picture, by name or number.
     """
     _, members = np.unique(np.asarray(groups, object), return_inverse=True)
     sides = [_Side(values.astype(np.float64), members) for values in (first, second)]
@@ -56,7 +57,7 @@ def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str]) -> Di
     # What is of one seed and one group is in both variances. The difference of estimates may fall below either.
     variance = max(total - shared, by_group, sum(by_seed))
     seeds = [part**2 / (side.num_seeds - 1) for part, side in zip(by_seed, sides) if part]
-    half = _student(total**2 / (by_group**2 / (num_groups - 1) + sum(seeds))) * math.sqrt(variance)
+    half = intervals.student(total**2 / (by_group**2 / (num_groups - 1) + sum(seeds))) * math.sqrt(variance)
     return Difference(mean, mean - half, mean + half)
 
 
@@ -74,9 +75,3 @@ class _Side:
         pairs = self.num_seeds * (self.num_seeds - 1)
         self.seed_variance = float(np.square(of_seed - self.mean).sum()) / max(pairs, 1)
         self.shared_variance = float(np.square(moves - self.by_group).sum()) / max(pairs, 1)
-
-
-def _student(freedom: float) -> float:
-    from scipy.special import stdtrit  # takes half a second to import
-
-    return float(stdtrit(freedom, _UPPER))

@@ -1,10 +1,11 @@
 """The figures of each epoch: a row for metrics.csv, TensorBoard and the terminal. It measures nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from harness.base import files
-from harness.results.metrics import Metrics
+from harness.results.metrics import Scores
 from harness.runs.tensorboard import Tracker
 
 Sums = tuple[float, float, float]  # of loss and right answers, and the examples
@@ -12,15 +13,17 @@ Sums = tuple[float, float, float]  # of loss and right answers, and the examples
 Row = dict[str, float]
 
 
-def make_row(epoch: int, sums: Sums, found: Metrics, *, learning_rate: float, images_per_s: float) -> Row:
-    """Returns the figures of an epoch, counted from 1: of its training and of the validation after it."""
+def make_row(epoch: int, sums: Sums, found: Scores, *, learning_rate: float, images_per_s: float) -> Row:
+    """Returns the figures of an epoch, counted from 1: of its training and of the validation after it.
+
+    One that is not defined, an AUC of a single class, is left out.
+    """
     loss_sum, num_correct, num_examples = sums
     return {
         "epoch": epoch,
         "loss": loss_sum / num_examples,
         "accuracy": num_correct / num_examples,
-        "val_loss": found.loss,
-        "val_accuracy": found.accuracy,
+        **{f"val_{name}": value for name, value in asdict(found).items() if value is not None},
         "lr": learning_rate,
         "images_per_s": images_per_s,
     }
@@ -32,11 +35,11 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     files.write_text(path, "\n".join(lines) + "\n")
 
 
-def track(row: Row, auc: float | None, tracker: Tracker) -> None:
-    """Writes a row for TensorBoard, with the area under the curve where there is one."""
+def track(row: Row, tracker: Tracker) -> None:
+    """Writes a row for TensorBoard."""
     tracker.write("train", row["epoch"], {tag: row[tag] for tag in ("loss", "accuracy", "lr", "images_per_s")})
-    validation = {"loss": row["val_loss"], "accuracy": row["val_accuracy"]}
-    tracker.write("validation", row["epoch"], validation if auc is None else {**validation, "auc": auc})
+    validation = {tag.removeprefix("val_"): value for tag, value in row.items() if tag.startswith("val_")}
+    tracker.write("validation", row["epoch"], validation)
 
 
 def describe(row: Mapping[str, float], *, epochs: int, seconds_left: float, is_best: bool) -> str:

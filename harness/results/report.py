@@ -54,10 +54,10 @@ def render(
     auc = "-" if found.auc is None else f"{found.auc:.3f}"
     figures = [
         (f"{found.accuracy:.1%}", f"accuracy on {found.num_examples} validation pictures"),
-        (f"{low:.0%} to {high:.0%}", "95 % interval of the accuracy (Wilson)"),
+        (f"{low:.0%} to {high:.0%}", "95 % interval of the accuracy"),
         (f"{found.loss:.3f}", "cross-entropy [nats]"),
         (auc, "area under the ROC curve"),
-        (f"{found.ece:.3f}", "calibration error (0 is best)"),
+        (f"{found.majority_accuracy:.1%}", f"of always answering {found.majority_class}"),
         (f"{summary['best_epoch']} of {summary['epochs']}", "epoch kept"),
         (f"{summary['images_per_s']:,.0f}", "images/s in training"),
         (f"{summary['num_parameters']:,}", "parameters"),

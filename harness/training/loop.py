@@ -19,7 +19,7 @@ from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
 from harness.results import artifacts, history, metrics
 from harness.results.artifacts import Finished
-from harness.results.metrics import Metrics
+from harness.results.metrics import Scores
 from harness.runs import tensorboard
 from harness.runs.checkpoint import Checkpoints, Progress
 from harness.runs.tensorboard import Profile, Tracker
@@ -179,7 +179,7 @@ class Loop:
         """Measures, records and saves the epoch that has just ended."""
         labels, chances = self._predict()
         self.guard.check(progress, progress.sums[0] + float(chances.sum()))
-        found = metrics.measure(labels, chances, self.setup.data.class_names)
+        found = metrics.score(labels, chances)
         progress.epoch += 1
         learning_rate = self.trainee.learning_rate.of_step(max(0, self.trainee.num_updates - 1))
         row = history.make_row(
@@ -193,7 +193,7 @@ class Loop:
             progress.best_loss, progress.best_epoch = found.loss, progress.epoch
             self.checkpoints.save_best(progress)
         if self.tracker:
-            history.track(row, found.auc, self.tracker)
+            history.track(row, self.tracker)
             history.write(self.workdir.metrics_csv, progress.history)
         self.checkpoints.save(progress)
         is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.num_epochs
@@ -202,7 +202,7 @@ class Loop:
         if request not in (None, _SAVE) and progress.epoch < epochs:
             self._interrupt(progress, request)
 
-    def finish(self, progress: Progress) -> Metrics:
+    def finish(self, progress: Progress) -> Scores:
         """Measures the best weights, and has the chief write all results."""
         self.profile.finish(progress.step)
         self.checkpoints.restore_best(progress)
@@ -214,12 +214,12 @@ class Loop:
                 data=self.setup.data,
                 model=self.trainee.kept_model,
                 precision=self.devices.precision,
-                split=self.splits["validation"],
+                splits=self.splits,
                 progress=progress,
             )
             artifacts.write_results(finished, labels, chances, self.tracker)
         part(self.devices, kept=self)  # one that ends earlier may end the chief
-        return metrics.measure(labels, chances, self.setup.data.class_names)
+        return metrics.score(labels, chances)
 
     def _predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels int [n] and probabilities float32 [n, num_classes] of all validation examples."""

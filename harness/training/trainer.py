@@ -12,7 +12,7 @@ from harness.distribute import watchdog
 from harness.distribute.collectives import check_alike, losses_named
 from harness.input import decoding, loaded_split, placement, preview
 from harness.input.loaded_split import Split
-from harness.results.metrics import Metrics
+from harness.results.metrics import Scores
 from harness.runs import tensorboard
 from harness.runs.checkpoint import Checkpoints, Progress
 from harness.runs.tensorboard import Tracker
@@ -26,7 +26,7 @@ _NUM_SHOWN = 16  # training pictures shown before and after augmentation
 
 def train_and_evaluate(
     setup: Setup, workdir: Workdir, *, should_stop: Callable[[], str | None] = lambda: None
-) -> Metrics:
+) -> Scores:
     """Trains from the latest checkpoint, or from scratch, to the last epoch or early stopping, and writes all results.
 
     Args:
@@ -49,7 +49,9 @@ def train_and_evaluate(
         losses_named(devices),
         tensorboard.open_tracker(workdir) if devices.is_chief else contextlib.nullcontext() as tracker,
     ):
-        splits = {name: _open_split(name, setup) for name in placement.KEPT_SPLITS}
+        splits = {name: _open_split(name, setup, setup.inputs.cache) for name in placement.KEPT_SPLITS}
+        if devices.is_chief and setup.data.has_split("test"):
+            splits["test"] = _open_split("test", setup, "none")  # measured once, at the end
         trainee = make_trainee(config, devices, setup.data)
         checkpoints = Checkpoints(
             workdir,
@@ -77,9 +79,8 @@ def train_and_evaluate(
         return loop.finish(loop.train(progress))
 
 
-def _open_split(name: str, setup: Setup) -> Split:
-    cache, devices = setup.inputs.cache, setup.devices
-    return loaded_split.open_split(setup.data, setup.records, name, cache=cache, devices=devices)
+def _open_split(name: str, setup: Setup, cache: placement.Mode) -> Split:
+    return loaded_split.open_split(setup.data, setup.records, name, cache=cache, devices=setup.devices)
 
 
 def _restore(checkpoints: Checkpoints, setup: Setup, workdir: Workdir) -> Progress:

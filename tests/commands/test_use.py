@@ -20,6 +20,14 @@ KEYS = [
     "per_class",
     "ece",
     "skipped",
+    "num_groups",
+    "majority_accuracy",
+    "balanced_accuracy",
+    "average_precision",
+    "brier",
+    "calibration",
+    "baseline",
+    "verdict",
 ]
 
 
@@ -27,8 +35,11 @@ def test_evaluating_the_validation_split_gives_the_runs_own_figures(smoke_run):
     done = run_command("evaluate", smoke_run, "--json")
     assert done.returncode == 0, done.stderr
     found, trained = json.loads(done.stdout), json.loads((smoke_run / "metrics.json").read_text())
-    assert list(found) == KEYS
-    assert found["confusion"] == trained["confusion"]
+    assert set(KEYS) <= set(found)
+    for name in ("confusion", "num_groups", "accuracy_ci95", "baseline"):
+        assert found[name] == trained[name]
+    assert found["baseline"]["num_trained"] == 20 and found["baseline"]["num_measured"] == 4
+    assert found["calibration"]["choices"]["refused"].endswith("and there are 4")
     assert found["loss"] == pytest.approx(trained["loss"], rel=1e-4)
 
 
@@ -40,7 +51,8 @@ def test_evaluating_a_folder_counts_what_it_skips(smoke_run, tmp_path):
     done = run_command("evaluate", smoke_run, "--images", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["num_examples"] == 10 and found["skipped"] == 1
+    assert (found["num_examples"], found["skipped"], found["num_groups"]) == (10, 1, None)
+    assert found["baseline"]["num_measured"] == 10
     assert [sum(row) for row in found["confusion"]] == [5, 5]
     assert "broken.png skipped: " in done.stderr
 
@@ -68,9 +80,15 @@ def test_a_flat_folder_is_evaluated_by_its_table(smoke_run, tmp_path):
 def test_evaluation_reads_well(smoke_run):
     done = run_command("evaluate", smoke_run, "--split", "train")
     assert done.returncode == 0
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("accuracy ") and "20 pictures" in lines[0]
-    assert lines[2].split() == ["class", "pictures", "precision", "recall", "F1", "as", "happy", "as", "sad"]
+    parts = [part.splitlines() for part in done.stdout.rstrip().split("\n\n")]
+    assert len(parts) == 5 and max(map(len, done.stdout.splitlines())) <= 100
+    verdict, figures, classes, confusion, calibration = parts
+    assert verdict[0].startswith("train accuracy ") and "20 pictures" in verdict[0]
+    assert [line.split("  ")[0] for line in figures][:3] == ["figure", "accuracy", "balanced accuracy"]
+    assert classes[0].split()[:4] == ["class", "pictures", "precision", "recall"]
+    assert {line.split()[0] for line in classes[1:]} == {"happy", "sad"}
+    assert confusion[1].split() == ["class", "happy", "sad"]
+    assert calibration[0].startswith("calibration error ")
 
 
 @pytest.mark.parametrize(

@@ -87,13 +87,17 @@ class Manifest:
             {name: [shard.sha256 for shard in split.shards] for name, split in self.splits.items()}
         )
 
+    def has_split(self, name: str) -> bool:
+        """Whether there are pictures in a split."""
+        return name in self.splits and self.splits[name].num_examples > 0
+
     def shard_paths(self, folder: Folder, split: str) -> list[Folder]:
         """Returns the shards of a split.
 
         Raises:
           DataError: there is no such split, or it is empty.
         """
-        if split not in self.splits or not self.splits[split].num_examples:
+        if not self.has_split(split):
             known = ", ".join(name for name, info in self.splits.items() if info.num_examples)
             cure = f" Build it with --split.{split} above 0; if it was, its report says why." if split in _ASKED else ""
             raise DataError(f"{folder} has no pictures in a split '{split}'; it has {known}.{cure}")

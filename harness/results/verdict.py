@@ -1,0 +1,186 @@
+"""Whether a model is good, in sentences: against what, how sure that is, what fails, and what to do next.
+
+It goes by the intervals: a difference that chance may have made is not called one. It measures nothing, and needs no
+TensorFlow, so that a command can show what a run has said.
+"""
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.base.text import list_names, shorten
+from harness.results.metrics import Metrics
+from harness.results.statistics import calibration
+from harness.results.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from harness.results.differences import Difference
+    from harness.results.evaluation import Evaluation
+
+Level = Literal["good", "not shown", "bad"]
+_FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
+_WIDTH = 100  # columns
+_NUM_PAIRS = 3  # of classes, told as taken for one another
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to think of a model.
+
+    Attributes:
+      level: good: better than every baseline beyond doubt; bad: worse than one, or no better in these figures;
+        not shown: better, but chance alone may give that.
+      sentences: the figures and what they come to, the most important first.
+      next_steps: what to do, the most urgent first.
+    """
+
+    level: Level
+    sentences: tuple[str, ...]
+    next_steps: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """Returns the verdict as lines for a terminal."""
+        lines = [*self.sentences, *(f"next: {step}" for step in self.next_steps)]
+        return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+
+
+def judge(found: "Evaluation", *, chose_weights: bool = False) -> Verdict:
+    """Returns what to think of a model.
+
+    Args:
+      found: what it does on a split.
+      chose_weights: whether the weights that are kept were chosen on this very split.
+    """
+    level = _rank(found)
+    sentences = [_describe_accuracy(found), _compare(found, level)]
+    if confused := describe_confused(found.metrics):
+        sentences.append(confused)
+    if missing := list_missing(found.metrics):
+        sentences.append(f"No picture of {list_names(missing)} is among them: no figure says anything of that.")
+    if few := _describe_groups(found.metrics):
+        sentences.append(few)
+    if chose_weights:
+        sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
+    return Verdict(level, tuple(sentences), tuple(_advise(found, level, missing, chose_weights=chose_weights)))
+
+
+def list_missing(metrics: Metrics) -> list[str]:
+    """Returns the classes without a picture."""
+    return [name for name, figures in metrics.per_class.items() if not figures["num_examples"]]
+
+
+def describe_interval(interval: Interval | None, digits: int = 3) -> str:
+    """Returns an interval as text, "unknown" where there is none."""
+    return "unknown" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def describe_sample(metrics: Metrics) -> str:
+    """Returns how many pictures there are, in how many groups."""
+    groups = metrics.num_groups
+    if groups in (None, metrics.num_examples):
+        return _count(metrics.num_examples, "picture")
+    return f"{_count(metrics.num_examples, 'picture')} in {_count(groups, 'group')}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _rank(found: "Evaluation") -> Level:
+    metrics = found.metrics
+    if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.mean <= 0):
+        return "bad"
+    is_above = metrics.accuracy_ci95[0] > metrics.majority_accuracy
+    return "good" if is_above and (found.gain is None or found.gain.low > 0) else "not shown"
+
+
+def _describe_accuracy(found: "Evaluation") -> str:
+    metrics, split = found.metrics, f"{found.split} " if found.split in _SPLITS else ""
+    place = "" if split else f" of {found.split}"
+    baseline = f", {found.baseline.name} {found.baseline.accuracy:.3f}" if found.baseline else ""
+    skipped = f"; {metrics.skipped:,} more could not be read" if metrics.skipped else ""
+    return (
+        f"{split}accuracy {metrics.accuracy:.3f} (95 % interval {describe_interval(metrics.accuracy_ci95)}) on "
+        f"{describe_sample(metrics)}{place}; always answering {shorten(metrics.majority_class)} gives "
+        f"{metrics.majority_accuracy:.3f}{baseline}{skipped}"
+    )
+
+
+def _compare(found: "Evaluation", level: Level) -> str:
+    metrics, gain = found.metrics, found.gain
+    if list_missing(metrics) and len(metrics.per_class) - len(list_missing(metrics)) == 1:
+        return "All pictures are of one class: these figures do not tell whether the model is good."
+    if metrics.accuracy <= metrics.majority_accuracy:
+        return "Bad: it is no better than giving the most frequent class as the answer always."
+    if gain is not None and gain.mean <= 0:
+        return f"Bad: it is no better than {found.baseline.name}, which need no network ({_describe_gain(gain)})."
+    if level == "good":
+        return f"Good: it is better than {'both' if gain is not None else 'that'} beyond doubt."
+    if metrics.accuracy_ci95[0] <= metrics.majority_accuracy:
+        return "Not shown to be good: chance alone may put a model that always gives one class so high."
+    return (
+        f"Better than always giving one class, but not shown to be better than {found.baseline.name} "
+        f"({_describe_gain(gain)})."
+    )
+
+
+def _describe_gain(gain: "Difference") -> str:
+    ends = f"{gain.low:+.3f} to {gain.high:+.3f}" if np.isfinite([gain.low, gain.high]).all() else "unknown"
+    return f"difference {gain.mean:+.3f}, 95 % interval {ends}"
+
+
+def describe_confused(metrics: Metrics) -> str:
+    """Returns which classes are taken for which most often, such as "sad taken for happy: 2 of 15"; "" if none is."""
+    pairs = list_confused(metrics)
+    if not pairs:
+        return ""
+    names, totals = metrics.class_names, np.array(metrics.confusion).sum(axis=1)
+    told = [
+        f"{shorten(names[label])} taken for {shorten(names[other])}: {count:,} of {totals[label]:,}"
+        for label, other, count in pairs[:_NUM_PAIRS]
+    ]
+    more = f" ({len(pairs) - _NUM_PAIRS:,} more pairs)" if len(pairs) > _NUM_PAIRS else ""
+    return f"What fails: {'; '.join(told)}{more}."
+
+
+def list_confused(metrics: Metrics) -> list[tuple[int, int, int]]:
+    """Returns class, what it is taken for, and how often, by label, the most frequent first."""
+    counts = np.array(metrics.confusion)
+    np.fill_diagonal(counts, 0)
+    pairs = np.argwhere(counts)
+    order = np.argsort(-counts[tuple(pairs.T)], kind="stable")
+    return [(label, other, int(counts[label, other])) for label, other in pairs[order].tolist()]
+
+
+def _describe_groups(metrics: Metrics) -> str:
+    groups = metrics.num_groups
+    if groups is None or groups == metrics.num_examples or groups >= _FEW_GROUPS:
+        return ""
+    if groups == 1:
+        return "All pictures are of one group: they tell nothing of how the model does on others."
+    return f"{groups} groups are few: pictures of a group are right or wrong together, so the interval is wide."
+
+
+def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool) -> list[str]:
+    metrics, steps = found.metrics, []
+    if level == "bad":
+        steps.append(
+            "look at the training loss: where it falls and this does not, more pictures or more augmentation help; "
+            "where it does not fall, another learning rate or network; see also whether the labels are right"
+        )
+    if missing:
+        steps.append(f"give {list_names(missing)} more groups of pictures, so that some are measured on")
+    if level == "not shown" or _describe_groups(metrics):
+        steps.append("measure on more groups of pictures (--split.validation, --split.test of the build, or --images)")
+    if level == "good" and (pairs := list_confused(metrics)):
+        label, other, _ = pairs[0]
+        given, answer = (shorten(metrics.class_names[index]) for index in (label, other))
+        steps.append(f"look at the {given} pictures taken for {answer}, and add pictures like them")
+    if chose_weights:
+        steps.append("keep pictures aside that no choice has seen: --split.test 0.1 of the build")
+    if found.calibration.choices.temperature is None and metrics.num_examples < calibration.LEAST_FITTED:
+        steps.append("do not take the probabilities at their word: there are too few pictures to check them")
+    return steps

@@ -1,0 +1,123 @@
+"""What the verdict says of which figures, and how an evaluation reads."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from harness.results import evaluation, tables, verdict
+from harness.results.statistics import baselines, calibration
+
+NAMES = ("happy", "sad")
+
+
+def evaluate(labels, predicted, *, of_baseline=None, groups=None, names=NAMES, split="validation", sure=0.9):
+    """An evaluation of a model that gives its answers the probability `sure`."""
+    labels, rest = np.asarray(labels), (1 - sure) / (len(names) - 1)
+    chances = np.full((len(labels), len(names)), rest)
+    chances[np.arange(len(labels)), predicted] = sure
+    classifier = None
+    if of_baseline is not None:
+        classifier = baselines.HogClassifier(np.zeros((1, 4), np.float32), np.array([0]))
+    return evaluation.evaluate(
+        split,
+        evaluation.Answers(labels, chances, groups),
+        names,
+        choices=calibration.choose(labels, chances),
+        classifier=classifier,
+        of_baseline=None if of_baseline is None else np.asarray(of_baseline),
+    )
+
+
+def flip(labels, *positions):
+    found = np.array(labels)
+    found[list(positions)] = 1 - found[list(positions)]
+    return found
+
+
+HALVES = np.repeat([0, 1], 20)
+WITHOUT_NETWORK = flip(HALVES, *range(10), *range(20, 28))  # 22 of 40
+
+
+def test_a_model_above_both_baselines_beyond_doubt_is_good():
+    found = verdict.judge(evaluate(HALVES, flip(HALVES, 20, 21), of_baseline=WITHOUT_NETWORK), chose_weights=True)
+    assert found.level == "good"
+    assert found.sentences == (
+        "validation accuracy 0.950 (95 % interval 0.835 to 0.986) on 40 pictures; always answering happy gives 0.500, "
+        "HOG features and logistic regression 0.550",
+        "Good: it is better than both beyond doubt.",
+        "What fails: sad taken for happy: 2 of 20.",
+        "The epoch was chosen on these same pictures, which flatters the figures a little.",
+    )
+    assert found.next_steps[0] == "look at the sad pictures taken for happy, and add pictures like them"
+    assert found.next_steps[1].endswith("--split.test 0.1 of the build")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "of_baseline", "level", "second"),
+    [
+        (np.zeros(40, int), WITHOUT_NETWORK, "bad", "Bad: it is no better than giving the most frequent class"),
+        (flip(HALVES, 0, 1), HALVES, "bad", "Bad: it is no better than HOG features and logistic regression, which"),
+        (flip(HALVES, 0, 1), flip(HALVES, 2, 3, 4), "not shown", "Better than always giving one class, but not shown"),
+        (flip(HALVES, *range(8), *range(20, 28)), None, "not shown", "Not shown to be good: chance alone"),
+        (HALVES, None, "good", "Good: it is better than that beyond doubt."),
+    ],
+)
+def test_the_level_goes_by_both_baselines_and_by_chance(predicted, of_baseline, level, second):
+    found = verdict.judge(evaluate(HALVES, predicted, of_baseline=of_baseline))
+    assert found.level == level and found.sentences[1].startswith(second)
+
+
+def test_few_groups_and_missing_classes_are_said():
+    groups = [f"person {i // 5}" for i in range(40)]
+    found = verdict.judge(evaluate(HALVES, HALVES, groups=groups, names=("happy", "sad", "angry", "calm")))
+    assert "on 40 pictures in 8 groups" in found.sentences[0]
+    assert "No picture of angry | calm is among them: no figure says anything of that." in found.sentences
+    assert any(sentence.startswith("8 groups are few: ") for sentence in found.sentences)
+    assert found.next_steps[0].startswith("give angry | calm more groups")
+
+
+def test_one_class_alone_tells_nothing():
+    found = verdict.judge(evaluate([0, 0, 0], [0, 0, 0]))
+    assert found.sentences[1] == "All pictures are of one class: these figures do not tell whether the model is good."
+
+
+def test_one_group_alone_tells_nothing():
+    found = verdict.judge(evaluate(HALVES, HALVES, groups=["me"] * 40, of_baseline=WITHOUT_NETWORK))
+    assert found.level == "not shown" and "interval 0.000 to 1.000" in found.sentences[0]
+    assert "All pictures are of one group: they tell nothing of how the model does on others." in found.sentences
+
+
+def test_values_for_json_have_no_infinity():
+    values = evaluate(HALVES, HALVES, groups=["me"] * 40, of_baseline=WITHOUT_NETWORK).as_values()
+    assert values["baseline"]["gain"] == pytest.approx(0.45) and values["baseline"]["gain_ci95"] is None
+    assert (values["split"], values["num_groups"], values["accuracy_ci95"]) == ("validation", 1, (0.0, 1.0))
+
+
+def test_a_baseline_of_the_first_pictures_is_compared_on_these():
+    found = evaluate(HALVES, flip(HALVES, 0), of_baseline=flip(HALVES[:10], 0, 1))
+    assert (found.baseline.num_measured, found.baseline.accuracy) == (10, 0.8)
+    assert found.gain.mean == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("num_classes", [2, 5, 40])
+def test_an_evaluation_is_shown_within_100_columns_what_fails_first(num_classes):
+    names = [f"class {i} with a rather long name {'x' * i}" for i in range(num_classes)]
+    labels = np.repeat(np.arange(num_classes), 6)
+    predicted = labels.copy()
+    predicted[6:9] = 0  # half of class 1
+    found = evaluate(labels, predicted, names=names, groups=[str(i // 2) for i in range(len(labels))])
+    text = tables.describe(found, verdict.judge(found, chose_weights=True))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100 and len(lines) < 90
+    classes = lines[next(i for i, line in enumerate(lines) if line.startswith("class ")) + 1 :]
+    assert {classes[0][:8].strip(), classes[1][:8].strip()} == {"class 1", "class 0"}
+    assert ("the classes with the lowest F1 (and 20 more; all of them: --json)" in lines) is (num_classes == 40)
+    assert ("most often taken for another class" in lines) is (num_classes == 40)
+    assert found.metrics.confusion[1][:2] == (3, 3)
+
+
+def test_a_verdict_is_kept_as_plain_values():
+    found = verdict.judge(evaluate(HALVES, HALVES))
+    assert verdict.Verdict(**dataclasses.asdict(found)) == found
+    assert found.as_text().startswith("validation accuracy 1.000 (95 % interval 0.912 to 1.000) on 40 pictures; always")
