@@ -109,11 +109,11 @@ class OptimConfig(Section):
         "none", description="how the learning rate grows with the pictures a step; it is then the one for 16 pictures"
     )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
-        "constant", description="learning rate after the warm-up; plateau: falls when the validation loss does not"
+        "constant", description="learning rate after the warm-up; plateau: falls when train.monitor gets no better"
     )
     warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
     plateau_epochs: int = Field(
-        5, ge=1, le=MOST, description="epochs without a lower validation loss before the learning rate falls (plateau)"
+        5, ge=1, le=MOST, description="epochs without a better train.monitor before the learning rate falls (plateau)"
     )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the learning rate is multiplied by then (plateau)")
     momentum: Rate = Field(0.9, description="share of the step before that is taken again (sgd)")
@@ -139,6 +139,9 @@ class OptimConfig(Section):
         return value
 
 
+Monitor = Literal["val_loss", "val_accuracy", "val_auc", "val_balanced_accuracy", "val_f1"]
+
+
 class TrainConfig(Section):
     """The run."""
 
@@ -157,6 +160,11 @@ class TrainConfig(Section):
     batch_per: Literal["step", "replica"] = Field(
         "step", description="what batch_size is for: all replicas of a step together, or each replica"
     )
+    monitor: Monitor = Field(
+        "val_loss",
+        description="figure of the validation by which weights are kept, a run stops, the learning rate falls "
+        "(plateau) and trials of a search are compared; of epochs with the same the one of the lower loss is kept",
+    )
     min_epochs: int = Field(
         15, ge=1, le=MOST, description="the first epoch whose weights may be the best, at most half of all epochs"
     )
@@ -164,7 +172,7 @@ class TrainConfig(Section):
         10,
         ge=0,
         le=MOST,
-        description="epochs without a lower validation loss before stopping, from min_epochs on; 0: never stop",
+        description="epochs without a better train.monitor before stopping, from min_epochs on; 0: never stop",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="weight of each class in the training loss; balanced: pictures / (classes * its pictures)"
@@ -195,7 +203,7 @@ class TrainConfig(Section):
 
     @property
     def first_judged_epoch(self) -> int:
-        """The first epoch whose weights may be kept; the validation loss of the first few says little."""
+        """The first epoch whose weights may be kept; the validation of the first few says little."""
         return max(1, min(self.min_epochs, self.num_epochs // 2))
 
 

@@ -59,7 +59,6 @@ class TuneConfig(Section):
         description="trials at most, with those tried first (random, grid, bayesian); grid ends after all combinations",
     )
     max_epochs: int = Field(10, ge=2, le=MOST, description="epochs of the longest trials (hyperband)")
-    objective: Literal["val_loss", "val_accuracy"] = Field("val_loss", description="what is compared between trials")
     seed: Seed = Field(0, description="seed of the proposals")
     space: dict[str, Range] = Field(
         default_factory=dict,

@@ -84,7 +84,10 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     files.write_text(workdir.report, page)
     _track(tracker, progress.best_epoch, confusion, mistakes)
     tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
-    tensorboard.write_hparams(workdir, run.config, {"val_loss": found.loss, "val_accuracy": found.accuracy})
+    monitor = run.config.train.monitor
+    kept: dict[str, float] = {"val_loss": found.loss, "val_accuracy": found.accuracy}
+    kept[monitor] = progress.history[progress.best_epoch - 1][monitor]
+    tensorboard.write_hparams(workdir, run.config, kept)
     predictions.write(workdir.predictions, rows)
     test = _measure_test(run, classifier, validation) if "test" in run.splits else None
     judged = verdict.judge(test or validation, chose_weights=test is None)

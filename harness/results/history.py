@@ -1,16 +1,18 @@
 """The figures of each epoch: a row for metrics.csv, TensorBoard and the terminal. It measures nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from harness.base import files
+from harness.config.training_sections import Monitor
 from harness.results.metrics import Scores
 from harness.runs.tensorboard import Tracker
 
 Sums = tuple[float, float, float]  # of loss and right answers, and the examples
 
 Row = dict[str, float]
+_ALWAYS_TOLD: tuple[Monitor, ...] = ("val_loss", "val_accuracy")
 
 
 def make_row(epoch: int, sums: Sums, found: Scores, *, learning_rate: float, images_per_s: float) -> Row:
@@ -29,6 +31,16 @@ def make_row(epoch: int, sums: Sums, found: Scores, *, learning_rate: float, ima
     }
 
 
+def cost(row: Row, monitor: Monitor) -> float:
+    """Returns the figure of an epoch by which a run goes, negative where higher is better: the lower the better."""
+    return row[monitor] if monitor == "val_loss" else -row[monitor]
+
+
+def is_better(row: Row, other: Row, monitor: Monitor) -> bool:
+    """Whether an epoch is better than another; of equal ones the one of the lower loss is."""
+    return (cost(row, monitor), row["val_loss"]) < (cost(other, monitor), other["val_loss"])
+
+
 def write(path: Path, rows: Sequence[Row]) -> None:
     """Writes all rows as CSV, complete or not at all."""
     lines = [",".join(rows[0]), *(",".join(str(value) for value in row.values()) for row in rows)]
@@ -42,10 +54,13 @@ def track(row: Row, tracker: Tracker) -> None:
     tracker.write("validation", row["epoch"], validation)
 
 
-def describe(row: Mapping[str, float], *, epochs: int, seconds_left: float, is_best: bool) -> str:
+def describe(row: Row, *, monitor: Monitor, epochs: int, seconds_left: float, is_best: bool) -> str:
     """Returns a row as a line for a person; lines of the same run line up."""
+    words = monitor.replace("_", " ")
+    monitored = "" if monitor in _ALWAYS_TOLD else f"{words} {row[monitor]:.3f}  "
     return (
         f"epoch {row['epoch']:{len(str(epochs))}d}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.3f}  "
-        f"val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.3f}  {row['images_per_s']:5.0f} images/s  "
+        f"val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.3f}  {monitored}"
+        f"{row['images_per_s']:5.0f} images/s  "
         f"ETA {int(seconds_left) // 60}:{int(seconds_left) % 60:02d}{'  best' if is_best else ''}"
     )

@@ -41,7 +41,6 @@ class Progress:
     step_in_epoch: _Count = 0
     step: _Count = 0
     sums: tuple[float, float, float] = (0.0, 0.0, 0.0)  # loss, correct and examples of the epoch so far
-    best_loss: float | None = None
     best_epoch: _Count = 0
     history: list[dict[str, int | float]] = field(default_factory=list)
     num_back_offs: _Count = 0  # each made the learning rate smaller

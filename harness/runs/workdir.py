@@ -29,7 +29,7 @@ class Workdir:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the lowest validation loss."""
+        """The checkpoint of the best validation, by train.monitor."""
         return self.root / "checkpoints" / "best"
 
     @property

@@ -6,7 +6,7 @@ choice was made on these very pictures they do not take away: only a test split 
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,14 @@ from harness.search.trials.trial import Objective
 
 Verdict = Literal["better", "not shown to be better", "worse", "the same settings"]
 _Figure = Literal["accuracy", "loss"]
+# Figures of single pictures, whose differences have an interval: a curve is about the order that the loss rewards, too.
+_JUDGED_BY: Mapping[Objective, _Figure] = {
+    "val_loss": "loss",
+    "val_auc": "loss",
+    "val_accuracy": "accuracy",
+    "val_balanced_accuracy": "accuracy",
+    "val_f1": "accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Comparison:
     """The best settings beside the defaults, on the same pictures.
 
     Attributes:
-      objective: what the search went by, and the verdict goes by.
+      objective: what the search went by. The verdict goes by the loss, or by the accuracy.
       num_pictures: in the validation split.
       num_groups: of pictures that are not independent.
       default: what came of the default settings.
@@ -66,10 +74,10 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the whole interval of the objective is on one side of zero, and on which."""
+        """Whether the whole interval of the difference is on one side of zero, and on which."""
         if self.accuracy is None or self.loss is None:
             return "the same settings"
-        if self.objective == "val_loss":
+        if _JUDGED_BY[self.objective] == "loss":
             gain = Difference(-self.loss.mean, -self.loss.high, -self.loss.low)
         else:
             gain = self.accuracy
@@ -153,7 +161,7 @@ def describe(comparison: Comparison, test_run: Path | None = None) -> str:
     verdict, best, default = comparison.verdict, comparison.best, comparison.default
     if best is None:
         return f"{verdict}: the search found none that are better than the defaults."
-    if comparison.objective == "val_loss":
+    if _JUDGED_BY[comparison.objective] == "loss":
         name, digits, of_best, of_default, difference = "loss", 4, best.loss, default.loss, comparison.loss
     else:
         name, digits, of_best, of_default = "accuracy", 3, best.accuracy, default.accuracy

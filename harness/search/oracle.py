@@ -83,9 +83,9 @@ def count_trials(tune: TuneConfig) -> int:
 
 
 def _make_oracle(config: Config) -> "_Recalling":
-    tune = config.tune
+    tune, monitor = config.tune, config.train.monitor
     shared = {
-        "objective": keras_tuner.Objective(tune.objective, "min" if tune.objective == "val_loss" else "max"),
+        "objective": keras_tuner.Objective(monitor, "min" if monitor == "val_loss" else "max"),
         "hyperparameters": make_hyperparameters(tune.space),
         "seed": tune.seed + 1,  # KerasTuner takes 0 for none
     }

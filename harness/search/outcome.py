@@ -48,14 +48,14 @@ def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
       CheckpointError: what a run says of its pictures cannot be read.
       DataError: the runs were measured on different pictures.
     """
-    best, default = rank(trials, config.tune.objective)[0], find_default(config, trials)
+    best, default = rank(trials, config.train.monitor)[0], find_default(config, trials)
     if default is None:
         return Verdict()
     if best.values == default.values:
         run = Workdir(best.run)
         if not run.predictions.is_file():  # of an earlier version
             return Verdict()
-        found = comparison.compare(None, [predictions.read(run.predictions)], config.tune.objective)
+        found = comparison.compare(None, [predictions.read(run.predictions)], config.train.monitor)
         return Verdict(comparison.describe(found))
     runs = {
         which: retrain.list_completed(config.tune.folder, retrain.label(which, trial), config.tune.retrain)
@@ -64,7 +64,7 @@ def judge(config: Config, data: Manifest, trials: tuple[Trial, ...]) -> Verdict:
     if not all(runs.values()):
         return Verdict()
     of_best, of_default = (_read(runs[name]) for name in (retrain.BEST, retrain.DEFAULT))
-    found = comparison.compare(of_best, of_default, config.tune.objective)
+    found = comparison.compare(of_best, of_default, config.train.monitor)
     has_test = "test" in data.splits and data.splits["test"].num_examples > 0
     seconds = sum(trial_folder.read(run).seconds for listed in runs.values() for run in listed)
     sentence = comparison.describe(found, runs[retrain.BEST][0].root if has_test else None)
@@ -85,9 +85,9 @@ def write_best(
     config: Config, given: Mapping[str, Setting], trials: tuple[Trial, ...], found: Verdict = Verdict()
 ) -> None:
     """Writes the best settings as a config file, with what is known of them in its head."""
-    path, best = config.tune.folder / _BEST, rank(trials, config.tune.objective)[0]
+    path, best = config.tune.folder / _BEST, rank(trials, config.train.monitor)[0]
     header = (
-        f"The best of {len(trials)} trials: {config.tune.objective} {best.score:.4f}.\n"
+        f"The best of {len(trials)} trials: {config.train.monitor} {best.score:.4f}.\n"
         f"{found.sentence or 'Not compared with the default settings.'}\n{_train_command(path)}"
     )
     chosen = make_trial_config(given, best.values, f"trial {best.name}")
@@ -119,7 +119,7 @@ def write_report(
     default = find_default(config, trials)
     facts = SearchFacts(
         name=folder.name,
-        objective=tune.objective,
+        objective=config.train.monitor,
         algorithm=tune.algorithm,
         trials=trials,
         space=tune.space,
@@ -138,7 +138,7 @@ def write_report(
 
 def describe(config: Config, trials: tuple[Trial, ...], found: Verdict) -> str:
     """Returns what was found, as text for a person: the trials, the best first, and the verdict."""
-    objective, folder = config.tune.objective, config.tune.folder
+    objective, folder = config.train.monitor, config.tune.folder
     names = list(config.tune.space)
     rows: list[tuple[str, ...]] = []
     for trial in rank(trials, objective):

@@ -116,7 +116,7 @@ class TrialQueue:
         return False, Taken(workdir, record, claim)
 
     def _read_scores(self, known: list[_Known]) -> dict[str, float]:
-        loaded = (trial_folder.load(one.workdir, one.record, self._config.tune.objective) for one in known)
+        loaded = (trial_folder.load(one.workdir, one.record, self._config.train.monitor) for one in known)
         return {trial.name: trial.score for trial in loaded if trial.score is not None}
 
     def _find_precision(self, known: list[_Known]) -> str | None:
@@ -156,8 +156,8 @@ class TrialQueue:
             log.warning("trial %s failed: %s", name, record.reason)
             hparams.write_failed(workdir, record.values)
         else:
-            trial = trial_folder.load(workdir, record, self._config.tune.objective)
-            log.info("trial %s: %s %.4f, %.0f s", name, self._config.tune.objective, trial.score, record.seconds)
+            trial = trial_folder.load(workdir, record, self._config.train.monitor)
+            log.info("trial %s: %s %.4f, %.0f s", name, self._config.train.monitor, trial.score, record.seconds)
         with self._lock:
             self._failed_in_a_row = [*self._failed_in_a_row, (name, record)] if record.reason else []
             if len(self._failed_in_a_row) >= self._config.tune.max_failures:

@@ -49,7 +49,7 @@ def search(
       ConfigError: the devices cannot share a batch that may be proposed.
       DataError: no trial finished.
     """
-    folder, objective = config.tune.folder, config.tune.objective
+    folder, objective = config.tune.folder, config.train.monitor
     if config.tune.rebuild:
         for name in trial_folder.rebuild(folder, config):
             log.info("trial %s: its record is made anew", name)
@@ -76,7 +76,7 @@ def search(
 
 def _choose_configs(config: Config, trials: tuple[Trial, ...]) -> dict[str, Config]:
     """Returns the config of the best and of the default settings to be trained again; none without two to compare."""
-    best, default = rank(trials, config.tune.objective)[0], outcome.find_default(config, trials)
+    best, default = rank(trials, config.train.monitor)[0], outcome.find_default(config, trials)
     if default is None or best.values == default.values:
         return {}
     chosen = {retrain.BEST: best, retrain.DEFAULT: default}
@@ -99,7 +99,7 @@ def load_trials(config: Config) -> tuple[Trial, ...]:
       CheckpointError: what is known of one cannot be read.
     """
     found = trial_folder.list_trials(config.tune.folder)
-    return tuple(trial_folder.load(run, trial_folder.read(run), config.tune.objective) for run in found)
+    return tuple(trial_folder.load(run, trial_folder.read(run), config.train.monitor) for run in found)
 
 
 def _work(queue: Queue, slots: tuple[Slot, ...], stop: Stop, config: Config, *, is_shown: bool) -> None:
@@ -110,7 +110,7 @@ def _work(queue: Queue, slots: tuple[Slot, ...], stop: Stop, config: Config, *, 
     """
     tune = config.tune
     table = progress.open_table(
-        lambda: load_trials(config), objective=tune.objective, total=count_trials(tune), is_shown=is_shown
+        lambda: load_trials(config), objective=config.train.monitor, total=count_trials(tune), is_shown=is_shown
     )
     with table as show:
         done = work(queue, slots, stop, limit_s=60 * tune.minutes_per_trial, show=show)

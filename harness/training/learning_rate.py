@@ -16,7 +16,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate as a function of the step.
 
     A linear rise from zero, then a constant, half a cosine down to zero (Loshchilov and Hutter, 2017), or a fall
-    whenever the validation loss has not fallen for a while; all of it times a tenth after each divergence. Must be made
+    whenever the validation has not got better for a while; all of it times a tenth after each divergence. Must be made
     under the strategy.
     """
 
@@ -41,14 +41,14 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         """Returns the rate of a step, counted from 0."""
         return float(self(tf.constant(step)))
 
-    def follow(self, losses: Sequence[float], *, num_back_offs: int = 0) -> bool:
-        """Sets the rate by the validation losses of all epochs and the divergences so far; returns whether it changed.
+    def follow(self, costs: Sequence[float], *, num_back_offs: int = 0) -> bool:
+        """Sets the rate by the validation of all epochs and the divergences so far; returns whether it changed.
 
         It needs no state of its own in a checkpoint, which holds both.
         """
         before, scale = self._scale.numpy(), BACK_OFF_FACTOR**num_back_offs
         if self.config.schedule == "plateau":
-            scale *= scale_at_plateaus(losses, self.config)
+            scale *= scale_at_plateaus(costs, self.config)
         self._scale.assign(scale)
         return bool(self._scale.numpy() != before)
 
@@ -63,15 +63,19 @@ def scale_learning_rate(config: OptimConfig, batch_size: int) -> float:
     return config.learning_rate * {"none": 1.0, "linear": growth, "sqrt": math.sqrt(growth)}[config.scale_with_batch]
 
 
-def scale_at_plateaus(losses: Sequence[float], config: OptimConfig) -> float:
-    """Returns what the learning rate is multiplied by after epochs of these validation losses.
+def scale_at_plateaus(costs: Sequence[float], config: OptimConfig) -> float:
+    """Returns what the learning rate is multiplied by after epochs whose validation has come to this.
 
-    Epochs of the warm-up do not count. After a fall the loss has the whole patience again.
+    Epochs of the warm-up do not count. After a fall there is the whole patience again.
+
+    Args:
+      costs: train.monitor of each epoch, its sign such that lower is better.
+      config: says how long to wait, and by how much to fall.
     """
     scale, lowest, num_waited = 1.0, math.inf, 0
-    for loss in losses[math.ceil(config.warmup_epochs) :]:
-        num_waited = 0 if loss < lowest else num_waited + 1
-        lowest = min(lowest, loss)
+    for cost in costs[math.ceil(config.warmup_epochs) :]:
+        num_waited = 0 if cost < lowest else num_waited + 1
+        lowest = min(lowest, cost)
         if num_waited == config.plateau_epochs:
             scale, num_waited = scale * config.plateau_factor, 0
     return scale

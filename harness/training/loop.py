@@ -96,8 +96,8 @@ class Loop:
     def _train_epoch(self, training: Batches, progress: Progress) -> float:
         """Trains the rest of the current epoch; returns the pictures trained on per second."""
         split = self.splits["train"]
-        losses = [row["val_loss"] for row in progress.history]
-        if self.trainee.learning_rate.follow(losses, num_back_offs=progress.num_back_offs):
+        costs = [history.cost(row, self.config.train.monitor) for row in progress.history]
+        if self.trainee.learning_rate.follow(costs, num_back_offs=progress.num_back_offs):
             log.info("learning rate %.3g", self.trainee.learning_rate.of_step(self.trainee.num_updates))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
         started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
@@ -189,18 +189,27 @@ class Loop:
         progress.history.append(row)
         progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
         is_judged = progress.epoch >= self.config.train.first_judged_epoch
-        if is_judged and (progress.best_loss is None or found.loss < progress.best_loss):
-            progress.best_loss, progress.best_epoch = found.loss, progress.epoch
+        if is_judged and self._is_best(row, progress):
+            progress.best_epoch = progress.epoch
             self.checkpoints.save_best(progress)
         if self.tracker:
             history.track(row, self.tracker)
             history.write(self.workdir.metrics_csv, progress.history)
         self.checkpoints.save(progress)
         is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.num_epochs
-        log.info("%s", history.describe(row, epochs=epochs, seconds_left=seconds_left, is_best=is_best))
+        monitor = self.config.train.monitor
+        log.info(
+            "%s", history.describe(row, monitor=monitor, epochs=epochs, seconds_left=seconds_left, is_best=is_best)
+        )
         request = self._find_request(progress)
         if request not in (None, _SAVE) and progress.epoch < epochs:
             self._interrupt(progress, request)
+
+    def _is_best(self, row: history.Row, progress: Progress) -> bool:
+        """Whether an epoch is better than the one whose weights are kept, if there is one."""
+        if not progress.best_epoch:
+            return True
+        return history.is_better(row, progress.history[progress.best_epoch - 1], self.config.train.monitor)
 
     def finish(self, progress: Progress) -> Scores:
         """Measures the best weights, and has the chief write all results."""

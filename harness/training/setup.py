@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.base.errors import ConfigError
 from harness.base.storage import Folder
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
@@ -72,9 +73,11 @@ def set_up(
 
     Raises:
       ClusterError: the workers do not come, or differ in what they have to have in common.
-      ConfigError: the devices are not there, or settings do not go together on them.
+      ConfigError: the devices are not there, settings do not go together on them, or the validation split cannot give
+        train.monitor.
       MemoryLimitError: the pictures shall be kept where they do not fit.
     """
+    _check_monitor(config, data)
     is_first = devices is None
     if devices is None:
         devices = make_devices(config, peers)
@@ -91,3 +94,13 @@ def set_up(
         devices=devices,
         inputs=plan_inputs(whole, data, devices, earlier=earlier),
     )
+
+
+def _check_monitor(config: Config, data: Manifest) -> None:
+    counts = data.splits["validation"].class_counts if "validation" in data.splits else {}
+    present = [name for name, count in counts.items() if count]
+    if config.train.monitor == "val_auc" and len(present) == 1:
+        raise ConfigError(
+            f"train.monitor is val_auc, which needs pictures of two classes, and the validation split has {present[0]} "
+            "alone. Give --train.monitor val_loss, or records with other classes in it."
+        )

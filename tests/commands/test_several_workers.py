@@ -94,7 +94,8 @@ def test_two_workers_learn_what_one_does(face_records, tmp_path, cache):
 
 def test_two_workers_normalise_by_the_global_batch_and_keep_what_they_measured(face_records, tmp_path):
     averaged = ("--optim.ema", "0.9", "--optim.accumulate_steps", "2", "--optim.name", "sgd")
-    flags = (*FLAGS, "--model.name", "residual_cnn", "--model.widths", "[4,8]", *averaged)
+    monitored = ("--train.monitor", "val_balanced_accuracy", "--train.min_epochs", "1")
+    flags = (*FLAGS, "--model.name", "residual_cnn", "--model.widths", "[4,8]", *averaged, *monitored)
     done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "one", *flags)
     assert done.returncode == 0, done.stderr
     codes, _, logs = train_two(face_records, tmp_path / "two", *flags)
@@ -102,7 +103,10 @@ def test_two_workers_normalise_by_the_global_batch_and_keep_what_they_measured(f
     for row, other in zip(read_history(tmp_path / "one"), read_history(tmp_path / "two"), strict=True):
         assert other == pytest.approx(row, rel=1e-5)
     kept = json.loads((tmp_path / "two" / "metrics.json").read_text())
-    assert read_history(tmp_path / "two")[kept["best_epoch"] - 1]["val_loss"] == kept["loss"]
+    history = read_history(tmp_path / "two")
+    assert history[kept["best_epoch"] - 1]["val_loss"] == kept["loss"]
+    best = max(history, key=lambda row: (row["val_balanced_accuracy"], -row["val_loss"]))
+    assert kept["best_epoch"] == best["epoch"]
 
 
 def test_the_tasks_of_a_slurm_step_train_together(face_records, tmp_path):

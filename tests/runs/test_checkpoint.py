@@ -229,10 +229,10 @@ def test_progress_is_restored_as_it_was_saved(weight_and_checkpoints):
     """Down to whole numbers: metrics.csv is written from it, and is to be the same after a kill."""
     _, checkpoints = weight_and_checkpoints
     row = {"epoch": 1, "loss": 2.0, "val_loss": float("inf")}
-    checkpoints.save(Progress(epoch=1, step=5, sums=(1.5, 2.0, 3.0), best_loss=0.1, history=[row]))
+    checkpoints.save(Progress(epoch=1, step=5, sums=(1.5, 2.0, 3.0), best_epoch=1, history=[row]))
     found = checkpoints.restore()
     assert repr(found.history) == "[{'epoch': 1, 'loss': 2.0, 'val_loss': inf}]"
-    assert (found.sums, found.best_loss, found.step) == ((1.5, 2.0, 3.0), 0.1, 5)
+    assert (found.sums, found.best_epoch, found.step) == ((1.5, 2.0, 3.0), 1, 5)
 
 
 @pytest.mark.parametrize(

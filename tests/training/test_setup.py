@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import pytest
 import tensorflow as tf
 
+from harness.base.errors import ConfigError
 from harness.config.dataset_sections import DataConfig
 from harness.config.schema import Config
 from harness.config.training_sections import TrainConfig
@@ -38,6 +40,15 @@ def test_devices_of_another_setup_keep_their_precision_where_none_is_asked_for(f
     assert {row.name: row.reason for row in open_one.rows}["precision"] == "tried before"
     named = set_up(config_of(face_records, precision="float32"), data, devices=IN_BFLOAT16)
     assert named.effective["precision"] == "float32"
+
+
+def test_an_auc_of_a_single_class_cannot_be_gone_by(face_records):
+    data = manifest.load(face_records)
+    split = dataclasses.replace(data.splits["validation"], class_counts={"happy": 4, "sad": 0})
+    alone = dataclasses.replace(data, splits={**data.splits, "validation": split})
+    with pytest.raises(ConfigError, match=r"val_auc, which needs pictures of two classes, .* has happy alone"):
+        set_up(config_of(face_records, monitor="val_auc"), alone, devices=IN_BFLOAT16)
+    assert set_up(config_of(face_records, monitor="val_f1"), alone, devices=IN_BFLOAT16)
 
 
 def test_a_run_that_goes_on_is_given_what_it_was_started_with(face_records):

@@ -1,6 +1,7 @@
 """The training loop called directly: what it learns, and that it goes on from any batch."""
 
 import dataclasses
+import json
 import math
 import shutil
 
@@ -57,6 +58,18 @@ def train(records, folder, *, stop_after=None, precision="float32", **given):
 def losses(rows):
     table = [row.split(",") for row in rows]
     return [[float(row[table[0].index(name)]) for row in table[1:]] for name in ("loss", "val_loss")]
+
+
+def test_a_run_keeps_the_epoch_and_stops_by_the_figure_it_goes_by(face_records, tmp_path):
+    """The learning rate is so high that accuracy and loss go different ways."""
+    given = {"train__monitor": "val_accuracy", "train__min_epochs": 1, "train__patience": 2}
+    rows, _ = train(face_records, tmp_path, **given, train__epochs=8, optim__learning_rate=0.02, train__batch_size=4)
+    table = [dict(zip(rows[0].split(","), map(float, row.split(",")))) for row in rows[1:]]
+    best = max(table, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["best_epoch"] == best["epoch"] and found["accuracy"] == best["val_accuracy"]
+    assert found["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
+    assert len(table) == min(8, best["epoch"] + 2)
 
 
 @pytest.mark.slow

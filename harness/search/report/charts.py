@@ -26,6 +26,9 @@ _CHARS_A_ROW = 64  # of the values along an axis
 _UNITS: dict[Objective, str] = {
     "val_loss": "val_loss [nats], lower is better",
     "val_accuracy": "val_accuracy [share], higher is better",
+    "val_auc": "val_auc, higher is better",
+    "val_balanced_accuracy": "val_balanced_accuracy [share], higher is better",
+    "val_f1": "val_f1, higher is better",
 }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from harness.config.ranges import Range
 from harness.search.trials.trial import Objective, Trial, rank
 
+_SHARES: tuple[Objective, ...] = ("val_accuracy", "val_balanced_accuracy")  # of pictures, told in percent
+
 
 @dataclass(frozen=True)
 class SearchFacts:
@@ -114,8 +116,11 @@ def describe_gain(facts: SearchFacts) -> str:
     if facts.objective == "val_loss":
         words = [f"The search lowered the loss by {format_score(gain, facts.objective)} nats"]
         words.append(f", or {gain / default.score:.1%}." if default.score > 0 else ".")
+    elif facts.objective in _SHARES:
+        name = facts.objective.removeprefix("val_").replace("_", " ")
+        words = [f"The search raised the {name} by {100 * gain:.2f} percentage points."]
     else:
-        words = [f"The search raised the accuracy by {100 * gain:.2f} percentage points."]
+        words = [f"The search raised {facts.objective} by {gain:.4f}."]
     if best.num_epochs != default.num_epochs and facts.algorithm == "hyperband":
         trained = f"{count(best.num_epochs, 'epoch')}, the default settings for {default.num_epochs:,}"
         words.append(f" The best was trained for {trained}, so this is no fair comparison.")
@@ -149,8 +154,8 @@ def describe_cost(facts: SearchFacts) -> str:
 
 
 def format_score(score: float, objective: Objective) -> str:
-    """Returns a score as text: a loss, or an accuracy in percent."""
-    if objective == "val_accuracy":
+    """Returns a score as text, an accuracy in percent."""
+    if objective in _SHARES:
         return f"{score:.2%}"
     return f"{score:.4f}" if 0.001 <= abs(score) < 10_000 else f"{score:.3g}"
 

@@ -51,7 +51,7 @@ def render(facts: SearchFacts) -> str:
 
 
 def _overview(facts: SearchFacts) -> str:
-    unit = "val_loss [nats]" if facts.objective == "val_loss" else "val_accuracy"
+    unit = "val_loss [nats]" if facts.objective == "val_loss" else facts.objective
     figures: list[tuple[object, object]] = []
     for words, trials in (("the best trial", facts.ranked), ("the default settings", facts.defaults)):
         if trials:

@@ -36,6 +36,7 @@ _REASONS = {
     "data": "all trials read the same records",
     "runtime": "it changes how fast a trial is, and not what it comes to",
     "tune": "it is about the search itself",
+    "train.monitor": "trials are compared by it",
     "train.run": "every trial has its own",
     "train.last_epoch": "the search itself ends trials by it",
 }

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.config.training_sections import Monitor
 from harness.search.space.combinations import Value
 
-Objective = Literal["val_loss", "val_accuracy"]
+Objective = Monitor  # trials are compared by what each of them keeps its weights by
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Trial:
       run: its run folder.
       values: what it tried: setting -> value. A setting that is off by its condition is not in it.
       status: running also means that it was stopped and waits to be gone on with.
-      score: of the objective; None unless it is completed.
-      figures: of its best epoch on the validation split, "val_loss" and "val_accuracy"; empty unless it is completed.
+      score: of the objective; None unless it is completed, and where its run does not state it.
+      figures: of its kept epoch on the validation split, by objective; empty unless it is completed.
       num_epochs: that its weights have been trained in all; for Hyperband those of the trial it was promoted from too.
       num_epochs_trained: by this trial itself.
       seconds: for which its processes ran.

@@ -78,6 +78,9 @@ class _Figures(BaseModel):
 
     loss: float
     accuracy: float
+    balanced_accuracy: float | None = None  # as in runs of earlier versions
+    f1: float | None = None
+    auc: float | None = None
     epochs: Annotated[int, Field(ge=0)]
 
 
@@ -207,12 +210,12 @@ def load(workdir: Workdir, record: Record, objective: Objective) -> Trial:
     if record.status != "completed":
         return trial
     found = _read_figures(workdir)
-    figures = {"val_loss": found.loss, "val_accuracy": found.accuracy}
+    figures = {f"val_{name}": value for name, value in found if name != "epochs" and value is not None}
     first = int(record.plan.get("tuner/initial_epoch", 0))
     return replace(
         trial,
         figures=figures,
-        score=figures[objective],
+        score=figures.get(objective),
         num_epochs=found.epochs,
         num_epochs_trained=max(0, found.epochs - first),
     )
