@@ -84,8 +84,8 @@ def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | 
     is_chief = peers is None or peers.cluster.is_chief
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder, config.data.images)
-    if config.data.classes is None and (classes := manifest.list_classes(data)) is not None:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
+    sources = manifest.find_sources(data, config.data, config.data.records_folder)
+    config = config.model_copy(update={"data": sources})
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
     identity.check(workdir, config, data)

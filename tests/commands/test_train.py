@@ -73,6 +73,12 @@ def test_the_figures_agree_with_each_other(smoke_run):
     assert found["export_difference"] <= 1e-4
 
 
+def test_the_config_says_which_pictures_the_records_came_from(smoke_run, faces, face_records):
+    """It was trained with --records alone, for which data.images is the default."""
+    found = settings.read_file(smoke_run / "config.yaml")
+    assert found["data.images"].value == str(faces) and found["data.records"].value == str(face_records)
+
+
 def test_the_environment_says_what_was_asked_and_what_is_in_force(smoke_run):
     found = json.loads((smoke_run / "environment.json").read_text())
     assert found["in_force"]["precision"] == "float32" and found["in_force"]["devices"] == ["/cpu:0"]
@@ -342,6 +348,26 @@ def test_mixed_precision_trains_and_exports_in_float32(face_records, tmp_path, p
     model = keras.models.load_model(tmp_path / "run" / "export" / "model.keras")
     assert model.get_layer("conv2").compute_dtype == "float32"
     assert model.output.shape == (None, 2)
+
+
+@pytest.mark.slow
+def test_a_test_split_is_what_the_verdict_is_about_and_is_measured_once(faces, tmp_path):
+    records, run = tmp_path / "records", tmp_path / "run"
+    flags = ("--images", faces, "--records", records, "--split.test", "0.3", "--split.validation", "0.3")
+    assert run_command("build_records", "--config", SMOKE, *flags).returncode == 0
+    done = train(records, run)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("test accuracy ") and "chosen on these same pictures" not in done.stdout
+    before = (run / "metrics.json").read_bytes()
+    found = json.loads(before)
+    assert (found["split"], found["test"]["split"]) == ("validation", "test")
+    measured = json.loads(run_command("evaluate", run, "--split", "test", "--json").stdout)
+    for name, value in found["test"].items():
+        assert measured[name] == value, name
+    # One that was killed while it wrote its results comes to the same.
+    (run / "metrics.json").unlink()
+    assert train(records, run).returncode == 0
+    assert (run / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.slow
