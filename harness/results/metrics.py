@@ -12,7 +12,7 @@ from harness.results.statistics.intervals import Interval
 from harness.results.statistics.ranking import Ranking
 
 # Pictures times classes up to which curves are measured under many weightings: some seconds.
-_MOST_RESAMPLED = 1_500_000
+_MOST_RESAMPLED = 500_000
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _bootstrap(labels: Array, probabilities: Array, members: Ints) -> dict[str, 
         areas, averages = (_mean_known(part) for part in _measure(rankings, weights))
         return {**found, "auc": areas, "average_precision": averages}
 
-    return intervals.bootstrap(weigh, members)
+    return intervals.bootstrap(weigh, members, width=probabilities.shape[1] if is_ranked else 1)
 
 
 def _count(labels: Array, probabilities: Array, weights: Floats) -> dict[str, Floats]:

@@ -19,7 +19,7 @@ Figures = Callable[[Floats], Mapping[str, Floats]]  # of weights [b, n]: the fig
 NORMAL = 1.959964  # the standard normal distribution is below with probability 0.975
 _UPPER = 0.975
 _MOST_RESAMPLES, _LEAST_RESAMPLES = 1000, 200
-_MOST_WEIGHTS = 20_000_000  # of all resamples together; more pictures have fewer resamples, and vary less
+_MOST_WORK = 100_000_000  # weights looked at, some seconds; more pictures have fewer resamples, and vary less
 _WEIGHTS_AT_ONCE = 2_000_000
 
 
@@ -79,7 +79,7 @@ def _effective_size(hits: Array, sizes: Ints, share: float) -> float:
     return total / max(1.0, variance * total / (share * (1 - share)))
 
 
-def bootstrap(figures: Figures, members: Ints, *, seed: int = 0) -> dict[str, Interval | None]:
+def bootstrap(figures: Figures, members: Ints, *, width: int = 1, seed: int = 0) -> dict[str, Interval | None]:
     """Returns the interval of each figure by drawing whole groups again and again.
 
     A figure has none where there is one group only, where most resamples lack what it is about, or where all give the
@@ -88,20 +88,21 @@ def bootstrap(figures: Figures, members: Ints, *, seed: int = 0) -> dict[str, In
     Args:
       figures: gives the figures of weighted pictures, NaN where one is not defined.
       members: int [n], the group of each picture, from 0.
+      width: how often the figures look at each weight, about; with much work there are fewer resamples.
       seed: of the drawing.
     """
     num_groups = int(members.max()) + 1
-    drawn = [figures(weights) for weights in _resample(members, seed)] if num_groups > 1 else []
+    drawn = [figures(weights) for weights in _resample(members, width, seed)] if num_groups > 1 else []
     if not drawn:
         return dict.fromkeys(figures(np.ones((1, len(members)))))
     values = {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
     return {name: _cut(found, num_groups) for name, found in values.items()}
 
 
-def _resample(members: Ints, seed: int) -> Iterator[Floats]:
+def _resample(members: Ints, width: int, seed: int) -> Iterator[Floats]:
     """Yields weights of pictures [b, n]: how often each one's group was drawn, of as many draws as there are groups."""
     random, num_groups = np.random.default_rng(seed), int(members.max()) + 1
-    num_left = max(_LEAST_RESAMPLES, min(_MOST_RESAMPLES, _MOST_WEIGHTS // len(members)))
+    num_left = max(_LEAST_RESAMPLES, min(_MOST_RESAMPLES, _MOST_WORK // (len(members) * width)))
     at_once = max(1, _WEIGHTS_AT_ONCE // len(members))
     while num_left > 0:
         num = min(at_once, num_left)
