@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.results.statistics import calibration
 
@@ -68,6 +70,17 @@ def test_leaving_the_least_sure_to_a_person_raises_the_accuracy():
     others = calibration.measure(*draw(100, seed=1), np.arange(100), choices).coverage
     assert [row.threshold for row in others] == [row.threshold for row in rows]
     assert others[1].num_answered != 100
+
+
+@given(st.integers(1, 20), st.integers(2, 5), st.integers(0, 99))
+def test_any_pictures_have_a_calibration_without_nan(num, num_classes, seed):
+    labels, chances = draw(max(num, num_classes), num_classes, seed=seed)
+    labels, chances = labels[:num], np.eye(num_classes)[labels[:num]] if seed % 2 else chances[:num]
+    found = calibration.measure(labels, chances, np.zeros(num, int), calibration.choose(labels, chances))
+    assert 0 <= found.ece <= 1 and 0 <= found.ece_by_chance[0] <= found.ece_by_chance[1] <= 1
+    assert sum(one.num_examples for one in found.bins) == num == found.coverage[0].num_answered
+    assert all(0 <= one.by_chance[0] <= one.by_chance[1] <= 1 for one in found.bins)
+    assert found == calibration.measure(labels, chances, np.zeros(num, int), calibration.choose(labels, chances))
 
 
 def test_the_threshold_is_that_of_the_highest_balanced_accuracy():

@@ -106,6 +106,7 @@ def read(tmp_path):
             "it would need other records: build them and give them with --records",
         ),
         ({"train.run": {"values": ["a"]}}, "train.run cannot be searched: every trial has its own"),
+        ({"train.monitor": {"values": ["val_f1"]}}, "train.monitor cannot be searched: trials are compared by it"),
         ({"runtime.xla": {"values": [True]}}, "runtime.xla cannot be searched"),
         ({"model.dropout": {"values": [0.1], "min": 0.1}}, "needs either values, or a min below a max"),
         ({"model.dropout": {"values": [0.1, 0.1]}}, "model.dropout names 0.1 twice"),
