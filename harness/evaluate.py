@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         _check_fit(data, class_names, preparation, folder)
         found = _evaluate_split(model, data, folder, arguments.split, workdir)
-    judged = verdict.judge(found, chose_weights=found.split == _CHOSEN_ON)
+    judged = verdict.judge(found, chose_weights=data is not None and arguments.split == _CHOSEN_ON)
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
     app.show(json.dumps(values) if arguments.json else tables.describe(found, judged))
     return ExitCode.DONE
@@ -136,7 +136,7 @@ def _evaluate_files(
     if not len(labels):
         raise DataError(f"{folder} has no usable picture: {rejection.summarise(skipped)}")
     return evaluation.evaluate(
-        str(folder),
+        f"{folder}/",  # which is the name of no split
         evaluation.Answers(labels, chances, skipped=len(skipped)),
         class_names,
         choices=_read_choices(workdir),

@@ -32,7 +32,7 @@ class Verdict:
 
     Attributes:
       level: good: better than every baseline beyond doubt; bad: worse than one, or no better in these figures;
-        not shown: better, but chance alone may give that.
+        not shown: better, but chance alone may give that, or these pictures cannot tell.
       sentences: the figures and what they come to, the most important first.
       next_steps: what to do, the most urgent first.
     """
@@ -91,10 +91,21 @@ def _count(number: int, word: str) -> str:
 
 def _rank(found: "Evaluation") -> Level:
     metrics = found.metrics
+    if _explain_silence(found):
+        return "not shown"
     if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.mean <= 0):
         return "bad"
     is_above = metrics.accuracy_ci95[0] > metrics.majority_accuracy
     return "good" if is_above and (found.gain is None or found.gain.low > 0) else "not shown"
+
+
+def _explain_silence(found: "Evaluation") -> str:
+    """Returns why figures do not tell whether a model is good, whatever they are; "" if they may."""
+    if found.split == "train":
+        return "The model has learnt these pictures: that says nothing of how it does on others."
+    if max(map(sum, found.metrics.confusion)) == found.metrics.num_examples:
+        return "All pictures are of one class: these figures do not tell whether the model is good."
+    return ""
 
 
 def _describe_accuracy(found: "Evaluation") -> str:
@@ -111,8 +122,8 @@ def _describe_accuracy(found: "Evaluation") -> str:
 
 def _compare(found: "Evaluation", level: Level) -> str:
     metrics, gain = found.metrics, found.gain
-    if list_missing(metrics) and len(metrics.per_class) - len(list_missing(metrics)) == 1:
-        return "All pictures are of one class: these figures do not tell whether the model is good."
+    if silence := _explain_silence(found):
+        return silence
     if metrics.accuracy <= metrics.majority_accuracy:
         return "Bad: it is no better than giving the most frequent class as the answer always."
     if gain is not None and gain.mean <= 0:
@@ -173,7 +184,9 @@ def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weig
         )
     if missing:
         steps.append(f"give {list_names(missing)} more groups of pictures, so that some are measured on")
-    if level == "not shown" or _describe_groups(metrics):
+    if found.split == "train":
+        steps.append("measure on another split, or on other pictures with --images")
+    elif level == "not shown" or _describe_groups(metrics):
         steps.append("measure on more groups of pictures (--split.validation, --split.test of the build, or --images)")
     if level == "good" and (pairs := list_confused(metrics)):
         label, other, _ = pairs[0]

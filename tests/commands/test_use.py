@@ -52,6 +52,7 @@ def test_evaluating_a_folder_counts_what_it_skips(smoke_run, tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["num_examples"], found["skipped"], found["num_groups"]) == (10, 1, None)
+    assert found["split"] == f"{tmp_path}/"
     assert found["baseline"]["num_measured"] == 10
     assert [sum(row) for row in found["confusion"]] == [5, 5]
     assert "broken.png skipped: " in done.stderr

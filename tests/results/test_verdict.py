@@ -77,8 +77,15 @@ def test_few_groups_and_missing_classes_are_said():
     assert found.next_steps[0].startswith("give angry | calm more groups")
 
 
+def test_pictures_that_were_learnt_tell_nothing():
+    found = verdict.judge(evaluate(HALVES, HALVES, split="train"))
+    assert found.level == "not shown"
+    assert found.sentences[1] == "The model has learnt these pictures: that says nothing of how it does on others."
+
+
 def test_one_class_alone_tells_nothing():
-    found = verdict.judge(evaluate([0, 0, 0], [0, 0, 0]))
+    found = verdict.judge(evaluate([0, 0, 0], [0, 0, 1]))
+    assert found.level == "not shown"
     assert found.sentences[1] == "All pictures are of one class: these figures do not tell whether the model is good."
 
 

@@ -71,6 +71,13 @@ def test_the_verdict_goes_by_the_objective(objective, best, default, verdict):
     assert found.verdict == verdict and describe(found).startswith(f"{verdict}: validation {objective[4:]} ")
 
 
+def test_what_has_no_figure_of_single_pictures_is_judged_by_loss_or_accuracy():
+    best, default = [run_of(*WRONG)] * 3, [run_of(*SURE)] * 3
+    for objective, figure in (("val_auc", "loss"), ("val_balanced_accuracy", "accuracy"), ("val_f1", "accuracy")):
+        found = compare(best, default, objective)
+        assert found.verdict == "worse" and describe(found).startswith(f"worse: validation {figure} ")
+
+
 def test_copies_of_pictures_in_one_group_prove_nothing_more():
     best, default = [0.9, 0.9, 0.3], [0.4, 0.9, 0.3]
     few = compare([run_of(*best)], [run_of(*default)], "val_loss")
