@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
-from harness.base import app, json_files, tf_import
-from harness.base.errors import CheckpointError, ExitCode, HarnessError
+from harness.base import app, tf_import
+from harness.base.errors import ExitCode, HarnessError
 from harness.base.text import list_names
 from harness.config import flags
 from harness.config.schema import Config
@@ -19,7 +19,7 @@ from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.distribute.peers import Peers, open_peers
 from harness.results.verdict import Verdict
-from harness.runs import effective_settings, identity
+from harness.runs import effective_settings, identity, metrics_file
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir, name_run
 
@@ -150,12 +150,7 @@ class _Figures(BaseModel):
 
 
 def _report(workdir: Workdir) -> None:
-    try:
-        found = json_files.read(workdir.metrics, TypeAdapter(_Figures))
-    except json_files.WrongForm as error:
-        raise CheckpointError(
-            f"{workdir.metrics} cannot be read: {error}. Remove it, and the same command writes the results again."
-        ) from None
+    found = metrics_file.read(workdir, _Figures)
     app.show(
         f"{found.verdict.as_text()}\n"
         f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}\n"

@@ -21,6 +21,7 @@ from harness.base import files, json_files
 from harness.base.errors import CheckpointError, ConfigError
 from harness.config import settings
 from harness.config.schema import Config
+from harness.runs import metrics_file
 from harness.runs.workdir import Workdir
 from harness.search.space.combinations import Value
 from harness.search.space.space import default_values
@@ -84,7 +85,7 @@ class _Figures(BaseModel):
     epochs: Annotated[int, Field(ge=0)]
 
 
-_RECORD, _FIGURES = TypeAdapter(Record), TypeAdapter(_Figures)
+_RECORD = TypeAdapter(Record)
 
 
 def now() -> str:
@@ -209,7 +210,7 @@ def load(workdir: Workdir, record: Record, objective: Objective) -> Trial:
     )
     if record.status != "completed":
         return trial
-    found = _read_figures(workdir)
+    found = metrics_file.read(workdir, _Figures)
     figures = {f"val_{name}": value for name, value in found if name != "epochs" and value is not None}
     first = int(record.plan.get("tuner/initial_epoch", 0))
     return replace(
@@ -233,7 +234,7 @@ def note_ending(workdir: Workdir, record: Record, ending: Ending) -> Record:
         return spent
     reason = ending.reason
     if not reason:
-        found = _read_figures(workdir)
+        found = metrics_file.read(workdir, _Figures)
         if not (math.isfinite(found.loss) and math.isfinite(found.accuracy)):
             reason = "its figures are no finite numbers"
     ended = replace(
@@ -246,15 +247,6 @@ def note_ending(workdir: Workdir, record: Record, ending: Ending) -> Record:
     )
     write(workdir, ended)
     return ended
-
-
-def _read_figures(workdir: Workdir) -> _Figures:
-    try:
-        return json_files.read(workdir.metrics, _FIGURES)
-    except json_files.WrongForm as error:
-        raise CheckpointError(
-            f"{workdir.metrics} cannot be read: {error}. Remove it, and the same command writes the results again."
-        ) from None
 
 
 def rebuild(folder: Path, config: Config) -> list[str]:
