@@ -125,9 +125,9 @@ def _compare(found: "Evaluation", level: Level) -> str:
     if silence := _explain_silence(found):
         return silence
     if metrics.accuracy <= metrics.majority_accuracy:
-        return "Bad: it is no better than giving the most frequent class as the answer always."
+        return "Not good: it is no better than giving the most frequent class as the answer always."
     if gain is not None and gain.mean <= 0:
-        return f"Bad: it is no better than {found.baseline.name}, which need no network ({_describe_gain(gain)})."
+        return f"Not good: it is no better than {found.baseline.name}, which need no network ({_describe_gain(gain)})."
     if level == "good":
         return f"Good: it is better than {'both' if gain is not None else 'that'} beyond doubt."
     if metrics.accuracy_ci95[0] <= metrics.majority_accuracy:

@@ -56,8 +56,13 @@ def test_a_model_above_both_baselines_beyond_doubt_is_good():
 @pytest.mark.parametrize(
     ("predicted", "of_baseline", "level", "second"),
     [
-        (np.zeros(40, int), WITHOUT_NETWORK, "bad", "Bad: it is no better than giving the most frequent class"),
-        (flip(HALVES, 0, 1), HALVES, "bad", "Bad: it is no better than HOG features and logistic regression, which"),
+        (np.zeros(40, int), WITHOUT_NETWORK, "bad", "Not good: it is no better than giving the most frequent class"),
+        (
+            flip(HALVES, 0, 1),
+            HALVES,
+            "bad",
+            "Not good: it is no better than HOG features and logistic regression, which",
+        ),
         (flip(HALVES, 0, 1), flip(HALVES, 2, 3, 4), "not shown", "Better than always giving one class, but not shown"),
         (flip(HALVES, *range(8), *range(20, 28)), None, "not shown", "Not shown to be good: chance alone"),
         (HALVES, None, "good", "Good: it is better than that beyond doubt."),
