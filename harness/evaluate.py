@@ -60,9 +60,9 @@ def main(argv: Sequence[str]) -> int:
     if data is not None:
         data.shard_paths(folder, arguments.split)
     tf_import.import_tensorflow()
-    from harness.results import export
+    from harness.results.export import loader
 
-    model, class_names, preparation = export.load_model(Workdir(arguments.run))
+    model, class_names, preparation = loader.load_model(Workdir(arguments.run))
     if data is None:
         batches = _read_folder(arguments.images, paths, class_names, preparation, config)
     else:
@@ -78,7 +78,8 @@ Batch = tuple[np.ndarray, np.ndarray, Sequence[tuple[Folder, Rejected]]]
 
 
 def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, source: Folder):
-    from harness.results import export, metrics
+    from harness.results import metrics
+    from harness.results.export import loader
 
     labels, chances = [], []
     skipped: list[tuple[Folder, Rejected]] = []
@@ -86,7 +87,7 @@ def _measure(model, class_names: Sequence[str], batches: Iterable[Batch], *, sou
         skipped += rejected
         if len(label):
             labels.append(label)
-            chances.append(export.predict(model, pixels))
+            chances.append(loader.predict(model, pixels))
     if not labels:
         raise DataError(f"{source} has no usable picture: {rejection.summarise(skipped)}")
     return metrics.measure(np.concatenate(labels), np.concatenate(chances), class_names, skipped=len(skipped))

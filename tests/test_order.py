@@ -27,6 +27,7 @@ ORDER = (
     "input",
     "models",
     "runs",
+    "results.export",
     "results",
     "training",
     "search.space",

@@ -14,7 +14,8 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
-from harness.results import charts, export, metrics, predictions, report
+from harness.results import charts, metrics, predictions, report
+from harness.results.export import exporter
 from harness.results.metrics import Metrics
 from harness.results.report import Mistake
 from harness.runs import identity, tensorboard
@@ -88,7 +89,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
 
 def _export(run: Finished) -> float:
     probe = decoding.read_pictures(run.split.shards, run.split.expected, _PROBE_PICTURES)
-    difference = export.export_model(
+    difference = exporter.export_model(
         run.model,
         run.config,
         run.workdir,

@@ -12,7 +12,7 @@ from harness.base.errors import CheckpointError
 from harness.config.preparation import Preparation
 from harness.config.schema import Config, ModelConfig
 from harness.models.network import LOGITS, build_model
-from harness.results import export
+from harness.results.export import exporter, loader
 from harness.runs.workdir import Workdir
 
 
@@ -28,7 +28,7 @@ def write_model(folder, *, units=2, size=16, channels=3, **signature) -> Workdir
 
 @pytest.mark.parametrize(("units", "names"), [(1, ["a", "b"]), (2, ["a", "b"]), (3, ["a", "b", "c"])])
 def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
-    model, class_names, preparation = export.load_model(write_model(tmp_path, units=units, class_names=names))
+    model, class_names, preparation = loader.load_model(write_model(tmp_path, units=units, class_names=names))
     assert (
         model.output_shape == (None, max(units, 2)) and class_names == tuple(names) and preparation == Preparation(16)
     )
@@ -36,7 +36,7 @@ def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
 
 def test_a_model_says_how_pictures_are_prepared_for_it(tmp_path):
     workdir = write_model(tmp_path, fit="pad", pad_color=[1, 2, 3])
-    assert export.load_model(workdir)[2] == Preparation(16, "pad", (1, 2, 3))
+    assert loader.load_model(workdir)[2] == Preparation(16, "pad", (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_a_model_says_how_pictures_are_prepared_for_it(tmp_path):
 def test_names_and_outputs_and_sizes_and_shapes_have_to_agree(tmp_path, made, expected):
     workdir = write_model(tmp_path, **made)
     with pytest.raises(CheckpointError, match=rf"signature\.json .*{expected}.*repeat its training"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 @pytest.mark.parametrize("given", [[9, 1], [5, 5], [0, float("inf")], [float("nan"), 1], ["a", 1], "auto"])
 def test_a_range_that_is_none_is_refused(tmp_path, given):
     with pytest.raises(CheckpointError, match=r"signature\.json cannot be read: range"):
-        export.load_model(write_model(tmp_path, range=given))
+        loader.load_model(write_model(tmp_path, range=given))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"\xff", b'{"class_names": ["a", "b"]}'])
@@ -76,7 +76,7 @@ def test_a_signature_of_another_form_is_refused(tmp_path, content):
     workdir = write_model(tmp_path)
     workdir.signature.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"signature\.json cannot be read"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 def rewrite(workdir, **changed) -> None:
@@ -94,7 +94,7 @@ def test_a_model_that_unpacks_to_gigabytes_is_refused_before_it_is_read(tmp_path
     assert workdir.keras_model.stat().st_size < 1 << 20
     monkeypatch.setattr(keras.models, "load_model", lambda *_args, **_flags: pytest.fail("it was read"))
     with pytest.raises(CheckpointError, match=r"model\.keras unpacks to 268,\d\d\d,\d\d\d bytes, expected at most 1"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_model_of_another_form_is_refused(tmp_path, config):
     workdir = write_model(tmp_path)
     rewrite(workdir, **{"config.json": config})
     with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: .*repeat its training"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 99, b"PK\x05\x06" + b"\0" * 18])
@@ -112,7 +112,7 @@ def test_a_model_that_is_no_archive_is_refused(tmp_path, content):
     workdir = write_model(tmp_path)
     workdir.keras_model.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: "):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 SMALL = ModelConfig(widths=(2,), dense_units=4)
@@ -133,10 +133,10 @@ def test_a_model_that_is_sure_is_as_exact_about_either_class(tmp_path, head, log
         "precision": "float32",
         "probe": pictures,
     }
-    assert export.export_model(model, config, workdir, **options) == 0.0
-    reread, class_names, preparation = export.load_model(workdir)
+    assert exporter.export_model(model, config, workdir, **options) == 0.0
+    reread, class_names, preparation = loader.load_model(workdir)
     assert (class_names, preparation) == (("happy", "sad"), Preparation(16))
-    found = export.predict(reread, pictures)
+    found = loader.predict(reread, pictures)
     assert found.dtype == np.float32 and found.shape == (3, 2)
     expected = [1 / (1 + math.exp(logit)), 1 / (1 + math.exp(-logit))]
     for row in found:
