@@ -27,6 +27,7 @@ ORDER = (
     "input",
     "models",
     "runs",
+    "results.export.conversion",
     "results.export",
     "results",
     "training",

@@ -72,6 +72,7 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
 
 ValueRange = Literal["full"] | Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
 Fit = Literal["stretch", "crop", "pad"]
+ExportFormat = Literal["h5", "saved_model", "tflite", "tflite_float16", "tflite_dynamic", "onnx"]
 Color = Annotated[tuple[Level, Level, Level], Field(strict=False)]
 
 
@@ -434,6 +435,11 @@ class RuntimeConfig(_Section):
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
     runs_per_node: int = Field(
         1, ge=1, le=1024, description="runs that share this machine, in equal parts of the memory data.cache counts on"
+    )
+    exports: Annotated[tuple[ExportFormat, ...], Field(strict=False)] = Field(
+        ("h5", "saved_model"),
+        description="formats a training writes at its end beside model.keras, each run in a fresh process: h5, "
+        "saved_model, tflite, tflite_float16, tflite_dynamic, onnx; [] for model.keras alone",
     )
     profile: str | None = Field(
         None,

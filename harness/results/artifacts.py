@@ -15,7 +15,10 @@ from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
 from harness.results import charts, metrics, predictions, report
-from harness.results.export import exporter
+from harness.results.export import exporter, model_card
+from harness.results.export.exporter import Probe
+from harness.results.export.formats import Source
+from harness.results.export.model_card import Figures
 from harness.results.metrics import Metrics
 from harness.results.report import Mistake
 from harness.runs import identity, tensorboard
@@ -59,8 +62,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "best_epoch": progress.best_epoch,
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
-        "export_difference": _export(run),
     }
+    summary |= _export(run, found, labels, chances)
     name = workdir.root.name
     curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
     confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
@@ -87,19 +90,29 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     return found
 
 
-def _export(run: Finished) -> float:
-    probe = decoding.read_pictures(run.split.shards, run.split.expected, _PROBE_PICTURES)
-    difference = exporter.export_model(
+def _export(run: Finished, found: Metrics, labels: np.ndarray, chances: np.ndarray) -> dict[str, object]:
+    """Writes the model in all formats that were asked for, and its card; returns what metrics.json says of them."""
+    config, data, workdir = run.config, run.data, run.workdir
+    pictures = decoding.read_pictures(run.split.shards, run.split.expected, _PROBE_PICTURES)
+    plain, difference = exporter.export_keras(
         run.model,
-        run.config,
-        run.workdir,
-        class_names=run.data.class_names,
-        preparation=run.data.preparation,
+        config,
+        workdir,
+        class_names=data.class_names,
+        preparation=data.preparation,
         precision=run.precision,
-        probe=probe,
+        pictures=pictures,
     )
-    log.info("exported %s; read back, its probabilities differ by %.1g at most", run.workdir.export, difference)
-    return difference
+    num, tolerance = len(pictures), exporter.tolerance_of(run.precision)
+    probe = Probe(pictures, labels[:num], chances[:num], tolerance)
+    source = Source(plain, config.model.name, data.class_names, data.preparation, config.clean.max_pixels, pictures[:0])
+    exports = exporter.export_formats(source, workdir, config.runtime.exports, probe)
+    figures = Figures(found.num_examples, found.loss, found.accuracy, found.accuracy_ci95, found.auc)
+    model_card.write(workdir, config, data, figures, exports, num_weights=plain.count_params())
+    for item in exports.left_out:
+        log.warning("export: %s was left out: %s", item.format, item.reason)
+    log.info("exported %s; read back, its probabilities differ by %.1g at most", workdir.export, difference)
+    return {"export_difference": difference, "exports": exports.as_json()}
 
 
 def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> list[Mistake]:

@@ -15,6 +15,19 @@ def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], Preparat
     """Returns the exported model, with an output for every class, its class names, and how to prepare pictures for it.
 
     Raises:
+      CheckpointError: as of `load_stored`.
+    """
+    model, said = load_stored(workdir)
+    try:
+        return answer_all_classes(model), said.class_names, said.preparation
+    except ValueError:
+        raise signature.refuse(workdir.keras_model, f"has no layer {LOGITS!r}") from None
+
+
+def load_stored(workdir: Workdir) -> tuple[keras.Model, Signature]:
+    """Returns the exported model as it is stored, perhaps with one output for two classes, and its signature.
+
+    Raises:
       CheckpointError: the run has no exported model, or its files cannot be read or do not belong together.
     """
     for path in (workdir.keras_model, workdir.signature):
@@ -26,10 +39,7 @@ def load_model(workdir: Workdir) -> tuple[keras.Model, tuple[str, ...], Preparat
     said = signature.read(workdir)
     model = keras_files.load(workdir.keras_model)
     _check_fit(model, said, workdir)
-    try:
-        return answer_all_classes(model), said.class_names, said.preparation
-    except ValueError:
-        raise signature.refuse(workdir.keras_model, f"has no layer {LOGITS!r}") from None
+    return model, said
 
 
 def _check_fit(model: keras.Model, said: Signature, workdir: Workdir) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from harness.config.preparation import Preparation
 from harness.config.schema import CleanConfig
 from harness.dataset.images import decoder, fitting
-from harness.results.export import graph_preprocessing
+from harness.results.export.conversion import graph_preprocessing
 
 SIZE = 48
 STRETCH, CROP, PAD = Preparation(SIZE), Preparation(SIZE, "crop"), Preparation(SIZE, "pad", (9, 100, 250))

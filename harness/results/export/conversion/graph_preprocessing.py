@@ -6,7 +6,7 @@ Without resizing the pixels are equal to the bit to those of `predict`; else the
 import tensorflow as tf
 
 from harness.config.preparation import Preparation
-from harness.results.export import graph_decoding
+from harness.results.export.conversion import graph_decoding
 
 _SHARPNESS = -0.75  # of OpenCV's cubic kernel; TensorFlow's own has -0.5, which differs by up to 14 levels
 

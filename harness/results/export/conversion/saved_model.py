@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from harness.base import files
 from harness.config.preparation import Preparation
-from harness.results.export import graph_preprocessing
+from harness.results.export.conversion import graph_preprocessing
 
 
 def save(
@@ -42,7 +42,7 @@ def save(
     _write(
         model,
         folder,
-        {"serving_default": _trace(answer, pixels_of(model)), "serve_bytes": _trace(answer_bytes, content)},
+        {"serving_default": trace(answer, pixels_of(model)), "serve_bytes": trace(answer_bytes, content)},
     )
 
 
@@ -52,7 +52,7 @@ def save_plain(model: keras.Model, folder: Path) -> None:
     def answer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probabilities": model(pixels, training=False)}
 
-    _write(model, folder, {"serving_default": _trace(answer, pixels_of(model))})
+    _write(model, folder, {"serving_default": trace(answer, pixels_of(model))})
 
 
 def pixels_of(model: keras.Model) -> tf.TensorSpec:
@@ -60,7 +60,8 @@ def pixels_of(model: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec(model.input_shape, tf.float32, name="pixels")
 
 
-def _trace(function: Callable, taken: tf.TensorSpec):
+def trace(function: Callable, taken: tf.TensorSpec):
+    """Returns a concrete function of one tensor; only what TensorFlow does is in it."""
     return tf.function(function, input_signature=[taken], autograph=False).get_concrete_function()
 
 

@@ -1,0 +1,80 @@
+"""Runs exported files on validation pictures in a fresh process: a conversion that ends well proves nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+_LIMIT_S = 900
+_MOST_LOG_CHARS = 300
+_PROGRAM = "harness.results.export.answering"
+_NO_GPUS = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}  # the training may still hold their memory
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a file answers: probabilities, float32 [n, classes], and the milliseconds one picture takes."""
+
+    chances: np.ndarray
+    ms_a_picture: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file gives no answers."""
+
+    reason: str
+
+
+def ask(folder: Path, names: Mapping[str, str], pictures: np.ndarray) -> dict[str, Answers | Failure]:
+    """Returns what files answer, all asked by one process, or by another one after a file that ends it.
+
+    Args:
+      folder: where the process works, in which files of its own are left.
+      names: the path of each format's file, from that folder.
+      pictures: uint8 [n, size, size, 3].
+    """
+    np.save(folder / "pictures.npy", pictures)
+    found: dict[str, Answers | Failure] = {}
+    while waiting := [name for name in names if name not in found]:
+        end = _run(folder, [f"{name}={names[name]}" for name in waiting])
+        answered = [name for name in waiting if (folder / f"{name}.npz").is_file()]
+        found |= {name: _read(folder / f"{name}.npz") for name in answered}
+        if len(answered) < len(waiting):
+            culprit = waiting[len(answered)]
+            found[culprit] = Failure(f"the process that ran it {end}")
+    return found
+
+
+def _run(folder: Path, words: list[str]) -> str:
+    """Runs the process; returns how it ended."""
+    parent = str(Path(__file__).parents[3])  # of the package: the process works in another folder
+    environment = {**os.environ, **_NO_GPUS, "PYTHONPATH": os.pathsep.join([parent, os.environ.get("PYTHONPATH", "")])}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", _PROGRAM, *words],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LIMIT_S,
+            check=False,
+            start_new_session=True,  # Ctrl-C is for the training, which ends well or kills it
+        )
+    except subprocess.TimeoutExpired:
+        return f"had not ended after {_LIMIT_S} s"
+    if done.returncode < 0:
+        return f"was ended by {signal.Signals(-done.returncode).name}"
+    return f"ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()[-_MOST_LOG_CHARS:]}"
+
+
+def _read(path: Path) -> Answers | Failure:
+    with np.load(path) as found:
+        if "error" in found:
+            return Failure(str(found["error"]))
+        return Answers(found["chances"], float(found["ms"]))

@@ -1,0 +1,66 @@
+"""The exported model of a finished run in further formats: what they are compared on is read from its records."""
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from harness.base import json_files
+from harness.base.errors import CheckpointError
+from harness.base.storage import Folder
+from harness.config.schema import Config
+from harness.dataset.records.manifest import Manifest
+from harness.input import decoding, loaded_split
+from harness.results.export import exported, exporter, loader, model_card
+from harness.results.export.exported import Exports
+from harness.results.export.exporter import Probe
+from harness.results.export.formats import FORMATS, Source
+from harness.runs.workdir import Workdir
+
+NUM_COMPARED = 32  # validation pictures that each file is asked about
+_NUM_JUDGED = 512  # where the accuracy of a file decides
+_NUM_CALIBRATING = 128  # training pictures
+_BATCH = 32
+_FIGURES = TypeAdapter(model_card.Figures)
+
+
+def export(workdir: Workdir, config: Config, data: Manifest, records: Folder, formats: tuple[str, ...]) -> Exports:
+    """Writes the exported model of a run in further formats, and its card anew; returns what became of them.
+
+    Args:
+      workdir: the run folder, which the caller owns.
+      config: the settings of the run.
+      data: the records that it was trained on.
+      records: their folder.
+      formats: to write.
+
+    Raises:
+      CheckpointError: the run has no exported model, or that cannot be used.
+      DataError: the records are damaged.
+    """
+    figures, known = _read_figures(workdir), exported.read(workdir)
+    model, said = loader.load_stored(workdir)
+    decides = [name for name in formats if FORMATS[name].most_lost is not None]
+    with decoding.damage_named():
+        pictures, labels = _read(data, records, "validation", _NUM_JUDGED if decides else NUM_COMPARED)
+        calibration = _read(data, records, "train", _NUM_CALIBRATING)[0] if decides else pictures[:0]
+    source = Source(model, config.model.name, said.class_names, said.preparation, config.clean.max_pixels, calibration)
+    answering = source.answering
+    parts = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    chances = np.concatenate([loader.predict(answering, part) for part in parts])
+    probe = Probe(pictures, labels, chances, exporter.tolerance_of("float32"))
+    exports = exporter.export_formats(source, workdir, formats, probe)
+    model_card.write(workdir, config, data, figures, known.renew(exports), num_weights=model.count_params())
+    return exports
+
+
+def _read(data: Manifest, records: Folder, split: str, num: int) -> tuple[np.ndarray, np.ndarray]:
+    opened = loaded_split.open_split(data, records, split, cache="none")
+    return decoding.read_examples(opened.shards, opened.expected, num)
+
+
+def _read_figures(workdir: Workdir) -> model_card.Figures:
+    try:
+        return json_files.read(workdir.metrics, _FIGURES)
+    except json_files.WrongForm as error:
+        raise CheckpointError(
+            f"{workdir.metrics} cannot be read: {error}. Remove it, and the training command writes the results again."
+        ) from None
