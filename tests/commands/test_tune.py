@@ -33,6 +33,8 @@ def test_a_search_ends_in_a_config_that_trains(search, tmp_path):
     for name in losses:
         events = EventAccumulator(str(tmp_path / "tune" / "trials" / name / "hparams")).Reload()
         assert "_hparams_/session_start_info" in events.summary_metadata
+        files = {path.name for path in (tmp_path / "tune" / "trials" / name / "export").iterdir()}
+        assert files == {"model.keras", "signature.json", "labels.txt", "MODEL_CARD.md"}
     page = (tmp_path / "tune" / "report.html").read_text()
     assert f"trials/{best}/report.html" in page
     again = run_command("tune", "--config", search, "--tune.trials", "3", "--tune.retrain", "0")

@@ -1,14 +1,16 @@
 """Asks exported files for probabilities, each by its own library without harness: the program of a fresh process.
 
-python -m harness.results.export.answering FORMAT=FILE... reads pictures.npy of the current folder, uint8
-[n, size, size, 3], and writes FORMAT.npz for each file. check.py starts it.
+python -m harness.results.export.answering FORMAT=FILE... takes pictures in NumPy's format from its standard input,
+uint8 [n, size, size, 3], and prints a line of JSON for each file. It writes nothing to disk. check.py starts it.
 """
 
+import io
+import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -82,20 +84,23 @@ _LOADERS = {"keras": load_keras, "h5": load_keras, "saved_model": load_saved_mod
 
 def main() -> None:
     """Answers for each file that is named."""
-    pictures = np.load("pictures.npy", mmap_mode="r")
+    printed = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print there, too
+    pictures = np.load(io.BytesIO(sys.stdin.buffer.read()))
     for word in sys.argv[1:]:
         name, _, path = word.partition("=")
         try:
-            ask = _LOADERS.get(name, load_tflite)(path)
-            chances = np.concatenate([ask(pictures[i : i + _BATCH]) for i in range(0, len(pictures), _BATCH)])
-            if chances.shape[1] == 1:
-                chances = np.concatenate([1 - chances, chances], axis=1)
-            found = {"chances": chances.astype(np.float32), "ms": np.float64(_time(ask, pictures[:1]))}
+            found = _answer(_LOADERS.get(name, load_tflite)(path), pictures)
         except Exception as error:  # a file may fail in every way that its library has
-            found = {"error": np.array(" ".join(str(error).split())[:300] or type(error).__name__)}
-        unfinished = Path(f"{name}.unfinished.npz")
-        np.savez(unfinished, **found)
-        unfinished.rename(f"{name}.npz")
+            found = {"error": " ".join(str(error).split())[:300] or type(error).__name__}
+        print(json.dumps({"format": name, **found}), file=printed, flush=True)
+
+
+def _answer(ask: Ask, pictures: np.ndarray) -> dict[str, object]:
+    chances = np.concatenate([ask(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)])
+    if chances.shape[1] == 1:
+        chances = np.concatenate([1 - chances, chances], axis=1)
+    return {"chances": chances.tolist(), "ms": _time(ask, pictures[:1])}
 
 
 def _time(ask: Ask, picture: np.ndarray) -> float:

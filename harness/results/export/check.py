@@ -1,5 +1,7 @@
 """Runs exported files on validation pictures in a fresh process: a conversion that ends well proves nothing."""
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -35,24 +37,23 @@ def ask(folder: Path, names: Mapping[str, str], pictures: np.ndarray) -> dict[st
     """Returns what files answer, all asked by one process, or by another one after a file that ends it.
 
     Args:
-      folder: where the process works, in which files of its own are left.
+      folder: where the process works.
       names: the path of each format's file, from that folder.
       pictures: uint8 [n, size, size, 3].
     """
-    np.save(folder / "pictures.npy", pictures)
+    given = io.BytesIO()
+    np.save(given, pictures)
     found: dict[str, Answers | Failure] = {}
     while waiting := [name for name in names if name not in found]:
-        end = _run(folder, [f"{name}={names[name]}" for name in waiting])
-        answered = [name for name in waiting if (folder / f"{name}.npz").is_file()]
-        found |= {name: _read(folder / f"{name}.npz") for name in answered}
-        if len(answered) < len(waiting):
-            culprit = waiting[len(answered)]
-            found[culprit] = Failure(f"the process that ran it {end}")
+        answered, end = _run(folder, [f"{name}={names[name]}" for name in waiting], given.getvalue())
+        found |= answered
+        if silent := [name for name in waiting if name not in answered]:
+            found[silent[0]] = Failure(f"the process that ran it {end}")
     return found
 
 
-def _run(folder: Path, words: list[str]) -> str:
-    """Runs the process; returns how it ended."""
+def _run(folder: Path, words: list[str], given: bytes) -> tuple[dict[str, Answers | Failure], str]:
+    """Runs the process; returns the answers that it gave, and how it ended."""
     parent = str(Path(__file__).parents[3])  # of the package: the process works in another folder
     environment = {**os.environ, **_NO_GPUS, "PYTHONPATH": os.pathsep.join([parent, os.environ.get("PYTHONPATH", "")])}
     try:
@@ -60,21 +61,27 @@ def _run(folder: Path, words: list[str]) -> str:
             [sys.executable, "-m", _PROGRAM, *words],
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             timeout=_LIMIT_S,
             check=False,
             start_new_session=True,  # Ctrl-C is for the training, which ends well or kills it
         )
-    except subprocess.TimeoutExpired:
-        return f"had not ended after {_LIMIT_S} s"
+    except subprocess.TimeoutExpired as error:
+        return _read(error.stdout or b""), f"had not ended after {_LIMIT_S} s"
     if done.returncode < 0:
-        return f"was ended by {signal.Signals(-done.returncode).name}"
-    return f"ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()[-_MOST_LOG_CHARS:]}"
+        return _read(done.stdout), f"was ended by {signal.Signals(-done.returncode).name}"
+    log = done.stderr.decode(errors="replace").strip()[-_MOST_LOG_CHARS:]
+    return _read(done.stdout), f"ended with {done.returncode}: {log}"
 
 
-def _read(path: Path) -> Answers | Failure:
-    with np.load(path) as found:
-        if "error" in found:
-            return Failure(str(found["error"]))
-        return Answers(found["chances"], float(found["ms"]))
+def _read(output: bytes) -> dict[str, Answers | Failure]:
+    """Reads the lines that are complete."""
+    found: dict[str, Answers | Failure] = {}
+    for line in output.split(b"\n")[:-1]:
+        said = json.loads(line)
+        is_failure = "error" in said
+        found[said["format"]] = (
+            Failure(said["error"]) if is_failure else Answers(np.array(said["chances"], np.float32), said["ms"])
+        )
+    return found

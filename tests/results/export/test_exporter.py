@@ -141,11 +141,11 @@ def test_without_formats_no_process_is_started(tmp_path, monkeypatch):
 
 def test_a_file_that_ends_its_process_is_named_and_the_others_are_asked(tmp_path, monkeypatch):
     """A program in the place of the real one, that dies as a library might."""
-    program = "import os, sys, numpy\n"
+    program = "import json, os, sys\n"
     program += "for word in sys.argv[1:]:\n"
     program += "    name, _, path = word.partition('=')\n"
     program += "    if path == 'bad': os.kill(os.getpid(), 11)\n"
-    program += "    numpy.savez(name + '.npz', chances=numpy.ones((1, 2)), ms=1.0)\n"
+    program += "    print(json.dumps({'format': name, 'chances': [[0.5, 0.5]], 'ms': 1.0}), flush=True)\n"
     (tmp_path / "dying.py").write_text(program)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(check, "_PROGRAM", "dying")

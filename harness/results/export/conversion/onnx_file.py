@@ -1,5 +1,6 @@
 """The model as an ONNX file, with the packages of the extra [export]."""
 
+import logging
 from pathlib import Path
 
 import keras
@@ -18,6 +19,9 @@ def save(model: keras.Model, path: Path) -> None:
     """
     import tf2onnx
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    # It tells of each simplification that it fails at, and does without; the file is judged by its answers.
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
 
     def answer(pixels: tf.Tensor) -> tf.Tensor:
         return tf.identity(model(pixels, training=False), name="probabilities")

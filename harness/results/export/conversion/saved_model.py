@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from harness.base import files
 from harness.config.preparation import Preparation
 from harness.results.export.conversion import graph_preprocessing
 
@@ -68,5 +67,4 @@ def trace(function: Callable, taken: tf.TensorSpec):
 def _write(model: keras.Model, folder: Path, signatures: dict) -> None:
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
-    with files.open_plain(folder.parent) as parent:
-        tf.saved_model.save(module, f"{parent}/{folder.name}", signatures=signatures)
+    tf.saved_model.save(module, str(folder), signatures=signatures)
