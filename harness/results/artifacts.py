@@ -29,7 +29,6 @@ from harness.runs.workdir import Workdir
 log = logging.getLogger("harness")
 _NUM_MISTAKES = 12  # shown in the report
 _MOST_INDENTED = 100  # classes, whose confusion matrix is read by programs only beyond
-_PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
 def _export(run: Finished, found: Metrics, labels: np.ndarray, chances: np.ndarray) -> dict[str, object]:
     """Writes the model in all formats that were asked for, and its card; returns what metrics.json says of them."""
     config, data, workdir = run.config, run.data, run.workdir
-    pictures = decoding.read_pictures(run.split.shards, run.split.expected, _PROBE_PICTURES)
+    pictures = decoding.read_pictures(run.split.shards, run.split.expected, exporter.NUM_COMPARED)
     plain, difference = exporter.export_keras(
         run.model,
         config,

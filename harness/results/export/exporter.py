@@ -29,6 +29,7 @@ from harness.results.export.formats import FORMATS, KERAS, Source, Unsuitable
 from harness.results.export.signature import Signature
 from harness.runs.workdir import Workdir
 
+NUM_COMPARED = 32  # validation pictures that each file is asked about
 # The same weights in another precision give other probabilities; in the same precision only other sums' orders.
 _TOLERANCE = {"float32": 1e-4, "mixed_bfloat16": 0.1, "mixed_float16": 0.02}
 

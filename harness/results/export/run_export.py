@@ -15,7 +15,6 @@ from harness.results.export.exporter import Probe
 from harness.results.export.formats import FORMATS, Source
 from harness.runs.workdir import Workdir
 
-NUM_COMPARED = 32  # validation pictures that each file is asked about
 _NUM_JUDGED = 512  # where the accuracy of a file decides
 _NUM_CALIBRATING = 128  # training pictures
 _BATCH = 32
@@ -40,7 +39,7 @@ def export(workdir: Workdir, config: Config, data: Manifest, records: Folder, fo
     model, said = loader.load_stored(workdir)
     decides = [name for name in formats if FORMATS[name].most_lost is not None]
     with decoding.damage_named():
-        pictures, labels = _read(data, records, "validation", _NUM_JUDGED if decides else NUM_COMPARED)
+        pictures, labels = _read(data, records, "validation", _NUM_JUDGED if decides else exporter.NUM_COMPARED)
         calibration = _read(data, records, "train", _NUM_CALIBRATING)[0] if decides else pictures[:0]
     source = Source(model, config.model.name, said.class_names, said.preparation, config.clean.max_pixels, calibration)
     answering = source.answering
