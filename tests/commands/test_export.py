@@ -146,3 +146,14 @@ def test_other_records_than_the_run_was_trained_on_are_refused(smoke_run, face_r
 def test_an_unknown_format_is_refused(smoke_run):
     done = run_command("export", smoke_run, "--formats", "tflight")
     assert done.returncode == 2 and "invalid choice: 'tflight'" in done.stderr
+
+
+def test_a_format_that_is_left_out_ends_with_its_reason(smoke_run, tmp_path):
+    text = (smoke_run / "config.yaml").read_text()
+    run = make_run(smoke_run, tmp_path, config__yaml=text.replace("name: emotion_cnn", "name: ConvNeXtTiny"))
+    done = run_command("export", run, "--formats", "h5")
+    assert done.returncode == 5, done.stderr
+    assert done.stderr == "error: h5 was left out: HDF5 cannot hold ConvNeXtTiny\n"
+    header, row = done.stdout.splitlines()
+    assert header.split("  ")[0] == "format" and row.startswith("keras   model.keras") and " 0 of 4 " in row
+    assert not (run / "export" / "emotion_cnn_model.h5").exists()

@@ -18,7 +18,6 @@ import numpy as np
 from harness.base import files
 from harness.base.app import MEMORY_ADVICE
 from harness.base.errors import CheckpointError, explain
-from harness.base.text import visible
 from harness.config.preparation import Preparation
 from harness.config.schema import Config
 from harness.models.network import build_model
@@ -57,7 +56,7 @@ def export_keras(
     precision: str,
     pictures: np.ndarray,
 ) -> tuple[keras.Model, float]:
-    """Writes model.keras, signature.json and labels.txt, reads the model back, and compares it with the trained one.
+    """Writes model.keras and signature.json, reads the model back, and compares it with the trained one.
 
     Args:
       model: the trained model with its best weights.
@@ -89,7 +88,6 @@ def export_keras(
     if not difference <= _TOLERANCE[precision]:
         raise _differs(workdir, difference, _TOLERANCE[precision])
     files.write_json(workdir.signature, asdict(Signature(class_names, **asdict(preparation))))
-    files.write_text(workdir.labels, "".join(f"{visible(name)}\n" for name in class_names))
     return plain, difference
 
 

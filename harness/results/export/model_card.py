@@ -1,6 +1,6 @@
-"""MODEL_CARD.md beside the exported files: what the model is for, what it was trained on, how good it is, its files.
+"""What goes with the exported files: labels.txt, and MODEL_CARD.md on what the model is for, its data and figures.
 
-Its front matter is Hugging Face's: https://huggingface.co/docs/hub/model-cards
+The front matter is Hugging Face's: https://huggingface.co/docs/hub/model-cards
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Figures:
 def write(
     workdir: Workdir, config: Config, data: Manifest, figures: Figures, exports: Exports, *, num_weights: int
 ) -> None:
-    """Writes the card of a run.
+    """Writes the class names of a run, one a line, and its card.
 
     Args:
       workdir: the run folder.
@@ -56,6 +56,7 @@ def write(
         "## What it was trained on\n\n" + _describe_data(data),
         "## Files\n\n" + _describe_files(exports, data),
     ]
+    files.write_text(workdir.labels, "".join(f"{visible(label)}\n" for label in data.class_names))
     files.write_text(workdir.model_card, "\n\n".join(sections) + "\n")
 
 

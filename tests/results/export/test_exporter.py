@@ -108,9 +108,8 @@ def test_what_became_of_them_is_read_back(run):
     workdir, exports = run
     assert exported.read(workdir) == exports
     assert json.loads(workdir.exports.read_text())["files"][0]["format"] == "keras"
-    assert workdir.labels.read_text() == "happy\nsad\\n\n"
     names = {path.name for path in workdir.export.iterdir()}
-    assert names == {item.file for item in exports.files} | {"signature.json", "labels.txt", "export.json"}
+    assert names == {item.file for item in exports.files} | {"signature.json", "export.json"}
 
 
 def test_what_cannot_be_written_or_answers_otherwise_is_not_left_behind(run, tmp_path, monkeypatch):
