@@ -62,7 +62,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
     }
-    summary |= _export(run, found, labels, chances)
+    summary |= _export(run, found, labels)
     name = workdir.root.name
     curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
     confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
@@ -89,7 +89,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     return found
 
 
-def _export(run: Finished, found: Metrics, labels: np.ndarray, chances: np.ndarray) -> dict[str, object]:
+def _export(run: Finished, found: Metrics, labels: np.ndarray) -> dict[str, object]:
     """Writes the model in all formats that were asked for, and its card; returns what metrics.json says of them."""
     config, data, workdir = run.config, run.data, run.workdir
     pictures = decoding.read_pictures(run.split.shards, run.split.expected, exporter.NUM_COMPARED)
@@ -102,8 +102,7 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray, chances: np.ndarr
         precision=run.precision,
         pictures=pictures,
     )
-    num, tolerance = len(pictures), exporter.tolerance_of(run.precision)
-    probe = Probe(pictures, labels[:num], chances[:num], tolerance)
+    probe = Probe(pictures, labels[: len(pictures)])
     source = Source(plain, config.model.name, data.class_names, data.preparation, config.clean.max_pixels, pictures[:0])
     exports = exporter.export_formats(source, workdir, config.runtime.exports, probe)
     figures = Figures(found.num_examples, found.loss, found.accuracy, found.accuracy_ci95, found.auc)

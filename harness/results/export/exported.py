@@ -23,7 +23,7 @@ class ExportedFile:
       file: its name in the folder of exports.
       num_bytes: its size.
       num_pictures: it was run on.
-      difference: the largest of any probability, from the trained model (keras) or from model.keras (all others).
+      difference: the largest of any probability, from the trained model in float32 (keras) or model.keras (all others).
       tolerance: the largest difference allowed.
       flips: how many of the pictures it takes for another class.
       accuracy: its share of right answers on these pictures.

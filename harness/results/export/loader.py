@@ -64,7 +64,7 @@ def answer_all_classes(model: keras.Model) -> keras.Model:
         return model
     logits = model.get_layer(LOGITS).output
     chances = keras.layers.Activation("sigmoid")(keras.layers.Concatenate()([keras.ops.negative(logits), logits]))
-    return keras.Model(model.inputs, chances)
+    return keras.Model(model.inputs[0], chances)
 
 
 def predict(model: keras.Model, pictures: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from harness.runs.workdir import Workdir
 
 _NUM_JUDGED = 512  # where the accuracy of a file decides
 _NUM_CALIBRATING = 128  # training pictures
-_BATCH = 32
 _FIGURES = TypeAdapter(model_card.Figures)
 
 
@@ -42,11 +41,7 @@ def export(workdir: Workdir, config: Config, data: Manifest, records: Folder, fo
         pictures, labels = _read(data, records, "validation", _NUM_JUDGED if decides else exporter.NUM_COMPARED)
         calibration = _read(data, records, "train", _NUM_CALIBRATING)[0] if decides else pictures[:0]
     source = Source(model, config.model.name, said.class_names, said.preparation, config.clean.max_pixels, calibration)
-    answering = source.answering
-    parts = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
-    chances = np.concatenate([loader.predict(answering, part) for part in parts])
-    probe = Probe(pictures, labels, chances, exporter.tolerance_of("float32"))
-    exports = exporter.export_formats(source, workdir, formats, probe)
+    exports = exporter.export_formats(source, workdir, formats, Probe(pictures, labels))
     model_card.write(workdir, config, data, figures, known.renew(exports), num_weights=model.count_params())
     return exports
 

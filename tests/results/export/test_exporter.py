@@ -69,7 +69,7 @@ def export(workdir, formats, *, network="emotion_cnn", calibration=PICTURES) -> 
     plain, _ = export_keras(model, config, workdir, PICTURES)
     source = Source(plain, network, NAMES, Preparation(SIZE), 1_000_000, calibration)
     chances = loader.predict(source.answering, PICTURES)
-    return exporter.export_formats(source, workdir, formats, Probe(PICTURES, chances.argmax(axis=1), chances, 1e-4))
+    return exporter.export_formats(source, workdir, formats, Probe(PICTURES, chances.argmax(axis=1)))
 
 
 @pytest.fixture(scope="module")
