@@ -19,5 +19,5 @@ def check_installed(formats: Sequence[str]) -> None:
         if missing:
             raise ConfigError(
                 f"the export format {name} needs packages that are not installed: {', '.join(missing)}. "
-                "Install them with: pip install 'harness[export]'"
+                "Install the extra of harness that brings them: pip install -e '.[export]'"
             )
