@@ -73,10 +73,11 @@ def main(argv: Sequence[str]) -> int:
     if data is not None:
         data.shard_paths(folder, arguments.split)
     tf_import.import_tensorflow()
-    from harness.results import export, tables, verdict
+    from harness.results import tables, verdict
+    from harness.results.export import loader
 
     workdir = Workdir(arguments.run)
-    model, class_names, preparation = export.load_model(workdir)
+    model, class_names, preparation = loader.load_model(workdir)
     if data is None:
         read = partial(_read_folder, arguments.images, paths, class_names, preparation, config)
         found = _evaluate_files(model, class_names, read, workdir, folder=arguments.images, records=folder)

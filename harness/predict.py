@@ -44,15 +44,15 @@ def main(argv: Sequence[str]) -> int:
     config = flags.override(identity.load_config(workdir), arguments)
     files = _list_files(arguments.paths, follow_links=config.data.follow_links)
     tf_import.import_tensorflow()
-    from harness.results import export
+    from harness.results.export import loader
 
-    model, class_names, preparation = export.load_model(workdir)
+    model, class_names, preparation = loader.load_model(workdir)
     write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
     num_read, rejected = 0, []
     pictures = sources.read_all(files, config.clean, preparation)
     while batch := list(islice(pictures, _BATCH)):
         readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
-        chances = iter(export.predict(model, np.stack(readable)) if readable else ())
+        chances = iter(loader.predict(model, np.stack(readable)) if readable else ())
         for path, picture in batch:
             write(path, picture if isinstance(picture, Rejected) else next(chances))
         num_read += len(readable)

@@ -18,6 +18,7 @@ from harness.dataset.records import manifest, staging
 from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.distribute.peers import Peers, open_peers
+from harness.results.export import requirements
 from harness.results.verdict import Verdict
 from harness.runs import effective_settings, identity, metrics_file
 from harness.runs.effective_settings import Row
@@ -89,6 +90,7 @@ def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | 
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
     identity.check(workdir, config, data)
+    requirements.check_installed(config.runtime.exports)
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
         return workdir

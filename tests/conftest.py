@@ -205,7 +205,8 @@ def face_records(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smoke_run(face_records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "smoke"
-    done = run_command_anew("train", "--config", SMOKE, "--records", face_records, "--run", folder, "--gpus", "all")
+    words = ("--records", face_records, "--run", folder, "--gpus", "all", "--runtime.exports", "[h5,saved_model]")
+    done = run_command_anew("train", "--config", SMOKE, *words)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].split() == ["setting", "asked", "in", "force", "reason"]

@@ -28,6 +28,8 @@ ORDER = (
     "models",
     "runs",
     "results.statistics",
+    "results.export.conversion",
+    "results.export",
     "results",
     "training",
     "search.space",

@@ -3,13 +3,13 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from harness.config import networks
 from harness.config.networks import OWN_NETWORKS
-from harness.config.values import MOST, LocalPath, Probability, Rate, Section, Seed, Widths
+from harness.config.values import MOST, ExportFormat, LocalPath, Probability, Rate, Section, Seed, Widths
 
 
 class AugmentConfig(Section):
@@ -219,6 +219,11 @@ class RuntimeConfig(Section):
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
     runs_per_node: int = Field(
         1, ge=1, le=1024, description="runs that share this machine, in equal parts of the memory data.cache counts on"
+    )
+    exports: Annotated[tuple[ExportFormat, ...], Field(strict=False)] = Field(
+        ("h5", "saved_model"),
+        description="formats a training writes at its end beside model.keras, each run in a fresh process: h5, "
+        "saved_model, tflite, tflite_float16, tflite_dynamic, onnx; [] for model.keras alone",
     )
     profile: str | None = Field(
         None,

@@ -49,6 +49,7 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
 
 ValueRange = Literal["full"] | Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_range)]
 Fit = Literal["stretch", "crop", "pad"]
+ExportFormat = Literal["h5", "saved_model", "tflite", "tflite_float16", "tflite_dynamic", "onnx"]
 Color = Annotated[tuple[Level, Level, Level], Field(strict=False)]
 
 

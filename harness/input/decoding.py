@@ -98,10 +98,15 @@ def _explain(name: str, error: ValueError) -> DataError:
 
 def read_pictures(shards: Shards, expected: Expected, num: int) -> np.ndarray:
     """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3]."""
+    return read_examples(shards, expected, num)[0]
+
+
+def read_examples(shards: Shards, expected: Expected, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pixels of the first examples, uint8 [num or fewer, size, size, 3], and their labels, int32 [n]."""
     indices = np.arange(min(num, sum(count for _, count in shards)))
     out = new_pixels(len(indices), expected.image_size)
-    decode_examples(Reading(Streams(tuple(shards), (0, len(indices))), indices, expected), indices, out=out)
-    return out
+    reading = Reading(Streams(tuple(shards), (0, len(indices))), indices, expected)
+    return out, decode_examples(reading, indices, out=out)
 
 
 def read_jpegs(shards: Shards, expected: Expected, positions: Sequence[int]) -> dict[int, tuple[str, bytes]]:

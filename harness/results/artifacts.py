@@ -15,8 +15,13 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
-from harness.results import charts, evaluation, export, predictions, report, verdict
+from harness.results import charts, evaluation, predictions, report, verdict
 from harness.results.evaluation import Answers, Evaluation
+from harness.results.export import exporter, loader, model_card
+from harness.results.export.exporter import Probe
+from harness.results.export.formats import Source
+from harness.results.export.model_card import Figures
+from harness.results.metrics import Metrics
 from harness.results.report import Mistake
 from harness.results.statistics import baselines, calibration
 from harness.results.statistics.baselines import HogClassifier
@@ -28,7 +33,6 @@ from harness.runs.workdir import Workdir
 log = logging.getLogger("harness")
 _NUM_MISTAKES = 12  # shown in the report
 _MOST_INDENTED = 100  # classes, whose confusion matrix is read by programs only beyond
-_PROBE_PICTURES = 32  # compared between the trained and each exported model
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "best_epoch": progress.best_epoch,
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
-        "export_difference": _export(run),
     }
+    summary |= _export(run, found, labels)
     name = workdir.root.name
     curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
     confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
@@ -110,7 +114,7 @@ def _measure_validation(run: Finished, answers: Answers, classifier: HogClassifi
 def _measure_test(run: Finished, classifier: HogClassifier, validation: Evaluation) -> Evaluation:
     """Measures the exported model, which no choice has shown these pictures to."""
     split = run.splits["test"]
-    model, class_names, _ = export.load_model(run.workdir)
+    model, class_names, _ = loader.load_model(run.workdir)
     labels, chances, of_baseline = evaluation.answer(model, classifier, evaluation.read_batches(split))
     return evaluation.evaluate(
         "test",
@@ -122,20 +126,28 @@ def _measure_test(run: Finished, classifier: HogClassifier, validation: Evaluati
     )
 
 
-def _export(run: Finished) -> float:
-    split = run.splits["validation"]
-    probe = decoding.read_pictures(split.shards, split.expected, _PROBE_PICTURES)
-    difference = export.export_model(
+def _export(run: Finished, found: Metrics, labels: np.ndarray) -> dict[str, object]:
+    """Writes the model in all formats that were asked for, and its card; returns what metrics.json says of them."""
+    config, data, workdir, split = run.config, run.data, run.workdir, run.splits["validation"]
+    pictures = decoding.read_pictures(split.shards, split.expected, exporter.NUM_COMPARED)
+    plain, difference = exporter.export_keras(
         run.model,
-        run.config,
-        run.workdir,
-        class_names=run.data.class_names,
-        preparation=run.data.preparation,
+        config,
+        workdir,
+        class_names=data.class_names,
+        preparation=data.preparation,
         precision=run.precision,
-        probe=probe,
+        pictures=pictures,
     )
-    log.info("exported %s; read back, its probabilities differ by %.1g at most", run.workdir.export, difference)
-    return difference
+    probe = Probe(pictures, labels[: len(pictures)])
+    source = Source(plain, config.model.name, data.class_names, data.preparation, config.clean.max_pixels, pictures[:0])
+    exports = exporter.export_formats(source, workdir, config.runtime.exports, probe)
+    figures = Figures(found.num_examples, found.loss, found.accuracy, found.accuracy_ci95, found.auc)
+    model_card.write(workdir, config, data, figures, exports, num_weights=plain.count_params())
+    for item in exports.left_out:
+        log.warning("export: %s was left out: %s", item.format, item.reason)
+    log.info("exported %s; read back, its probabilities differ by %.1g at most", workdir.export, difference)
+    return {"export_difference": difference, "exports": exports.as_json()}
 
 
 def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> list[Mistake]:

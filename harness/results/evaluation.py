@@ -13,8 +13,9 @@ from harness.dataset.images.arrays import Array, Ints
 from harness.dataset.records import tfrecord
 from harness.input import pipeline, record_reader
 from harness.input.loaded_split import Split
-from harness.results import differences, export, metrics
+from harness.results import differences, metrics
 from harness.results.differences import Difference
+from harness.results.export import loader
 from harness.results.metrics import Metrics
 from harness.results.statistics import baselines, calibration, hog, intervals
 from harness.results.statistics.baselines import Baseline, HogClassifier
@@ -121,14 +122,14 @@ def answer(
     Without a picture all are empty, and without a baseline the last is None.
 
     Args:
-      model: as `export.load_model` returns it.
+      model: as `loader.load_model` returns it.
       classifier: the model without a network, if there is one.
       batches: labels int [b] and pixels uint8 [b, size, size, 3].
     """
     labels, chances, of_baseline, num = [np.empty(0, int)], [], [np.empty(0, np.int64)], 0
     for known, pixels in batches:
         labels.append(known)
-        chances.append(export.predict(model, pixels))
+        chances.append(loader.predict(model, pixels))
         if classifier is not None and num < baselines.MOST_MEASURED:
             of_baseline.append(classifier.predict(hog.describe(pixels[: baselines.MOST_MEASURED - num])))
         num += len(known)

@@ -60,12 +60,17 @@ def own(workdir: Workdir, config: Config, data: Manifest) -> Iterator[None]:
     check(workdir, config, data)
     with lock.hold_folder(workdir.root):
         check(workdir, config, data)  # another may have taken the folder in the meantime
-        for unfinished in (*workdir.root.glob(".*.tmp"), *workdir.export.glob(".tmp-*")):
-            if unfinished.is_dir():
-                shutil.rmtree(unfinished, ignore_errors=True)
-            else:
-                unfinished.unlink(missing_ok=True)
+        remove_unfinished(workdir)
         yield
+
+
+def remove_unfinished(workdir: Workdir) -> None:
+    """Removes what others have begun in the folder of a run that were killed; the caller owns it."""
+    for unfinished in (*workdir.root.glob(".*.tmp"), *workdir.export.glob(".tmp-*")):
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            unfinished.unlink(missing_ok=True)
 
 
 def check(workdir: Workdir, config: Config, data: Manifest) -> None:

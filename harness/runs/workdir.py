@@ -93,6 +93,21 @@ class Workdir:
         return self.export / "signature.json"
 
     @property
+    def labels(self) -> Path:
+        """The class names alone, one a line, in the order of the outputs."""
+        return self.export / "labels.txt"
+
+    @property
+    def exports(self) -> Path:
+        """What became of each export format: sizes, differences, milliseconds."""
+        return self.export / "export.json"
+
+    @property
+    def model_card(self) -> Path:
+        """What a person who gets the exported model has to know of it."""
+        return self.export / "MODEL_CARD.md"
+
+    @property
     def record(self) -> Path:
         """What a search knows of the run, if it is one of its trials."""
         return self.root / "trial.json"

@@ -11,25 +11,29 @@ def remount(disk, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
 
 
-def train(records, run):
-    return run_command("train", "--config", SMOKE, "--records", records, "--run", run, "--epochs", 3)
+def train(records, run, exports="[]"):
+    words = ("--config", SMOKE, "--records", records, "--run", run, "--epochs", 3, "--runtime.exports", exports)
+    return run_command("train", *words)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [8, 60, 130, 200, 300, 420, 520])
-def test_a_training_on_a_full_disk_goes_on_once_there_is_room(face_records, small_disk, kilobytes):
+@pytest.mark.parametrize(
+    ("kilobytes", "exports"), [*((size, "[]") for size in (8, 60, 130, 200, 300, 420, 460)), (470, "[saved_model]")]
+)
+def test_a_training_on_a_full_disk_goes_on_once_there_is_room(face_records, small_disk, kilobytes, exports):
     remount(small_disk, f"size={kilobytes}k")
     run = small_disk / "run"
-    done = train(face_records, run)
+    done = train(face_records, run, exports)
     assert done.returncode == 7, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: writing") and "No space left on device" in last and "out of memory" not in last
     assert "Make room, and the same command goes on." in last and "Traceback" not in done.stderr
     assert not [path for path in run.rglob("*") if path.is_file() and "tmp" in path.name and "_temp" not in str(path)]
     remount(small_disk, "size=20m")
-    done = train(face_records, run)
+    done = train(face_records, run, exports)
     assert done.returncode == 0, done.stderr
     assert (run / "metrics.json").is_file()
+    assert (run / "export" / "saved_model").is_dir() == ("saved_model" in exports)
     assert not [path for path in run.rglob("*") if "tmp" in path.name or "_temp" in path.name]
 
 

@@ -111,10 +111,12 @@ def test_two_workers_normalise_by_the_global_batch_and_keep_what_they_measured(f
 
 def test_the_tasks_of_a_slurm_step_train_together(face_records, tmp_path):
     flags = (*FLAGS, "--train.precision", "auto")  # each tries its own CPU, and both take the same
+    flags += ("--runtime.exports", "[saved_model]")
     codes, _, logs = train_two(face_records, tmp_path / "run", *flags, tasks=name_slurm_tasks())
     assert codes == [0, 0], logs
     assert re.search(r"^workers  +- +2 +tasks of TF_CONFIG or SLURM's step$", logs[0], re.MULTILINE) and logs[1] == ""
     assert len(read_history(tmp_path / "run")) == 3
+    assert (tmp_path / "run" / "export" / "saved_model").is_dir()
 
 
 LONG = (*FLAGS, "--epochs", "12", "--runtime.deterministic", "true", "--model.dense_dropout", "0.2")

@@ -51,7 +51,11 @@ def test_a_run_leaves_everything_it_promises(smoke_run):
         "report.html",
         "export/model.keras",
         "export/emotion_cnn_model.h5",
+        "export/saved_model/saved_model.pb",
         "export/signature.json",
+        "export/labels.txt",
+        "export/export.json",
+        "export/MODEL_CARD.md",
         "checkpoints/latest/checkpoint",
         "checkpoints/best/checkpoint",
     } <= names
@@ -104,7 +108,8 @@ def test_both_exports_give_the_same_probabilities(smoke_run):
 
 def test_the_saved_config_trains_the_same_run_again(smoke_run, face_records, tmp_path):
     again = tmp_path / "again"
-    done = run_command("train", "--config", smoke_run / "config.yaml", "--run", again, "--quiet")
+    words = ("--config", smoke_run / "config.yaml", "--run", again, "--quiet", "--runtime.exports", "[]")
+    done = run_command("train", *words)
     assert done.returncode == 0, done.stderr
     assert "in force" not in done.stderr
     assert settings.read_file(again / "config.yaml")["train.epochs"].value == 3
@@ -414,7 +419,8 @@ def test_a_network_of_keras_trains_from_a_file_of_weights(face_records, faces, t
     run = tmp_path / "run"
     done = train(face_records, run, *flags, "--model.weights", tmp_path / "start.weights.h5")
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
-    assert sorted(path.name for path in (run / "export").iterdir()) == ["model.keras", "signature.json"]
+    names = ["MODEL_CARD.md", "labels.txt", "model.keras", "signature.json"]
+    assert sorted(path.name for path in (run / "export").iterdir()) == names
     model = keras.models.load_model(run / "export" / "model.keras", safe_mode=True)
     inside = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     assert all(np.array_equal(a, b) for a, b in zip(inside.get_weights(), network.get_weights(), strict=True))

@@ -60,6 +60,8 @@ def test_a_search_ends_in_a_config_that_trains(undisturbed, tmp_path):
     for name in losses:
         events = EventAccumulator(str(folder / "trials" / name / "hparams")).Reload()
         assert "_hparams_/session_start_info" in events.summary_metadata
+        files = {path.name for path in (folder / "trials" / name / "export").iterdir()}
+        assert files == {"model.keras", "signature.json", "labels.txt", "MODEL_CARD.md"}
     assert f"trials/{best}/report.html" in (folder / "report.html").read_text()
     again = run_command("tune", "--config", folder.parent / "search.yaml", *DETERMINISTIC, "--retrain", "2")
     assert (again.returncode, again.stdout) == (0, told), again.stderr

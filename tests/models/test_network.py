@@ -15,7 +15,7 @@ from harness.models import cnn
 from harness.models.applications import load_backbone
 from harness.models.cnn import oriented_edges
 from harness.models.network import build_model, count_flops, seed_states, still_frozen_dropout, walk_layers
-from harness.results import export
+from harness.results.export import keras_files
 
 
 def build(num_classes=2, image_size=256, seed=0, precision="float32", **settings):
@@ -251,7 +251,7 @@ def test_weights_of_another_network_or_of_none_are_refused(network, tmp_path):
 def test_an_exported_network_of_keras_reads_back_safely(tmp_path, name):
     model = build(name=name, image_size=32)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
-    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if export.fits_hdf5(name) else [])):
+    for path in (tmp_path / "model.keras", *([tmp_path / "model.h5"] if keras_files.fits_hdf5(name) else [])):
         model.save(path)
         reread = keras.models.load_model(path, compile=False, safe_mode=True)
         np.testing.assert_allclose(reread(pictures), model(pictures), atol=1e-6)

@@ -113,7 +113,8 @@ def _is_killed(code: int) -> bool:
 
 def _start(workdir: Workdir, slot: Slot, own_log: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "harness.train", "--config", str(workdir.trial_config), "--run", str(workdir.root)]
-    command += ["--runtime.runs_per_node", str(slot.num_on_node)]
+    # Exports cost a trial seconds, and of most nobody wants any: python -m harness.export makes them later.
+    command += ["--runtime.runs_per_node", str(slot.num_on_node), "--runtime.exports", "[]"]
     environment = {key: value for key, value in os.environ.items() if key not in _OF_STEP}
     if slot.gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)

@@ -1,19 +1,15 @@
 """An exported model is believed only as far as its files are of their form and belong together."""
 
 import json
-import math
 import zipfile
 
 import keras
-import numpy as np
 import pytest
 
 from harness.base.errors import CheckpointError
 from harness.config.preparation import Preparation
-from harness.config.schema import Config
-from harness.config.training_sections import ModelConfig
-from harness.models.network import LOGITS, build_model
-from harness.results import export
+from harness.models.network import LOGITS
+from harness.results.export import loader
 from harness.runs.workdir import Workdir
 
 
@@ -29,7 +25,7 @@ def write_model(folder, *, units=2, size=16, channels=3, **signature) -> Workdir
 
 @pytest.mark.parametrize(("units", "names"), [(1, ["a", "b"]), (2, ["a", "b"]), (3, ["a", "b", "c"])])
 def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
-    model, class_names, preparation = export.load_model(write_model(tmp_path, units=units, class_names=names))
+    model, class_names, preparation = loader.load_model(write_model(tmp_path, units=units, class_names=names))
     assert (
         model.output_shape == (None, max(units, 2)) and class_names == tuple(names) and preparation == Preparation(16)
     )
@@ -37,7 +33,7 @@ def test_a_model_comes_with_its_names_and_size(tmp_path, units, names):
 
 def test_a_model_says_how_pictures_are_prepared_for_it(tmp_path):
     workdir = write_model(tmp_path, fit="pad", pad_color=[1, 2, 3])
-    assert export.load_model(workdir)[2] == Preparation(16, "pad", (1, 2, 3))
+    assert loader.load_model(workdir)[2] == Preparation(16, "pad", (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -63,13 +59,13 @@ def test_a_model_says_how_pictures_are_prepared_for_it(tmp_path):
 def test_names_and_outputs_and_sizes_and_shapes_have_to_agree(tmp_path, made, expected):
     workdir = write_model(tmp_path, **made)
     with pytest.raises(CheckpointError, match=rf"signature\.json .*{expected}.*repeat its training"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 @pytest.mark.parametrize("given", [[9, 1], [5, 5], [0, float("inf")], [float("nan"), 1], ["a", 1], "auto"])
 def test_a_range_that_is_none_is_refused(tmp_path, given):
     with pytest.raises(CheckpointError, match=r"signature\.json cannot be read: range"):
-        export.load_model(write_model(tmp_path, range=given))
+        loader.load_model(write_model(tmp_path, range=given))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"\xff", b'{"class_names": ["a", "b"]}'])
@@ -77,7 +73,7 @@ def test_a_signature_of_another_form_is_refused(tmp_path, content):
     workdir = write_model(tmp_path)
     workdir.signature.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"signature\.json cannot be read"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 def rewrite(workdir, **changed) -> None:
@@ -95,7 +91,7 @@ def test_a_model_that_unpacks_to_gigabytes_is_refused_before_it_is_read(tmp_path
     assert workdir.keras_model.stat().st_size < 1 << 20
     monkeypatch.setattr(keras.models, "load_model", lambda *_args, **_flags: pytest.fail("it was read"))
     with pytest.raises(CheckpointError, match=r"model\.keras unpacks to 268,\d\d\d,\d\d\d bytes, expected at most 1"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +101,7 @@ def test_a_model_of_another_form_is_refused(tmp_path, config):
     workdir = write_model(tmp_path)
     rewrite(workdir, **{"config.json": config})
     with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: .*repeat its training"):
-        export.load_model(workdir)
+        loader.load_model(workdir)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 99, b"PK\x05\x06" + b"\0" * 18])
@@ -113,32 +109,4 @@ def test_a_model_that_is_no_archive_is_refused(tmp_path, content):
     workdir = write_model(tmp_path)
     workdir.keras_model.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: "):
-        export.load_model(workdir)
-
-
-SMALL = ModelConfig(widths=(2,), dense_units=4)
-
-
-@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("logit", [-16.0, 14.0, 16.0])
-def test_a_model_that_is_sure_is_as_exact_about_either_class(tmp_path, head, logit):
-    config = Config(model=SMALL.model_copy(update={"head": head}))
-    model = build_model(config.model, num_classes=2, image_size=16, seed=0)
-    layer = model.get_layer(LOGITS)
-    biases = np.array([logit] if head == "sigmoid" else [0.0, logit], np.float32)
-    layer.set_weights([np.zeros_like(layer.get_weights()[0]), biases])
-    pictures, workdir = np.zeros((3, 16, 16, 3), np.uint8), Workdir(tmp_path)
-    options = {
-        "class_names": ("happy", "sad"),
-        "preparation": Preparation(16),
-        "precision": "float32",
-        "probe": pictures,
-    }
-    assert export.export_model(model, config, workdir, **options) == 0.0
-    reread, class_names, preparation = export.load_model(workdir)
-    assert (class_names, preparation) == (("happy", "sad"), Preparation(16))
-    found = export.predict(reread, pictures)
-    assert found.dtype == np.float32 and found.shape == (3, 2)
-    expected = [1 / (1 + math.exp(logit)), 1 / (1 + math.exp(-logit))]
-    for row in found:
-        assert row == pytest.approx(expected, rel=1e-5, abs=0)
+        loader.load_model(workdir)

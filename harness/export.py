@@ -1,0 +1,95 @@
+"""python -m harness.export RUN: the exported model of a run in further formats, each run before it counts."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from harness.base import app, tf_import
+from harness.base.errors import CheckpointError, DataError, ExitCode
+from harness.base.text import format_table
+from harness.config import flags
+from harness.config.values import ExportFormat
+from harness.dataset.records import manifest
+from harness.locks import lock
+from harness.results.export import requirements
+from harness.results.export.exported import Exports
+from harness.runs import identity
+from harness.runs.workdir import Workdir
+
+log = logging.getLogger("harness")
+FORMATS = (*get_args(ExportFormat), "tflite_int8")
+_DEFAULT = ("saved_model", "tflite", "tflite_float16")  # which need no further package
+DESCRIPTION = """\
+Writes the exported model of a run in further formats. Each is run on validation pictures in a process of its own, and
+left behind if it gives the same answers.
+
+  python -m harness.export runs/emotion_cnn                              a SavedModel; TensorFlow Lite in 32 and 16 bits
+  python -m harness.export runs/emotion_cnn --formats onnx tflite_int8   these two
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit code: 5 if a format was left out."""
+    parser = flags.make_parser("export", DESCRIPTION, sections=())
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=FORMATS,
+        default=_DEFAULT,
+        metavar="FORMAT",
+        help=f"any of {', '.join(FORMATS)} (default: {' '.join(_DEFAULT)})",
+    )
+    parser.add_argument("--records", type=flags.folder, metavar="DIR", help="records folder (default: the run's)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+    app.start_logging(quiet=arguments.quiet)
+    formats = tuple(dict.fromkeys(arguments.formats))
+    workdir = Workdir(arguments.run)
+    config = identity.load_config(workdir)
+    requirements.check_installed(formats)
+    if not workdir.metrics.is_file():
+        raise CheckpointError(
+            f"{workdir.root} is not complete ({workdir.metrics.name} is missing). Train it to the end: "
+            f"python -m harness.train --config {workdir.config} --run {workdir.root}"
+        )
+    records = arguments.records or config.data.records_folder
+    data = manifest.load(records, config.data.images)
+    if data.digest != identity.read_environment(workdir).records_sha256:
+        raise DataError(
+            f"{records} holds other pictures than {workdir.root} was trained on, and exported files are compared on "
+            "those. Give the records of the run: --records DIR"
+        )
+    tf_import.import_tensorflow()
+    from harness.results.export import run_export
+
+    with lock.hold_folder(workdir.root):
+        identity.remove_unfinished(workdir)
+        exports = run_export.export(workdir, config, data, records, formats)
+    app.show(json.dumps(exports.as_json()) if arguments.json else describe(exports))
+    if exports.left_out:
+        raise CheckpointError("; ".join(f"{item.format} was left out: {item.reason}" for item in exports.left_out))
+    return ExitCode.DONE
+
+
+def describe(exports: Exports) -> str:
+    """Returns the figures of the files as a table for a person."""
+    header = ("format", "file", "MB", "largest difference", "other class", "ms a picture")
+    rows = [
+        (
+            item.format,
+            item.file,
+            f"{item.num_bytes / 1e6:.2f}",
+            f"{item.difference:.1e}",
+            f"{item.flips} of {item.num_pictures}",
+            f"{item.ms_a_picture:.2f}",
+        )
+        for item in exports.files
+    ]
+    return format_table([header, *rows], num_left=2)
+
+
+if __name__ == "__main__":
+    raise SystemExit(app.run(main))

@@ -1,0 +1,60 @@
+"""A card is a page for people and a header for programs, whatever the classes are called and however many there are."""
+
+import yaml
+
+from harness.config.schema import Config
+from harness.dataset.records.manifest import Manifest, SplitInfo
+from harness.results.export import model_card
+from harness.results.export.exported import ExportedFile, Exports
+from harness.results.export.model_card import Figures
+from harness.runs.workdir import Workdir
+
+FIGURES = Figures(30, 0.25, 0.9, (0.75, 0.97), None)
+FILE = ExportedFile("tflite", "model.tflite", 1_500_000, 32, 2.5e-7, 1e-3, 1, 0.9, 4.25)
+
+
+def write(folder, names, images, exports) -> tuple[dict, str]:
+    """The front matter and the page of a run called `a "run": [1]`."""
+    counts = {name: 3 + 20 * index for index, name in enumerate(names)}
+    splits = {split: SplitInfo(sum(counts.values()), len(names), counts, ()) for split in ("train", "validation")}
+    data = Manifest(names, 64, "jpeg", splits, {}, str(images), "", "", "", {})
+    workdir = Workdir(folder / 'a "run": [1]')
+    model_card.write(workdir, Config(), data, FIGURES, exports, num_weights=1234)
+    _, front, page = workdir.model_card.read_text().split("---\n", 2)
+    return yaml.safe_load(front), page
+
+
+def test_a_card_names_its_run_figures_files_and_licences(tmp_path):
+    images = tmp_path / "flowers"
+    images.mkdir()
+    for name in ("LICENSE.txt", "Copying", "readme.md"):
+        (images / name).touch()
+    matter, page = write(tmp_path, ("rose", "tulip"), images, Exports((FILE,)))
+    (model,) = matter["model-index"]
+    assert model["name"] == 'a "run": [1]' and matter["license"] == "unknown"
+    assert model["results"][0]["metrics"] == [{"type": "accuracy", "value": 0.9}, {"type": "loss", "value": 0.25}]
+    assert model["results"][0]["dataset"] == {"type": "imagefolder", "name": "flowers", "split": "validation"}
+    for words in (
+        "emotion_cnn with 1,234 weights",
+        "| accuracy | 0.900 | 0.750 to 0.970 |",
+        "| area under the ROC curve | not defined |  |",
+        "would be right for 0.885 of them",
+        "say little: rose (3).",
+        "`Copying`, `LICENSE.txt`",
+        "| `model.tflite` | 1.50 | 2.5e-07 | 1 of 32 | 4.2 |",
+        "float32 [n, 64, 64, 3]",
+    ):
+        assert words in page, words
+
+
+def test_names_cannot_break_the_page(tmp_path):
+    matter, page = write(tmp_path, ("a|b", "c\n# d", "*e*"), tmp_path / "gone", Exports())
+    assert "| a\\|b | 3 | 3 |" in page and "\n# d" not in page and "\\*e\\*" in page
+    assert next(tmp_path.glob("*/export/labels.txt")).read_text() == "a|b\nc\\n# d\n*e*\n"
+    assert "No file there says their licences." in page and matter["pipeline_tag"] == "image-classification"
+
+
+def test_of_many_classes_a_part_is_listed(tmp_path):
+    _, page = write(tmp_path, tuple(f"class {index}" for index in range(300)), "s3://bucket/pictures", Exports())
+    assert "300 classes" in page and "… and 280 more" in page and "class 250 " not in page
+    assert len(page) < 8000
