@@ -93,10 +93,14 @@ def _rank(found: "Evaluation") -> Level:
     metrics = found.metrics
     if _explain_silence(found):
         return "not shown"
-    if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.mean <= 0):
+    if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.high < 0):
         return "bad"
     is_above = metrics.accuracy_ci95[0] > metrics.majority_accuracy
     return "good" if is_above and (found.gain is None or found.gain.low > 0) else "not shown"
+
+
+def _has_lost(found: "Evaluation") -> bool:
+    return found.gain is not None and found.gain.mean < 0
 
 
 def _explain_silence(found: "Evaluation") -> str:
@@ -127,7 +131,7 @@ def _compare(found: "Evaluation", level: Level) -> str:
     if metrics.accuracy <= metrics.majority_accuracy:
         return "Not good: it is no better than giving the most frequent class as the answer always."
     if gain is not None and gain.mean <= 0:
-        return f"Not good: it is no better than {found.baseline.name}, which need no network ({_describe_gain(gain)})."
+        return _compare_loser(found)
     if level == "good":
         return f"Good: it is better than {'both' if gain is not None else 'that'} beyond doubt."
     if metrics.accuracy_ci95[0] <= metrics.majority_accuracy:
@@ -136,6 +140,17 @@ def _compare(found: "Evaluation", level: Level) -> str:
         f"Better than always giving one class, but not shown to be better than {found.baseline.name} "
         f"({_describe_gain(gain)})."
     )
+
+
+def _compare_loser(found: "Evaluation") -> str:
+    """Says what a model is worth that is no better than the baseline."""
+    gain, other = found.gain, f"{found.baseline.name}, which need no network,"
+    if found.metrics.accuracy == found.baseline.accuracy == 1:
+        return f"Not shown to be good: these pictures are too easy, as {other} answer all right, too."
+    if gain.high < 0:
+        return f"Not good: {other} are better beyond doubt ({_describe_gain(gain)})."
+    how = "do as well" if gain.mean == 0 else "do better here, maybe by chance"
+    return f"Not shown to be good: {other} {how} ({_describe_gain(gain)})."
 
 
 def _describe_gain(gain: "Difference") -> str:
@@ -177,7 +192,7 @@ def _describe_groups(metrics: Metrics) -> str:
 
 def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool) -> list[str]:
     metrics, steps = found.metrics, []
-    if level == "bad":
+    if level == "bad" or _has_lost(found):
         steps.append(
             "look at the training loss: where it falls and this does not, more pictures or more augmentation help; "
             "where it does not fall, another learning rate or network; see also whether the labels are right"

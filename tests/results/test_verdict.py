@@ -58,11 +58,24 @@ def test_a_model_above_both_baselines_beyond_doubt_is_good():
     [
         (np.zeros(40, int), WITHOUT_NETWORK, "bad", "Not good: it is no better than giving the most frequent class"),
         (
-            flip(HALVES, 0, 1),
+            flip(HALVES, *range(6), *range(20, 26)),
             HALVES,
             "bad",
-            "Not good: it is no better than HOG features and logistic regression, which",
+            "Not good: HOG features and logistic regression, which need no network, are better beyond doubt (",
         ),
+        (
+            flip(HALVES, 0),
+            HALVES,
+            "not shown",
+            "Not shown to be good: HOG features and logistic regression, which need no network, do better here, maybe",
+        ),
+        (
+            flip(HALVES, 0, 20),
+            flip(HALVES, 1, 21),
+            "not shown",
+            "Not shown to be good: HOG features and logistic regression, which need no network, do as well (difference",
+        ),
+        (HALVES, HALVES, "not shown", "Not shown to be good: these pictures are too easy, as HOG features and"),
         (flip(HALVES, 0, 1), flip(HALVES, 2, 3, 4), "not shown", "Better than always giving one class, but not shown"),
         (flip(HALVES, *range(8), *range(20, 28)), None, "not shown", "Not shown to be good: chance alone"),
         (HALVES, None, "good", "Good: it is better than that beyond doubt."),
