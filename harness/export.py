@@ -1,5 +1,7 @@
 """python -m harness.export RUN: the exported model of a run in further formats, each run before it counts."""
 
+import argparse
+import itertools
 import json
 import logging
 from collections.abc import Sequence
@@ -37,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--formats",
         nargs="+",
-        choices=FORMATS,
-        default=_DEFAULT,
+        type=_parse_formats,
+        default=[_DEFAULT],
         metavar="FORMAT",
         help=f"any of {', '.join(FORMATS)} (default: {' '.join(_DEFAULT)})",
     )
@@ -46,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
-    formats = tuple(dict.fromkeys(arguments.formats))
+    formats = tuple(dict.fromkeys(itertools.chain(*arguments.formats)))
     workdir = Workdir(arguments.run)
     config = identity.load_config(workdir)
     requirements.check_installed(formats)
@@ -72,6 +74,13 @@ def main(argv: Sequence[str]) -> int:
     if exports.left_out:
         raise CheckpointError("; ".join(f"{item.format} was left out: {item.reason}" for item in exports.left_out))
     return ExitCode.DONE
+
+
+def _parse_formats(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    if not names or any(name not in FORMATS for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} should be one or more of {', '.join(FORMATS)}")
+    return names
 
 
 def describe(exports: Exports) -> str:
