@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -64,3 +65,25 @@ def test_the_same_figure_gives_the_same_bytes():
         return figures.as_png(figure)
 
     assert draw_line() == draw_line()
+
+
+@settings(max_examples=20)
+@given(st.text(min_size=1, max_size=40))
+def test_a_figure_in_a_page_keeps_any_name_as_text_and_is_the_same_again(name):
+    def draw_line() -> str:
+        figure = figures.new_figure(3, 2)
+        figure.subplots().set_title(figures.title(name))
+        return figures.as_svg(figure, name)
+
+    root = ElementTree.fromstring(draw_line())
+    titles = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert figures.title(name) in titles
+    assert draw_line() == draw_line()
+
+
+def test_a_figure_in_a_page_takes_its_colour_and_leaves_its_parts_alone():
+    figure = figures.new_figure(3, 2)
+    figure.subplots().plot([1, 2], color="#4477aa")
+    svg = figures.as_svg(figure, "a line")
+    assert svg.startswith('<svg role="img" aria-label="a line" ') and svg.rstrip().endswith("</svg>")
+    assert "<style" not in svg and "#000000" not in svg and "currentColor" in svg and "#4477aa" in svg

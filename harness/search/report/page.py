@@ -20,14 +20,9 @@ _MOST_LINES, _MOST_CHARS = 25, 240  # of the end of a log
 _LITTLE_EXPLAINED = 0.3
 _CLEAR_SHARE = 0.05  # a setting below it is told from one without effect by hundreds of trials at best
 _STYLE = """
-.verdict { background: #f3f5f8; border-left: .4rem solid #4477aa; padding: .7rem 1.2rem; margin: 1.2rem 0; }
 .trials { font-size: .88rem; } .trials td, .trials th { padding: .25rem .6rem; }
-.trials td:nth-child(2), .trials th:nth-child(2) { text-align: left; } .off { color: #999; }
+.trials td:nth-child(2), .trials th:nth-child(2) { text-align: left; } .off { color: var(--quiet); }
 .shares td:last-child, .shares th:last-child { text-align: left; }
-.track { position: relative; display: block; width: 12rem; height: .9rem; background: #f3f5f8; }
-.track i, .track b { position: absolute; top: 0; height: 100%; }
-.track i { background: #4477aa; opacity: .35; } .track b { background: #4477aa; width: 3px; margin-left: -1px; }
-summary { cursor: pointer; margin: .5rem 0; overflow-wrap: anywhere; }
 """
 
 
@@ -46,8 +41,7 @@ def render(facts: SearchFacts) -> str:
         "Failed trials": _failed(facts),
         "Cost": f"<p>{html.text(describe_cost(facts))}</p>",
     }
-    body = "".join(f"<h2>{title}</h2>{content}" for title, content in sections.items())
-    return html.whole(facts.name, f"{_overview(facts)}{body}", style=_STYLE)
+    return html.whole(facts.name, f"{_overview(facts)}{html.sections(sections)}", style=_STYLE)
 
 
 def _overview(facts: SearchFacts) -> str:
@@ -83,7 +77,7 @@ def _trials(facts: SearchFacts) -> str:
         return f"<p>None is completed.</p>{_unfinished(facts)}"
     tried = dict.fromkeys(name for trial in facts.ranked for name in trial.values)
     names = [*(name for name in facts.space if name in tried), *(name for name in tried if name not in facts.space)]
-    header = ("trial", "", facts.objective, "epochs", "time [s]", *map(_break_name, names))
+    header = ("trial", "", facts.objective, "epochs", "time [s]", *map(html.breakable, names))
     rows = [
         (
             Html(f'<a href="trials/{html.text(_quote(trial.name))}/report.html">{html.text(trial.name)}</a>'),
@@ -96,7 +90,7 @@ def _trials(facts: SearchFacts) -> str:
         for trial in facts.ranked
     ]
     rest = rows[_MOST_OPEN_ROWS:]
-    fold = f"<details><summary>{len(rest):,} more</summary>{html.table(header, rest, kind='trials')}</details>"
+    fold = html.fold(f"{len(rest):,} more", html.table(header, rest, kind="trials"))
     return html.table(header, rows[:_MOST_OPEN_ROWS], kind="trials") + (fold if rest else "") + _unfinished(facts)
 
 
@@ -154,7 +148,7 @@ def _importance(facts: SearchFacts, found: Explanation, names: Sequence[str]) ->
             "epochs trained (Hyperband's choice)" if item.name == EPOCHS else item.name,
             f"{item.share:.0%}",
             f"{item.low:.0%} to {item.high:.0%}",
-            _track(item.low, item.share, item.high),
+            html.track(item.low, item.share, item.high),
         )
         for item in found.settings
     ]
@@ -168,13 +162,6 @@ def _importance(facts: SearchFacts, found: Explanation, names: Sequence[str]) ->
         f"of the trials. They predict trials that they have not seen with R² {found.explained:.2f}: 1 is perfect, 0 no "
         f"better than the mean. A share below {_CLEAR_SHARE:.0%} may be none.</p>"
         + (f"<p>{html.text(same)}</p>" if constant else "")
-    )
-
-
-def _track(low: float, share: float, high: float) -> Html:
-    return Html(
-        f'<span class="track"><i style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></i>'
-        f'<b style="left:{100 * share:.1f}%"></b></span>'
     )
 
 
@@ -218,11 +205,6 @@ def _name_default(facts: SearchFacts) -> str:
 
 def _write_value(trial: Trial, name: str) -> object:
     return format_value(trial.values[name]) if name in trial.values else Html('<span class="off">off</span>')
-
-
-def _break_name(name: str) -> Html:
-    """A setting's name that a narrow column breaks behind its dots."""
-    return Html(html.text(name).replace(".", ".<wbr>"))
 
 
 def _score(trial: Trial, facts: SearchFacts) -> str:
