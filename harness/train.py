@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,16 +47,17 @@ def main(argv: Sequence[str]) -> int:
         help="start a new run in this folder from the weights of the run, with these settings",
     )
     arguments = parser.parse_args(argv)
+    command = shlex.join(["python", "-m", "harness.train", *argv])
     tasks = cluster.find_cluster(os.environ)
     if tasks is not None and not arguments.show_config:
-        _train_together(arguments, tasks)
+        _train_together(arguments, tasks, command)
         return ExitCode.DONE
     app.start_logging(quiet=arguments.quiet)
-    _report(_train(_read_config(arguments), None, app.catch_stop_signals()))
+    _report(_train(_read_config(arguments), None, app.catch_stop_signals(), command=command))
     return ExitCode.DONE
 
 
-def _train_together(arguments: argparse.Namespace, tasks: Cluster) -> None:
+def _train_together(arguments: argparse.Namespace, tasks: Cluster, command: str) -> None:
     """Trains as one of several tasks, and ends the process."""
     silence = app.part_stderr()
     app.start_logging(quiet=arguments.quiet or not tasks.is_chief, worker=None if tasks.is_chief else tasks.task)
@@ -63,7 +65,7 @@ def _train_together(arguments: argparse.Namespace, tasks: Cluster) -> None:
     with app.leaving():
         try:
             with open_peers(tasks, should_stop=should_stop, silence=silence) as peers:
-                workdir = _train(_read_config(arguments), peers, should_stop)
+                workdir = _train(_read_config(arguments), peers, should_stop, command=command)
         except HarnessError as error:
             if tasks.is_chief:
                 raise
@@ -81,7 +83,7 @@ def _read_config(arguments: argparse.Namespace) -> Config:
     return config
 
 
-def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | None]) -> Workdir:
+def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | None], *, command: str) -> Workdir:
     is_chief = peers is None or peers.cluster.is_chief
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder, config.data.images)
@@ -95,7 +97,7 @@ def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | 
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
         return workdir
     with identity.own(workdir, config, data) if is_chief else contextlib.nullcontext():
-        _train_in(workdir, config, data, peers, should_stop)
+        _train_in(workdir, config, data, peers, should_stop, command=command)
     return workdir
 
 
@@ -105,6 +107,8 @@ def _train_in(
     data: manifest.Manifest,
     peers: Peers | None,
     should_stop: Callable[[], str | None],
+    *,
+    command: str,
 ) -> None:
     records = staging.find_records(config.data, data, os.environ, should_stop)
     tf_import.import_tensorflow()
@@ -116,7 +120,7 @@ def _train_in(
         setup = set_up(config, data, records=records, peers=peers, earlier=identity.read_effective(workdir))
         identity.check_batch(workdir, setup.config.train.batch_size)
     if setup.devices.is_chief:
-        identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows)
+        identity.claim(workdir, config, data, effective=setup.effective, rows=setup.rows, command=command)
         _announce(config, data, setup.rows)
     trainer.train_and_evaluate(setup, workdir, should_stop=should_stop)
 

@@ -31,6 +31,7 @@ ORDER = (
     "results.export.conversion",
     "results.export",
     "results",
+    "results.report",
     "training",
     "search.space",
     "search.trials",

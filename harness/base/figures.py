@@ -17,6 +17,11 @@ from harness.base import text
 # A class may be called $5_$, which is no formula. Axes whose numbers are powers need a formatter of their own.
 matplotlib.rcParams["text.parse_math"] = False
 
+# Paul Tol's bright scheme, distinct for colour-blind readers.
+SERIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+BLUE, RED = SERIES[:2]
+GREY = "#888888"  # seen on white and on black
+
 _MOST_INCHES = 20.0
 _DOTS_PER_INCH = 120
 _MOST_CHARS = 24  # of a name beside an axis
@@ -61,11 +66,11 @@ def as_svg(figure: Figure, words: str) -> str:
       figure: what is drawn.
       words: what it shows, for those who do not see it; different for each figure of a page.
     """
-    buffer = io.StringIO()
+    buffer, words = io.StringIO(), text.visible(words)
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": words}):
         warnings.simplefilter("ignore", UserWarning)  # of characters that the font lacks
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     svg = _SVG_STYLE.sub("", _SVG_HEAD.sub("", buffer.getvalue()), count=1)
     svg = _SVG_FONT.sub("system-ui, sans-serif", _SVG_GROUP.sub("<g>", svg)).replace("#000000", "currentColor")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(text.visible(words))}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(words)}" ', 1)

@@ -25,7 +25,7 @@ nav { position: sticky; top: 0; z-index: 1; display: flex; gap: .4rem; margin: 1
 nav a { flex: none; background: var(--soft); border-radius: 1rem; padding: .2rem .8rem; color: inherit;
   text-decoration: none; }
 nav a:hover { background: var(--line); } section, [id] { scroll-margin-top: 3rem; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.5rem 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 1rem; margin: 1.5rem 0; }
 .figures div { background: var(--soft); border-radius: .5rem; padding: .75rem 1.25rem; }
 .figures b { display: block; font-size: 1.8rem; line-height: 1.2; }
 .figures span { color: var(--quiet); font-size: .85rem; }
@@ -51,7 +51,9 @@ figure img, .nothing { width: 9rem; height: 9rem; object-fit: contain; border: 1
 svg { max-width: 100%; height: auto; } svg * { stroke-linejoin: round; } svg text { fill: currentColor; }
 pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .8rem; }
 summary { cursor: pointer; margin: .5rem 0; overflow-wrap: anywhere; }
-@media screen and (max-width: 30rem) { td, th { padding: .3rem .5rem; } body { margin: 1rem auto; } }
+@media screen and (max-width: 30rem) { td, th { padding: .3rem .5rem; } body { margin: 1rem auto; }
+  .figures { gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+  .figures div { padding: .5rem .8rem; } .figures b { font-size: 1.4rem; } }
 @media screen { main > section { content-visibility: auto; contain-intrinsic-size: auto 40rem; } }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #222; --quiet: #555; --soft: #f3f5f8; --line: #ddd;

@@ -251,9 +251,14 @@ def describe(config: Config, settings: Mapping[str, Setting]) -> str:
 
 def list_differences(before: Config, now: Config, sections: Sequence[str]) -> list[str]:
     """Returns a phrase for each setting of the sections that differs; the run folder's name does not count."""
+    return [f"{name} was {was}, now {is_now}" for name, was, is_now in list_changes(before, now, sections)]
+
+
+def list_changes(before: Config, now: Config, sections: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Returns name and both values as YAML of each setting that differs; the run folder's name does not count."""
     was, is_now = (_flatten_values(config.model_dump(mode="json", include=set(sections))) for config in (before, now))
     return [
-        f"{name} was {_inline_yaml(was.get(name))}, now {_inline_yaml(is_now.get(name))}"
+        (name, _inline_yaml(was.get(name)), _inline_yaml(is_now.get(name)))
         for name in was | is_now
         if was.get(name) != is_now.get(name) and name != "train.run"
     ]

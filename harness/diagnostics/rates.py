@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from harness.base import figures
-from harness.results.charts import BLUE, RED
+from harness.base.figures import BLUE, RED
 
 _WORTH_TRYING = 1.05  # a gain below is noise, and nothing is promised of it
 

@@ -83,6 +83,19 @@ def _list_pairs(metrics: Metrics) -> str:
 
 
 def _describe_calibration(found: Evaluation) -> str:
+    of, lines = found.calibration, describe_choices(found)
+    if not of.coverage:
+        return "\n".join(lines)
+    rows = [
+        (f"{row.share_left:.0%}", f"{row.threshold:.3f}", row.num_answered, *_describe(row.accuracy, row.accuracy_ci95))
+        for row in of.coverage
+    ]
+    header = ("least sure, to a person", "probability below", "answered", "accuracy", "95 % interval")
+    return "\n".join([*lines, format_table([header, *rows])])
+
+
+def describe_choices(found: Evaluation) -> list[str]:
+    """Returns the calibration error, and the temperature and threshold or why there are none, a sentence each."""
     of, (low, high) = found.calibration, found.calibration.ece_by_chance
     lines = [f"calibration error {of.ece:.3f}; true probabilities would give {low:.3f} to {high:.3f} by chance"]
     if (temperature := of.choices.temperature) is not None:
@@ -94,11 +107,4 @@ def _describe_calibration(found: Evaluation) -> str:
         lines.append(f"threshold {threshold.value:.3f} for {name}: validation balanced accuracy {change}")
     if of.choices.refused:
         lines.append(of.choices.refused)
-    if not of.coverage:
-        return "\n".join(lines)
-    rows = [
-        (f"{row.share_left:.0%}", f"{row.threshold:.3f}", row.num_answered, *_describe(row.accuracy, row.accuracy_ci95))
-        for row in of.coverage
-    ]
-    header = ("least sure, to a person", "probability below", "answered", "accuracy", "95 % interval")
-    return "\n".join([*lines, format_table([header, *rows])])
+    return lines

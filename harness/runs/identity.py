@@ -2,10 +2,13 @@
 
 import platform
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -13,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from harness import __version__
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError, ConfigError
+from harness.base.text import visible
 from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
@@ -22,6 +26,7 @@ from harness.runs.workdir import Workdir
 
 # The sections a run must keep to go on; the others say where things are and what the machine lends.
 _KEPT = ("augment", "model", "optim", "train")
+_GIT_TIMEOUT_S = 5
 
 
 class InForce(BaseModel):
@@ -125,7 +130,13 @@ def _foreign_files(workdir: Workdir) -> list[str]:
 
 
 def claim(
-    workdir: Workdir, config: Config, data: Manifest, *, effective: Mapping[str, object], rows: Sequence[Row] = ()
+    workdir: Workdir,
+    config: Config,
+    data: Manifest,
+    *,
+    effective: Mapping[str, object],
+    rows: Sequence[Row] = (),
+    command: str = "",
 ) -> None:
     """Writes environment.json and config.yaml, which make the folder a run.
 
@@ -135,12 +146,16 @@ def claim(
       data: the records.
       effective: what is in force, which the run goes on with if it is interrupted.
       rows: the same for people, beside what was asked for, and why.
+      command: what the user typed, "" if it is not known.
 
     Raises:
       OSError: the folder cannot be written.
     """
     environment = {
+        "command": visible(command),
+        "started": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         "harness": __version__,
+        "commit": _find_commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
         "platform": platform.platform(),
@@ -154,6 +169,19 @@ def claim(
     if not workdir.config.is_file():
         header = f"The resolved settings of this run. To run it again:\n{command}"
         files.write_text(workdir.config, settings.as_yaml(config, header=header))
+
+
+def _find_commit() -> str:
+    """The commit of this code and whether it was changed since; "" where it does not come from a checkout."""
+    top = Path(__file__).parents[2]
+    if not (top / ".git").exists():
+        return ""
+    line = ["git", "-C", str(top), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
 
 
 def read_effective(workdir: Workdir) -> dict[str, object]:

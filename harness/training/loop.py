@@ -17,9 +17,10 @@ from harness.distribute.collectives import exchange, part
 from harness.input import pipeline
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
-from harness.results import artifacts, history, metrics
-from harness.results.artifacts import Finished
+from harness.results import history, metrics
 from harness.results.metrics import Scores
+from harness.results.report import artifacts
+from harness.results.report.artifacts import Finished
 from harness.runs import tensorboard
 from harness.runs.checkpoint import Checkpoints, Progress
 from harness.runs.tensorboard import Profile, Tracker
@@ -224,6 +225,7 @@ class Loop:
                 model=self.trainee.kept_model,
                 precision=self.devices.precision,
                 splits=self.splits,
+                inputs=self.setup.inputs,
                 progress=progress,
             )
             artifacts.write_results(finished, labels, chances, self.tracker)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.base import figures
-from harness.results import charts, metrics
+from harness.results import metrics
+from harness.results.report import charts
 
 
 def draw(names: list[str], title: str = "run") -> np.ndarray:

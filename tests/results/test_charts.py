@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.results import charts, metrics
+from harness.results import metrics
+from harness.results.report import charts
 
 
 def measure(num_classes: int, mistakes: dict[tuple[int, int], int]) -> metrics.Metrics:

@@ -10,6 +10,7 @@ from functools import partial
 
 from harness.base import files
 from harness.base.errors import ConfigError, DataError
+from harness.base.text import visible
 from harness.config.dataset_sections import SplitConfig
 from harness.config.schema import Config
 from harness.dataset.build import build_folder, examination, existing_records, inputs, process_pool, shards, summary
@@ -28,6 +29,7 @@ from harness.dataset.listing import outputs, pictures
 from harness.dataset.records import manifest, tfds_metadata
 from harness.dataset.records.manifest import Manifest, ShardInfo
 from harness.dataset.report import survey, thumbnails
+from harness.dataset.report.shortcuts import Shortcut
 
 log = logging.getLogger("harness")
 _THUMBNAILS = 32  # that a worker draws at a time
@@ -142,13 +144,18 @@ def _write(
         return _describe_share(step.task, f"{len(written)} shards are written")
     result = summary.make_manifest(config, made, layout, written, sources_sha256)
     findings.write(work.root / findings.FILE_NAME, summary.locate_findings(made, layout, written))
-    result = replace(result, findings_sha256=files.digest_file(work.root / findings.FILE_NAME))
+    shortcuts = survey.probe(made.findings)
+    result = replace(
+        result,
+        findings_sha256=files.digest_file(work.root / findings.FILE_NAME),
+        warnings=tuple(map(visible, survey.list_warnings(config, made, result, shortcuts))),
+    )
     tfds_metadata.write(result, work.root)
-    warnings = _write_report(step, made, result, command)
+    _write_report(step, made, result, shortcuts, command)
     manifest.save(result, work.root)
     work.publish({*written, *tfds_metadata.FILE_NAMES, *OWN_FILES})
-    for warning in warnings:
-        if warning not in given.doubts:
+    for warning in result.warnings:
+        if warning not in map(visible, given.doubts):
             log.warning("%s", warning)
     return summary.describe(result, work.target, made, config.clean)
 
@@ -174,8 +181,8 @@ def _obtain_shards(
     return {shard.info.file: shard for shard in done}
 
 
-def _write_report(step: Step, made: Plan, result: Manifest, command: str) -> list[str]:
-    """Writes the data report; returns its warnings."""
+def _write_report(step: Step, made: Plan, result: Manifest, found_shortcuts: Sequence[Shortcut], command: str) -> None:
+    """Writes the data report."""
     from harness.dataset.report import page  # matplotlib, which worker processes do without
 
     work, config = step.work, step.config.records
@@ -200,10 +207,8 @@ def _write_report(step: Step, made: Plan, result: Manifest, command: str) -> lis
                 by_path.update(zip((item.path for item in chunk), jpegs))
         return [by_path.get(item.path) for item in found]
 
-    shortcuts = survey.probe(made.findings)
-    facts = survey.make_facts(step.config, made, result, found_shortcuts=shortcuts, draw=draw, command=command)
+    facts = survey.make_facts(step.config, made, result, found_shortcuts=found_shortcuts, draw=draw, command=command)
     files.write_text(work.root / summary.REPORT_NAME, page.render(work.target.name, facts))
-    return list(facts.warnings)
 
 
 def _describe_share(task: Task, what: str) -> str:

@@ -73,6 +73,7 @@ class Manifest:
     pad_color: Color = (0, 0, 0)
     range: ValueRange | None = None
     findings_sha256: _Sha256 = ""  # of cleaning.csv
+    warnings: tuple[str, ...] = ()  # what a person should know before training
 
     @property
     def num_examples(self) -> int:

@@ -150,7 +150,7 @@ def make_facts(
         note_meanings=NOTE_MEANINGS,
         probe=_describe_probe(found_shortcuts),
         lines=made.lines,
-        warnings=tuple(list_warnings(config, made, result, found_shortcuts)),
+        warnings=result.warnings,
     )
 
 

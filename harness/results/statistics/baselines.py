@@ -60,6 +60,7 @@ class HogClassifier:
         from sklearn.linear_model import LogisticRegression  # takes a second to import
 
         self.num_trained = len(labels)
+        self._features, self._labels = features, labels
         self._only = int(labels[0]) if (labels == labels[0]).all() else None
         self._model = LogisticRegression(max_iter=_MOST_ITERATIONS)
         if self._only is None:
@@ -72,6 +73,16 @@ class HogClassifier:
         if self._only is not None:
             return np.full(len(features), self._only)
         return self._model.predict(features).astype(np.int64)
+
+    def find_nearest(self, features: Array) -> tuple[Ints, Ints]:
+        """Returns the place in the records, int64 [m], and the label, int [m], of the most similar training pictures.
+
+        Args:
+          features: float32 [m, k], of other pictures.
+        """
+        lengths = np.square(self._features).sum(axis=1)
+        nearest = np.array([(lengths - 2 * self._features @ row).argmin() for row in features], np.int64)
+        return nearest, self._labels[nearest]
 
 
 def train(split: Split) -> HogClassifier:

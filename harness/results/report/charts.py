@@ -8,10 +8,10 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from harness.base import figures
+from harness.base.figures import BLUE, RED
 from harness.dataset.images.arrays import Array
 from harness.results.metrics import Metrics
 
-BLUE, RED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
 _MOST_COUNTED, _MOST_NAMED = 20, 40  # classes whose counts and names find room beside one another
 _MOST_CONFUSED = 30  # classes that are drawn by name where all are too many
 _SHADE = "share of the true class"

@@ -3,26 +3,36 @@
 import dataclasses
 import io
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
 
 import keras
 import numpy as np
 from PIL import Image
 
 from harness.base import files
+from harness.base.storage import Folder
 from harness.config.schema import Config
+from harness.dataset.curation import findings
+from harness.dataset.curation.findings import Finding
 from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
-from harness.results import charts, evaluation, predictions, report, verdict
+from harness.input.placement import Inputs
+from harness.results import evaluation, predictions, verdict
 from harness.results.evaluation import Answers, Evaluation
 from harness.results.export import exporter, loader, model_card
 from harness.results.export.exporter import Probe
 from harness.results.export.formats import Source
 from harness.results.export.model_card import Figures
 from harness.results.metrics import Metrics
-from harness.results.report import Mistake
+from harness.results.predictions import Predictions
+from harness.results.report import charts, page, pictures
+from harness.results.report.facts import DataReport, Pictures, RunFacts
 from harness.results.statistics import baselines, calibration
 from harness.results.statistics.baselines import HogClassifier
 from harness.runs import identity, tensorboard
@@ -31,7 +41,7 @@ from harness.runs.tensorboard import Tracker
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
-_NUM_MISTAKES = 12  # shown in the report
+_NUM_MISTAKES = 12  # shown in TensorBoard
 _MOST_INDENTED = 100  # classes, whose confusion matrix is read by programs only beyond
 
 
@@ -45,6 +55,7 @@ class Finished:
     model: keras.Model
     precision: str
     splits: Mapping[str, Split]
+    inputs: Inputs
     progress: Progress
 
 
@@ -60,7 +71,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     workdir, progress = run.workdir, run.progress
     rows = predictions.collect(run.splits["validation"], run.data.class_names, labels, chances)
     classifier = baselines.train(run.splits["train"])
-    validation = _measure_validation(run, Answers(labels, chances, [row.group for row in rows]), classifier)
+    answers = Answers(labels, chances, [row.group for row in rows])
+    validation = _measure_validation(run, answers, classifier)
     found = validation.metrics
     summary = {
         "epochs": progress.epoch,
@@ -69,35 +81,71 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
     }
     summary |= _export(run, found, labels)
+    test = _measure_test(run, classifier, validation) if "test" in run.splits else None
+    judged = verdict.judge(test or validation, chose_weights=test is None)
     name = workdir.root.name
-    curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
     confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
-    mistakes = _list_mistakes(run, labels, chances)
-    page = report.render(
-        name,
-        found,
-        summary=summary,
-        curves=curves,
-        confusion=confusion,
-        mistakes=mistakes,
-        config=run.config,
-        environment=identity.read_environment(workdir).model_dump(mode="json", exclude_unset=True),
-    )
+    curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
     files.write_bytes(workdir.curves, curves)
     files.write_bytes(workdir.confusion, confusion)
-    files.write_text(workdir.report, page)
-    _track(tracker, progress.best_epoch, confusion, mistakes)
+    facts = RunFacts(
+        name=name,
+        verdict=judged,
+        validation=validation,
+        test=test,
+        answers=answers,
+        predictions=rows,
+        history=progress.history,
+        best_epoch=progress.best_epoch,
+        num_train=run.splits["train"].num_examples,
+        num_parameters=summary["num_parameters"],
+        config=run.config,
+        environment=identity.read_environment(workdir),
+        run=str(workdir.root),
+        finished=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        findings=read_findings(run.config.data.records_folder, run.data, rows),
+        pictures=_collect_pictures(run, answers, classifier),
+        data_report=find_data_report(run.config.data.records_folder, run.data, workdir.root),
+    )
+    files.write_text(workdir.report, page.render(facts))
+    _track(tracker, run, answers, confusion)
     tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
     monitor = run.config.train.monitor
     kept: dict[str, float] = {"val_loss": found.loss, "val_accuracy": found.accuracy}
     kept[monitor] = progress.history[progress.best_epoch - 1][monitor]
     tensorboard.write_hparams(workdir, run.config, kept)
     predictions.write(workdir.predictions, rows)
-    test = _measure_test(run, classifier, validation) if "test" in run.splits else None
-    judged = verdict.judge(test or validation, chose_weights=test is None)
     judgement = {"test": test and test.as_values(), "verdict": dataclasses.asdict(judged)}
     indent = 2 if len(found.class_names) <= _MOST_INDENTED else None
     files.write_json(workdir.metrics, {**validation.as_values(), **summary, **judgement}, indent=indent)
+
+
+def _collect_pictures(run: Finished, answers: Answers, classifier: HogClassifier) -> Pictures:
+    shown = pictures.collect(run.splits["validation"], run.splits["train"], answers, classifier)
+    augmented = pictures.draw_augmented(run.splits["train"], run.config, run.inputs)
+    return dataclasses.replace(shown, augmented=augmented)
+
+
+def read_findings(records: Folder, data: Manifest, rows: Predictions) -> dict[str, Finding]:
+    """Returns what the build of the records found about each of these pictures, by path.
+
+    It is empty where cleaning.csv is not there, or is not that of these records: it tells more, and decides nothing.
+    """
+    path, wanted = records / findings.FILE_NAME, {row.path for row in rows}
+    try:
+        if files.digest_file(path) != data.findings_sha256:
+            return {}
+        return {item.path: item for item in findings.read(path) if item.path in wanted}
+    except (OSError, ValueError):
+        return {}
+
+
+def find_data_report(records: Folder, data: Manifest, run: Path) -> DataReport:
+    """Returns the warnings of the records, and how their report is reached from the run folder, if it can be."""
+    path = records / "report.html"
+    if not isinstance(path, Path) or not path.is_file():
+        return DataReport(warnings=data.warnings)
+    return DataReport(quote(os.fsencode(os.path.relpath(path.resolve(), run.resolve()))), data.warnings)
 
 
 def _measure_validation(run: Finished, answers: Answers, classifier: HogClassifier) -> Evaluation:
@@ -150,25 +198,17 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> dict[str, obje
     return {"export_difference": difference, "exports": exports.as_json()}
 
 
-def _list_mistakes(run: Finished, labels: np.ndarray, chances: np.ndarray) -> list[Mistake]:
-    """The wrong answers the model was surest of."""
-    predicted = chances.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")][:_NUM_MISTAKES].tolist()
-    split = run.splits["validation"]
-    stored = decoding.read_jpegs(split.shards, split.expected, worst)
-    names = run.data.class_names
-    return [
-        Mistake(stored[i][0], names[labels[i]], names[predicted[i]], float(chances[i].max()), stored[i][1])
-        for i in worst
-    ]
-
-
-def _track(tracker: Tracker, step: int, confusion: bytes, mistakes: list[Mistake]) -> None:
+def _track(tracker: Tracker, run: Finished, answers: Answers, confusion: bytes) -> None:
+    """Shows the confusion matrix and the surest mistakes in TensorBoard."""
+    step, split, names = run.progress.best_epoch, run.splits["validation"], run.data.class_names
     tracker.write_picture("validation", step, "confusion", _decode(confusion))
-    for rank, mistake in enumerate(mistakes, start=1):
-        tag = f"mistakes/{rank:02d} {mistake.label} taken for {mistake.predicted} ({mistake.probability:.2f})"
-        tracker.write_picture("validation", step, tag, _decode(mistake.jpeg))
+    places = pictures.rank_mistakes(answers)[:_NUM_MISTAKES]
+    stored = decoding.read_jpegs(split.shards, split.expected, places)
+    for rank, place in enumerate(places, start=1):
+        chances = answers.chances[place]
+        label, predicted = names[answers.labels[place]], names[chances.argmax()]
+        tag = f"mistakes/{rank:02d} {label} taken for {predicted} ({chances.max():.2f})"
+        tracker.write_picture("validation", step, tag, _decode(stored[place][1]))
 
 
 def _decode(content: bytes) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""A run on one page: report.html, one file that needs no network.
+
+It shows the facts that artifacts.py has gathered, and decides nothing: the other files here have a section each.
+"""
+
+from harness.base import html
+from harness.base.html import Html
+from harness.results.report import confusion, curves, gallery, origin, overview, progress, subsets
+from harness.results.report.facts import ExportedFile, RunFacts
+
+# Sorts a table by the column whose head is clicked, and shows the mistakes of one pair of classes.
+_SCRIPT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0], value = (row, i) => row.cells[i].textContent.trim();
+  Array.from(table.tHead.rows[0].cells).forEach((head, i) => {
+    let down = false;
+    head.setAttribute("tabindex", "0");
+    const sort = () => {
+      down = !down;
+      const compare = (a, b) => {
+        const [x, y] = [a, b].map(row => parseFloat(value(row, i).replace(/,/g, "")));
+        if (isNaN(x) && isNaN(y)) return value(a, i).localeCompare(value(b, i));
+        return isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : x - y;
+      };
+      const rows = Array.from(body.rows).sort((a, b) => down ? compare(b, a) : compare(a, b));
+      body.append(...rows);
+    };
+    head.addEventListener("click", sort);
+    head.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+  });
+}
+for (const link of document.querySelectorAll("[data-show]")) {
+  link.addEventListener("click", () => {
+    const pair = link.dataset.show;
+    for (const shown of document.querySelectorAll("[data-pair]")) {
+      shown.hidden = pair !== "" && shown.dataset.pair !== pair;
+    }
+    document.getElementById("chosen").hidden = pair === "";
+  });
+}
+"""
+_STYLE = """
+.sortable th { cursor: pointer; } .sortable th:hover { text-decoration: underline; }
+.sortable td:nth-child(n+2) { white-space: nowrap; }
+.second-word td:nth-child(2), .second-word th:nth-child(2) { text-align: left; white-space: normal; min-width: 6rem; }
+"""
+
+
+def render(facts: RunFacts) -> str:
+    """Returns the page."""
+    metrics = facts.validation.metrics
+    body = html.sections(
+        {
+            "Figures": overview.list_figures(facts),
+            "How it got there": progress.describe(facts),
+            "Where it fails": f"{_say_split(facts)}{confusion.describe(metrics)}",
+            "Subsets": subsets.describe(facts),
+            "Pictures": gallery.describe(facts.pictures, metrics.class_names),
+            "Scores": curves.describe_scores(facts.answers, metrics),
+            "Probabilities": curves.describe_calibration(facts.judged),
+            "Use it": _describe_use(facts),
+            "Settings": origin.describe_settings(facts),
+            "Made with": origin.describe(facts),
+        }
+    )
+    style = overview.STYLE + confusion.STYLE + gallery.STYLE + origin.STYLE + _STYLE
+    return html.whole(facts.name, f"{overview.describe(facts)}{body}", style=style, script=_SCRIPT)
+
+
+def _say_split(facts: RunFacts) -> str:
+    if facts.test is None:
+        return ""
+    said = (
+        "This section, the subsets, pictures and scores are of the validation split: a test split whose mistakes one "
+        "studies is no test any more."
+    )
+    return html.paragraphs([said])
+
+
+def _describe_use(facts: RunFacts) -> Html:
+    commands = (
+        f"python -m harness.predict {facts.run} PICTURE.jpg\n"
+        f"python -m harness.predict {facts.run} FOLDER --json\n"
+        f"python -m harness.evaluate {facts.run} --images FOLDER_OF_CLASS_FOLDERS"
+    )
+    files = ""
+    if facts.exports:
+        rows = [_row(item) for item in facts.exports]
+        header = ("file", "MB", "largest difference of a probability", "ms a picture")
+        files = html.table(header, rows)
+    return Html(f"{html.block(commands)}{files}")
+
+
+def _row(item: ExportedFile) -> tuple[object, ...]:
+    return (
+        html.breakable(item.file),
+        f"{item.num_bytes / 1e6:,.2f}",
+        "-" if item.difference is None else f"{item.difference:.1g}",
+        "-" if item.ms_per_picture is None else f"{item.ms_per_picture:,.2f}",
+    )

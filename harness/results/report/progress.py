@@ -1,0 +1,192 @@
+"""How a run got where it is: its epochs as figures, and in sentences why this one was kept and what the curves say."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from harness.base import figures, html
+from harness.base.figures import BLUE, GREY, RED
+from harness.base.html import Html
+from harness.results.history import Row
+from harness.results.report.facts import RunFacts
+
+_WIDTH, _HEIGHT = 4.7, 3.1  # inches; two find room beside each other
+_RISEN = 1.1  # times the lowest validation loss, from which a rise is no chance
+_LEAST_EPOCHS = 3  # that curves say something
+_MOST_ROWS, _MOST_DOTS = 100, 60  # epochs in the table, and with a dot each
+
+
+def describe(facts: RunFacts) -> Html:
+    """Returns the section."""
+    curves = html.drawn(
+        [
+            _draw_pair(facts, "loss", "cross-entropy [nats]"),
+            _draw_pair(facts, "accuracy", "share of pictures"),
+            *_draw_monitor(facts),
+            *_draw_rate(facts),
+            _draw_single(
+                facts, "images_per_s", "seconds of training an epoch", "seconds", lambda v: facts.num_train / v
+            ),
+        ]
+    )
+    legend = (
+        "Shaded: epochs that may not be kept. Dashed: the epoch that is kept. Dotted: the lowest validation loss. The "
+        "training figures are those of augmented pictures, with dropout, during the epoch."
+    )
+    return Html(
+        f"{html.paragraphs(explain(facts))}{curves}{html.paragraphs([legend], kind='quiet')}"
+        f"{html.fold('the epochs as a table', _table(facts.history))}"
+    )
+
+
+def explain(facts: RunFacts) -> list[str]:
+    """Returns why the epoch was kept, whether the run learnt by heart, and how its learning rate and time went."""
+    return [*_explain_kept(facts), _explain_fit(facts), _explain_pace(facts)]
+
+
+def _explain_kept(facts: RunFacts) -> list[str]:
+    rows, train = facts.history, facts.config.train
+    kept, lowest = rows[facts.best_epoch - 1], find_lowest(rows)
+    first, name = train.first_judged_epoch, train.monitor
+    best = "lowest" if name == "val_loss" else "highest"
+    among = f" of epochs {first} to {len(rows)}" if first > 1 else ""
+    sentences = [
+        f"Epoch {facts.best_epoch} of {len(rows)} is kept: its {name} of {kept[name]:.4f} is the {best}{among}."
+    ]
+    if lowest["epoch"] != kept["epoch"]:
+        told = f"The lowest validation loss is {lowest['val_loss']:.4f}, at epoch {lowest['epoch']:.0f}."
+        if lowest["epoch"] < first:
+            told += (
+                f" That epoch may not be kept: train.min_epochs is {train.min_epochs}, so the first that may is "
+                f"{first}, since the first validations of a run say little."
+            )
+        elif name != "val_loss":
+            told += f" The epoch is chosen by train.monitor, which is {name}, and not by the loss."
+        sentences.append(told)
+    if facts.best_epoch == len(rows) and len(rows) == train.num_epochs:
+        sentences.append("The last epoch is the one kept: more of them (--epochs) may give a better one.")
+    elif len(rows) < train.num_epochs:
+        sentences.append(
+            f"It ended before epoch {train.num_epochs}: {train.patience} epochs (train.patience) had not been better."
+        )
+    return sentences
+
+
+def find_lowest(rows: Sequence[Row]) -> Row:
+    """Returns the epoch of the lowest validation loss."""
+    return min(rows, key=lambda row: row["val_loss"])
+
+
+def _explain_fit(facts: RunFacts) -> str:
+    rows = facts.history
+    lowest, last = find_lowest(rows), rows[-1]
+    if len(rows) < _LEAST_EPOCHS:
+        return f"{len(rows)} epochs are too few to say whether it learns the training pictures by heart."
+    if last["val_loss"] > _RISEN * lowest["val_loss"] and last["loss"] < lowest["loss"]:
+        return (
+            f"Overfitting: from epoch {lowest['epoch']:.0f} to {last['epoch']:.0f} the validation loss rose by "
+            f"{last['val_loss'] / lowest['val_loss'] - 1:.0%}, from {lowest['val_loss']:.4f} to "
+            f"{last['val_loss']:.4f}, while the training loss fell from {lowest['loss']:.4f} to {last['loss']:.4f}. "
+            "More pictures, more augmentation, more dropout or a smaller network help."
+        )
+    return (
+        f"No overfitting shows: the validation loss ends at {last['val_loss']:.4f}, its lowest is "
+        f"{lowest['val_loss']:.4f}, and the training loss ends at {last['loss']:.4f}."
+    )
+
+
+def _explain_pace(facts: RunFacts) -> str:
+    rates = [row["lr"] for row in facts.history]
+    seconds = [facts.num_train / row["images_per_s"] for row in facts.history]
+    pace = (
+        f"An epoch trains on {facts.num_train:,} pictures in {_format_time(float(np.median(seconds)))} (median), "
+        f"{facts.num_train / np.median(seconds):,.0f} a second; all epochs took {_format_time(sum(seconds))}."
+    )
+    if min(rates) == max(rates):
+        return f"The learning rate was {rates[0]:.3g} throughout. {pace}"
+    return (
+        f"The learning rate began at {rates[0]:.3g}, was {max(rates):.3g} at most and ended at {rates[-1]:.3g}. {pace}"
+    )
+
+
+def _format_time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes = int(seconds) // 60
+    return f"{minutes} min {int(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _marker(facts: RunFacts) -> str:
+    return "." if len(facts.history) <= _MOST_DOTS else ""
+
+
+def _draw_pair(facts: RunFacts, name: str, unit: str) -> str:
+    figure = figures.new_figure(_WIDTH, _HEIGHT)
+    axes = figure.subplots()
+    epochs = [row["epoch"] for row in facts.history]
+    axes.plot(epochs, [row[name] for row in facts.history], color=BLUE, marker=_marker(facts), label="training")
+    axes.plot(
+        epochs, [row[f"val_{name}"] for row in facts.history], color=RED, marker=_marker(facts), label="validation"
+    )
+    _finish(axes, facts, title=name, unit=unit)
+    axes.legend(frameon=False, fontsize="small")
+    return figures.as_svg(figure, f"{name} of training and validation by epoch")
+
+
+def _draw_monitor(facts: RunFacts) -> list[str]:
+    """What the run went by, where that is neither the loss nor the accuracy."""
+    name = facts.config.train.monitor
+    if name in ("val_loss", "val_accuracy"):
+        return []
+    return [_draw_single(facts, name, f"{name}, by which the epoch was chosen", "share", color=RED)]
+
+
+def _draw_rate(facts: RunFacts) -> list[str]:
+    """The learning rate, where it is not the same throughout, which is told in words."""
+    is_constant = len({row["lr"] for row in facts.history}) == 1
+    return [] if is_constant else [_draw_single(facts, "lr", "learning rate", "learning rate")]
+
+
+def _draw_single(
+    facts: RunFacts,
+    name: str,
+    title: str,
+    unit: str,
+    convert: Callable[[float], float] = float,
+    *,
+    color: str = BLUE,
+) -> str:
+    figure = figures.new_figure(_WIDTH, _HEIGHT)
+    axes = figure.subplots()
+    shown = [(row["epoch"], convert(row[name])) for row in facts.history if name in row]
+    axes.plot(*zip(*shown), color=color, marker=_marker(facts))
+    if unit == "seconds":
+        axes.set_ylim(bottom=0)
+    _finish(axes, facts, title=title, unit=unit)
+    return figures.as_svg(figure, f"{title} by epoch")
+
+
+def _finish(axes: Axes, facts: RunFacts, *, title: str, unit: str) -> None:
+    """Shades the epochs that may not be kept, and marks the one that is and the one of the lowest loss."""
+    first, lowest = facts.config.train.first_judged_epoch, find_lowest(facts.history)["epoch"]
+    if first > 1:
+        axes.axvspan(0.5, min(first, len(facts.history) + 1) - 0.5, color=GREY, alpha=0.15, linewidth=0)
+    axes.axvline(facts.best_epoch, color=GREY, linestyle="--")
+    if lowest != facts.best_epoch:
+        axes.axvline(lowest, color=GREY, linestyle=":")
+    axes.set(xlabel="epoch", ylabel=unit, title=title, xlim=(0.5, len(facts.history) + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+
+
+def _table(rows: Sequence[Row]) -> Html:
+    names = list(rows[-1])
+    shown = [["-" if name not in row else _format(name, row[name]) for name in names] for row in rows[-_MOST_ROWS:]]
+    more = f"The last {_MOST_ROWS}; metrics.csv has all." if len(rows) > _MOST_ROWS else ""
+    return Html(f"{html.table(names, shown)}{html.paragraphs([more] if more else [])}")
+
+
+def _format(name: str, value: float) -> str:
+    return f"{value:.0f}" if name in ("epoch", "images_per_s") else f"{value:.4g}"
