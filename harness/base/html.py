@@ -37,7 +37,6 @@ nav a:hover { background: var(--line); } section, [id] { scroll-margin-top: 3rem
 .table { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .3rem .9rem; border-bottom: 1px solid var(--line); text-align: right; }
 td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6rem; }
-.words td, .words th { text-align: left; }
 .track { position: relative; display: block; width: 10rem; height: .9rem; background: var(--soft); }
 .track i, .track b, .track u { position: absolute; top: 0; height: 100%; } .track u { border-left: 2px dashed; }
 .track i { background: var(--accent); opacity: .35; }
