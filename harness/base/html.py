@@ -52,7 +52,7 @@ pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .8rem
 summary { cursor: pointer; margin: .5rem 0; overflow-wrap: anywhere; }
 @media screen and (max-width: 30rem) { td, th { padding: .3rem .5rem; } body { margin: 1rem auto; }
   .figures { gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
-  .figures div { padding: .5rem .8rem; } .figures b { font-size: 1.4rem; } }
+  .pictures { gap: .5rem; } .figures div { padding: .5rem .8rem; } .figures b { font-size: 1.4rem; } }
 @media screen { main > section { content-visibility: auto; contain-intrinsic-size: auto 40rem; } }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #222; --quiet: #555; --soft: #f3f5f8; --line: #ddd;

@@ -1,7 +1,9 @@
-"""Figures of the data report as PNG bytes: how large the kept pictures are, and in which formats they come.
+"""Figures of the data report as SVG: how large the kept pictures are, and in which formats they come.
 
 It counts what survey.py hands it, and opens no picture.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,26 +13,33 @@ from harness.base import figures
 from harness.dataset.images.arrays import Array
 from harness.dataset.report.facts import KeptPictures
 
-_PICTURES, _STORED = "#4477aa", "#ee6677"  # Paul Tol's bright scheme, distinct for colour-blind readers
+_PICTURES, _STORED = figures.BLUE, figures.RED
+_WIDTH, _HEIGHT = 4.7, 4.2  # inches; two find room beside each other
 _MAX_BUBBLES = 400  # different sizes drawn one by one; more are counted in hexagons
 _LARGEST_BUBBLE = 400  # square points
 _COUNTS = StrMethodFormatter("{x:,.0f}")
 
 
-def draw_sizes(kept: KeptPictures) -> bytes:
-    """Draws width against height with the stored size marked, sizes of files, and formats.
+def draw(kept: KeptPictures) -> list[str]:
+    """Draws sizes of files, and as far as pictures differ in them, width against height and formats.
 
     Raises:
       ValueError: no picture was kept.
     """
     if not len(kept.widths):
         raise ValueError("no picture to draw")
-    figure = figures.new_figure(10.5, 5.2)
-    axes = figure.subplot_mosaic([["pixels", "bytes"], ["pixels", "formats"]], width_ratios=(1.25, 1))
-    _draw_pixels(axes["pixels"], kept)
-    _draw_bytes(axes["bytes"], kept.num_bytes)
-    _draw_formats(axes["formats"], kept.formats)
-    return figures.as_png(figure)
+    panels: list[tuple[str, Callable[[Axes], None]]] = []
+    if len({*zip(kept.widths.tolist(), kept.heights.tolist())}) > 1:
+        panels.append(("width and height of kept pictures", lambda axes: _draw_pixels(axes, kept)))
+    panels.append(("sizes of the files", lambda axes: _draw_bytes(axes, kept.num_bytes)))
+    if len({*kept.formats.tolist()}) > 1:
+        panels.append(("formats", lambda axes: _draw_formats(axes, kept.formats)))
+    drawn = []
+    for words, fill in panels:
+        figure = figures.new_figure(_WIDTH, _HEIGHT)
+        fill(figure.subplots())
+        drawn.append(figures.as_svg(figure, words))
+    return drawn
 
 
 def _draw_pixels(axes: Axes, kept: KeptPictures) -> None:
@@ -57,14 +66,14 @@ def _draw_pixels(axes: Axes, kept: KeptPictures) -> None:
             edgecolors=_PICTURES,
         )
         axes.figure.colorbar(shown, ax=axes, label="pictures in a hexagon", shrink=0.8, format="{x:,.0f}")
-    axes.plot([low, high], [low, high], color="0.7", linewidth=1, linestyle=":", zorder=0, label="square")
+    axes.plot([low, high], [low, high], color=figures.GREY, linewidth=1, linestyle=":", zorder=0, label="square")
     stored = f"stored size: {kept.image_size}x{kept.image_size}"
     axes.plot(kept.image_size, kept.image_size, "s", color=_STORED, mfc="none", ms=11, mew=2.2, label=stored)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set(title="width and height as found", xlabel="width [pixels]", ylabel="height [pixels]")
     _write_out_ticks(axes)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, frameon=False)
 
 
 def _write_out_ticks(axes: Axes) -> None:
@@ -82,7 +91,9 @@ def _draw_bytes(axes: Axes, num_bytes: Array) -> None:
     edges = np.geomspace(kib.min() / 1.1, kib.max() * 1.1, min(40, max(8, int(len(kib) ** 0.5))) + 1)
     axes.hist(kib, bins=edges.tolist(), color=_PICTURES)
     median = float(np.median(kib))
-    axes.axvline(median, color="0.3", linestyle=":", label=f"median: {median:,.{0 if median >= 100 else 1}f} KiB")
+    axes.axvline(
+        median, color=figures.GREY, linestyle=":", label=f"median: {median:,.{0 if median >= 100 else 1}f} KiB"
+    )
     axes.set(xscale="log", title="size of the files", xlabel="size [KiB]", ylabel="pictures")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -91,7 +102,7 @@ def _draw_bytes(axes: Axes, num_bytes: Array) -> None:
     axes.locator_params(axis="y", integer=True)
     axes.yaxis.set_major_formatter(_COUNTS)
     axes.grid(alpha=0.3, axis="y")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", frameon=False)
 
 
 def _draw_formats(axes: Axes, formats: Array) -> None:

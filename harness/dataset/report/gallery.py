@@ -22,17 +22,18 @@ from harness.dataset.report.facts import (
 
 STYLE = """
 figure { width: 7.1rem; font-size: .72rem; line-height: 1.35; }
-figure img, .nothing { width: 7.1rem; height: 7.1rem; background: #fafafa; border-radius: .3rem; }
-figcaption { margin-top: .25rem; } figcaption > * { display: block; } .path { color: #555; }
-.class { font-weight: 600; } .differs .class { color: #b3203b; font-size: .85rem; font-weight: 700; }
-.split { color: #4477aa; } .left-out { color: #777; }
-.flagged img { border: 3px solid #ee6677; } .flag { color: #b3203b; font-weight: 600; }
+figure img, .nothing { width: 7.1rem; height: 7.1rem; background: var(--soft); border-radius: .3rem; }
+figcaption { margin-top: .25rem; } figcaption > * { display: block; } .path { color: var(--quiet); }
+.class { font-weight: 600; } .differs .class { color: var(--bad); font-size: .85rem; font-weight: 700; }
+.split { color: var(--accent); } .left-out { color: var(--quiet); }
+.flagged img { border: 3px solid var(--bad); } .flag { color: var(--bad); font-weight: 600; }
 .groups { display: flex; flex-wrap: wrap; gap: 1rem; }
-.group { border: 1px solid #ddd; border-radius: .5rem; padding: .6rem; break-inside: avoid; max-width: 100%;
+.group { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem; break-inside: avoid; max-width: 100%;
   box-sizing: border-box; }
 .group .pictures { gap: .6rem; } .group > p { margin: .4rem 0 0; font-size: .8rem; }
-.more { color: #555; font-style: italic; }
+.more { color: var(--quiet); font-style: italic; }
 """
+_USUAL = 0.2  # share of the pictures, from which being past a limit is no exception
 _MAX_CHARS = 56  # of a path in a caption; under the pointer it is whole
 
 
@@ -83,11 +84,13 @@ def _show_group(group: CopyGroup) -> Html:
     return Html(f'<div class="group {differs}"><div class="pictures">{figures}</div>{more}</div>')
 
 
-def show_notable(notable: Notable) -> Html:
-    """Returns the pictures at one end of a measure; those past the limit are marked."""
+def show_notable(notable: Notable, num_kept: int) -> Html:
+    """Returns the pictures at one end of a measure, of so many that are kept; those past the limit are marked."""
     shown = notable.samples[:MAX_NOTABLE]
     figures = "".join(_show(sample, _measured(sample)) for sample in shown)
     said = f"flagged {notable.limit}: {count(notable.num_flagged, 'picture')}" if notable.limit else ""
+    if notable.num_flagged > _USUAL * num_kept:
+        said += ", so many that it belongs to these pictures, as flat areas do to drawings"
     return Html(
         f'<h3>{words(notable.title)} <span class="quiet">{html.text(said)}</span></h3>'
         f'<div class="pictures">{figures}</div>'
@@ -108,7 +111,7 @@ def _show(sample: Sample, *details: Html) -> Html:
     inside = sample.path.removeprefix(f"{sample.class_name}/")
     caption = Html(
         f'<span class="class">{html.text(sample.class_name)}</span>{"".join(details)}'
-        f'<span class="path">{html.text(shorten(inside, _MAX_CHARS))}</span>'
+        f'<span class="path">{html.breakable(shorten(inside, _MAX_CHARS))}</span>'
     )
     return html.picture(sample.thumbnail, caption, title=sample.path, kind="flagged" if sample.is_flagged else "")
 

@@ -3,45 +3,35 @@
 It shows the facts that survey.py has gathered, and decides nothing. gallery.py shows the pictures.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from harness.base import html
 from harness.base.html import Html
 from harness.dataset.curation.findings import NO_CLASS
 from harness.dataset.report import charts, gallery
-from harness.dataset.report.facts import Facts, KeptPictures, Probe, ProbeRow
+from harness.dataset.report.facts import Facts, KeptPictures, Probe
 from harness.dataset.report.gallery import count, words
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#66ccee", "#ccbb44", "#aa3377")  # Paul Tol's bright scheme, by split
 _REJECTED = "#bbbbbb"
-_MAX_OPEN_ROWS = 24  # longer tables of shards are folded
 _MAX_CLASSES = 100  # whose numbers are shown at once
+_FEW_GROUPS = 30  # of a split that is measured on; as many give an interval that says something
+_TRAIN = "train"
 _STYLE = """
-h3 { margin: 1.6rem 0 .6rem; } h3 .quiet { font-weight: 400; font-size: .9rem; margin-left: .4rem; }
-th a { color: inherit; }
-nav { display: flex; flex-wrap: wrap; gap: .4rem; margin: 1.5rem 0; font-size: .85rem; }
-nav a { background: #f3f5f8; border-radius: 1rem; padding: .2rem .8rem; color: #222; text-decoration: none; }
-nav a:hover { background: #dde4ee; }
-.warnings { background: #fdf1f3; border: 1px solid #ee6677; border-left-width: .4rem; border-radius: .4rem;
-  padding: .7rem 1.2rem; margin: 1.2rem 0; break-inside: avoid; overflow-wrap: anywhere; }
-.warnings ul { margin: .3rem 0 0; padding-left: 1.2rem; } .good { color: #228833; } .bad { color: #b3203b; }
+h3 .quiet { font-weight: 400; font-size: .9rem; margin-left: .4rem; } th a { color: inherit; }
 .bar { display: flex; height: .8rem; min-width: 9rem; } .bar span { min-width: 1px; }
 .whole { height: 1.6rem; border-radius: .3rem; overflow: hidden; margin: 1rem 0 .4rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .85rem; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem; vertical-align: -.05rem; }
-.counts { font-size: .88rem; } .counts td, .counts th { padding: .25rem .6rem; } .zero { color: #bbb; }
+.counts { font-size: .88rem; } .counts td, .counts th { padding: .25rem .6rem; } .zero { color: var(--quiet); }
 .counts tr:last-child.total td { font-weight: 600; }
 .words td:last-child, .words th:last-child { text-align: left; }
-.hashes td:last-child { font-family: ui-monospace, monospace; font-size: .85em; }
-td:first-child { min-width: 6rem; max-width: 22rem; }
-.probe td, .probe th { white-space: nowrap; }
-.track { position: relative; display: block; width: 10rem; height: .9rem; background: #f3f5f8; }
-.track i, .track b, .track u { position: absolute; top: 0; height: 100%; }
-.track i { background: #4477aa; opacity: .35; } .track b { background: #4477aa; width: 3px; margin-left: -1px; }
-.track u { border-left: 2px dashed #222; }
-summary { cursor: pointer; margin: .5rem 0; }
-@media screen { section { content-visibility: auto; contain-intrinsic-size: auto 40rem; } }
-@media print { nav { display: none; } a { color: inherit; text-decoration: none; } }
+.hashes td:last-child { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere; }
+td:first-child { max-width: 22rem; }
+.probe td:nth-child(n+3), .probe th { white-space: nowrap; }
+.probe td:nth-child(2), .probe th:nth-child(2) { text-align: left; min-width: 6rem; }
 """
 
 
@@ -63,25 +53,9 @@ def render(name: str, facts: Facts) -> str:
         "Shortcuts": _probe(facts.probe),
         "Made with": _origin(facts),
     }
-    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in sections)
-    body = "".join(
-        f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>' for title, content in sections.items()
-    )
-    top = _warnings("Look at this first", facts.warnings) + _overview(facts)
-    return html.whole(
-        name,
-        f'<p class="quiet">what became of every picture</p>{top}<nav>{links}</nav>{body}',
-        style=gallery.STYLE + _STYLE,
-    )
-
-
-def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
-
-
-def _warnings(heading: str, sentences: Iterable[str]) -> str:
-    lines = "".join(f"<li>{html.text(sentence)}</li>" for sentence in sentences)
-    return f'<div class="warnings"><b>{heading}</b><ul>{lines}</ul></div>' if lines else ""
+    top = html.warnings("Look at this first", facts.warnings) + _overview(facts)
+    said = '<p class="quiet">what became of every picture</p>'
+    return html.whole(name, f"{said}{top}{html.sections(sections)}", style=gallery.STYLE + _STYLE)
 
 
 def _overview(facts: Facts) -> str:
@@ -150,7 +124,7 @@ def _fold(header: Sequence[object], rows: Sequence[Sequence[object]], what: str,
     """The rest of a long table, which is drawn only when somebody opens it."""
     if not rows:
         return ""
-    return f"<details><summary>{len(rows):,} {what}</summary>{html.table(header, rows, kind=kind)}</details>"
+    return html.fold(f"{len(rows):,} {what}", html.table(header, rows, kind=kind))
 
 
 def _split(facts: Facts) -> str:
@@ -163,16 +137,50 @@ def _split(facts: Facts) -> str:
     return (
         f"<p>Groups: {html.text(rule.grouping)}, {sum(rule.num_groups.values()):,} in all. "
         f"{'' if rule.given else 'A group lies in one split as a whole. '}Seed {rule.seed}.</p>"
-        f"{html.table(('split', 'asked', 'obtained', 'pictures', 'groups'), rows)}"
+        f"{html.table(('split', 'asked', 'obtained', 'pictures', 'groups'), rows)}{html.paragraphs(_tell_few(facts))}"
     )
+
+
+def _tell_few(facts: Facts) -> list[str]:
+    """What few groups mean for what is measured on them."""
+    numbers = {name: number for name, number in facts.split.num_groups.items() if name != _TRAIN}
+    return [
+        f"{count(number, 'group')} in {name} {'is' if number == 1 else 'are'} few: pictures of a group are right or "
+        "wrong together, so what is measured there has a wide interval."
+        for name, number in numbers.items()
+        if 0 < number < min(_FEW_GROUPS, facts.num_in_split[name])
+    ]
 
 
 def _sizes(facts: Facts) -> str:
     if not facts.num_kept:
         return "<p>No picture was kept.</p>"
-    figure = html.image(charts.draw_sizes(facts.kept), "png", "width, height, file size and format of kept pictures")
-    wide = f"<p>{html.text(facts.kept.wide)}</p>" if facts.kept.wide else ""
-    return f"<p>{html.text(_describe_fit(facts.kept))}</p>{wide}{figure}"
+    said = (*_list_same(facts.kept), _describe_growth(facts.kept), _describe_fit(facts.kept), facts.kept.wide)
+    return html.paragraphs(filter(None, said)) + html.drawn(charts.draw(facts.kept))
+
+
+def _list_same(kept: KeptPictures) -> list[str]:
+    """What is one and the same in all pictures, which needs no figure."""
+    sizes = {*zip(kept.widths.tolist(), kept.heights.tolist())}
+    formats = {*kept.formats.tolist()}
+    width, height = next(iter(sizes))
+    return [
+        *([f"Every picture has {width}x{height} pixels."] if len(sizes) == 1 else []),
+        *([f"Every picture is a {formats.pop()} file."] if len(formats) == 1 else []),
+    ]
+
+
+def _describe_growth(kept: KeptPictures) -> str:
+    longer = np.maximum(kept.widths, kept.heights)
+    small = longer[longer < kept.image_size]
+    if not len(small):
+        return ""
+    side, asked = int(np.median(small)), kept.image_size
+    return (
+        f"{len(small):,} of {len(longer):,} pictures ({len(small) / len(longer):.1%}) are smaller than {asked}x{asked} "
+        f"and are grown, the median one from {side} pixels: that adds no detail, and a network takes "
+        f"{(asked / side) ** 2:.1f} times as long as with records.image_size {side}."
+    )
 
 
 def _describe_fit(kept: KeptPictures) -> str:
@@ -219,6 +227,9 @@ def _rejected(facts: Facts) -> str:
 
 
 def _copies(facts: Facts) -> str:
+    kinds = (facts.conflicts, facts.near_conflicts, facts.exact_copies, facts.near_duplicates)
+    if not any(copies.num_groups for copies in kinds):
+        return '<p class="good">None: no picture is a copy of another, or nearly one.</p>'
     return (
         gallery.show_copies("The same picture under different classes", facts.conflicts)
         + gallery.show_copies("Nearly the same picture under different classes", facts.near_conflicts)
@@ -228,9 +239,10 @@ def _copies(facts: Facts) -> str:
 
 
 def _notable(facts: Facts) -> str:
-    shown = "".join(gallery.show_notable(notable) for notable in facts.notable if notable.samples)
-    if not shown:
-        return "<p>Nothing was measured.</p>"
+    telling = [notable for notable in facts.notable if notable.num_flagged and notable.samples]
+    if not telling:
+        return "<p>No picture is past a limit of brightness, sharpness, information or proportions.</p>"
+    shown = "".join(gallery.show_notable(notable, facts.num_kept) for notable in telling)
     return f"<p>Kept, but worth a look; those past a limit are framed in red.</p>{shown}"
 
 
@@ -248,25 +260,18 @@ def _probe(probe: Probe) -> str:
     rows = [
         (
             words(row.feature),
+            Html(f'<span class="{"bad" if row.is_flagged else "good"}">{html.text(row.verdict)}</span>'),
             f"{row.balanced_accuracy:.1%}",
             f"{row.low:.1%} to {row.high:.1%}",
             f"{row.chance:.1%}",
-            _interval(row),
-            Html(f'<span class="{"bad" if row.is_flagged else "good"}">{html.text(row.verdict)}</span>'),
+            html.track(row.low, row.balanced_accuracy, row.high, chance=row.chance),
         )
         for row in probe.rows
     ]
-    header = ("feature", "balanced accuracy", "95 % interval", "chance", "0 to 100 %", "verdict")
+    header = ("feature", "verdict", "balanced accuracy", "95 % interval", "chance", "0 to 100 %")
     table = html.table(header, rows, kind="counts words probe")
     legend = '<p class="quiet">Measured by cross-validation. Bars: the 95 % interval, dashed: chance.</p>'
-    return f"{asked}{table}{legend}{_warnings('A shortcut', probe.warnings)}"
-
-
-def _interval(row: ProbeRow) -> Html:
-    return Html(
-        f'<span class="track"><i style="left:{100 * row.low:.1f}%;width:{100 * (row.high - row.low):.1f}%"></i>'
-        f'<b style="left:{100 * row.balanced_accuracy:.1f}%"></b><u style="left:{100 * row.chance:.1f}%"></u></span>'
-    )
+    return f"{asked}{table}{legend}{html.warnings('A shortcut', probe.warnings)}"
 
 
 def _origin(facts: Facts) -> str:
@@ -275,11 +280,9 @@ def _origin(facts: Facts) -> str:
     rows = [
         (shard.file, _number(shard.num_examples), f"{shard.num_bytes:,}", shard.sha256[:16]) for shard in origin.shards
     ]
-    is_open = "open" if len(rows) <= _MAX_OPEN_ROWS else ""
     shards = html.table(("file", "pictures", "bytes", "sha256 begins"), rows, kind="hashes")
     return (
         f"{html.block(origin.command)}<p>harness {html.text(origin.version)}. "
-        f"The same pictures and settings give the same bytes.</p>{digests}<h3>Shards</h3>"
-        f"<details {is_open}><summary>{count(len(rows), 'file')}</summary>{shards}</details>"
-        f"<h3>Settings</h3>{html.block(origin.settings_yaml)}"
+        f"The same pictures and settings give the same bytes.</p>{digests}"
+        f"{html.fold(count(len(rows), 'shard'), shards)}{html.fold('settings', html.block(origin.settings_yaml))}"
     )

@@ -28,7 +28,7 @@ from harness.dataset.report.facts import (
 )
 from harness.dataset.report.page import render
 
-VOID = {"br", "img", "meta"}
+VOID = {"br", "img", "meta", "wbr"}
 
 
 class Page(HTMLParser):
@@ -38,7 +38,7 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.words, self.titles, self.ids, self.links, self.faults = "", [], [], [], []
-        self.num_images = 0
+        self.num_images = self.num_figures = 0
         self.feed(page)
         self.close()
         self.faults += [f"{tag} is never closed" for tag in self.open]
@@ -48,6 +48,7 @@ class Page(HTMLParser):
         self.titles.append(values.get("title") or "")
         self.ids += [values["id"]] if "id" in values else []
         self.num_images += tag == "img"
+        self.num_figures += tag == "svg"
         if tag in ("script", "link", "iframe") or any(name.startswith("on") for name in values):
             self.faults.append(f"{tag} {attributes}")
         if not values.get("src", "data:image/").startswith("data:image/"):
@@ -179,7 +180,7 @@ def test_more_rejects_than_are_shown_are_counted():
     few, many = read(make_rejected(MAX_REJECTS, shown=MAX_REJECTS)), read(make_rejected(334, shown=MAX_REJECTS + 6))
     assert "see cleaning.csv" not in few.words
     assert "and 310 more pictures: see cleaning.csv" in many.words
-    assert many.num_images == MAX_REJECTS + 1  # and the figure of sizes
+    assert many.num_images == MAX_REJECTS
 
 
 def test_more_copies_than_are_shown_are_counted():
@@ -211,6 +212,52 @@ def test_notable_pictures_past_the_limit_are_marked():
     assert text.count('<figure class="flagged"') == 1
 
 
+def test_a_measure_that_no_picture_is_past_the_limit_of_is_not_shown():
+    samples = (Sample("sad/a.png", "sad", FACE, measured="1.00"),) * 8
+    page = read(make_facts(notable=(Notable("darkest", samples, "below 0.32", 0),)))
+    assert "darkest" not in page.words and "No picture is past a limit of brightness" in page.words
+
+
+def test_a_limit_that_many_are_past_is_said_to_belong_to_such_pictures():
+    samples = (Sample("sad/a.png", "sad", FACE, measured="0.10", is_flagged=True),)
+    few, many = (
+        read(make_facts(notable=(Notable("least information", samples, "below 0.3", number),))).words
+        for number in (2, 3)
+    )
+    assert "flagged below 0.3: 2 pictures" in few and "as flat areas do to drawings" not in few
+    assert "flagged below 0.3: 3 pictures, so many that it belongs to these pictures" in many
+
+
+def test_what_is_the_same_in_all_pictures_is_said_in_words():
+    same = np.full(10, 128)
+    kept = KeptPictures(same, same, same * 100, np.array(["png"] * 10), image_size=256)
+    page = read(make_facts(kept=kept))
+    assert "Every picture has 128x128 pixels." in page.words and "Every picture is a png file." in page.words
+    assert page.num_figures == 1
+
+
+def test_sources_that_are_grown_are_told_with_what_that_costs():
+    same = np.full(10, 128)
+    kept = KeptPictures(same, same, same * 100, np.array(["png"] * 10), image_size=256)
+    words = read(make_facts(kept=kept)).words
+    assert "10 of 10 pictures (100.0%) are smaller than 256x256 and are grown, the median one from 128 pixels" in words
+    assert "a network takes 4.0 times as long as with records.image_size 128" in words
+    large = KeptPictures(same * 2, same * 2, same, np.array(["png"] * 10), image_size=256)
+    assert "are grown" not in read(make_facts(kept=large)).words
+
+
+def test_few_groups_of_a_split_that_is_measured_on_are_told():
+    rule = SplitRule({"train": 0.7, "validation": 0.3}, {"train": 2, "validation": 2}, 17, "a column")
+    words = read(make_facts(split=rule)).words
+    assert "2 groups in validation are few" in words and "in train are few" not in words
+    assert "are few" not in read(make_facts()).words  # where each picture is a group of its own
+
+
+def test_shards_and_settings_are_folded():
+    text = render("faces", make_facts())
+    assert "<details><summary>1 shard</summary>" in text and "<details><summary>settings</summary>" in text
+
+
 def test_notes_say_what_was_done():
     facts = make_facts(notes={"exif_rotated": 3, "alpha": 0}, note_meanings={"exif_rotated": "turned upright"})
     page = read(facts)
@@ -221,7 +268,7 @@ def test_notes_say_what_was_done():
 def test_the_probe_gives_figures_verdict_and_warning():
     row = ProbeRow("file_size", 0.913, 0.871, 0.944, 0.5, "tells the class", is_flagged=True)
     page = read(make_facts(probe=Probe((row,), ("The size of the file gives the class away.",))))
-    assert "file size91.3%87.1% to 94.4%50.0%tells the class" in page.words
+    assert "file sizetells the class91.3%87.1% to 94.4%50.0%" in page.words
     assert "The size of the file gives the class away." in page.words
 
 
@@ -290,11 +337,13 @@ def encode_small(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1].tobytes()
 
 
-@pytest.mark.parametrize(("number", "largest"), [(1, 4000), (5, 21), (3000, 4000), (3000, 60)])
-def test_sizes_are_drawn_for_few_and_for_many(number, largest):
+@pytest.mark.parametrize(
+    ("number", "largest", "num_figures"), [(1, 4000, 1), (5, 21, 2), (3000, 4000, 3), (3000, 60, 3)]
+)
+def test_sizes_are_drawn_for_few_and_for_many_where_they_differ(number, largest, num_figures):
     classes = {"sad": ClassCounts({"train": number})}
     facts = make_facts(classes=classes, kept=make_kept(number, largest=largest))
-    assert read(facts).num_images == 1
+    assert read(facts).num_figures == num_figures
     assert render("faces", facts) == render("faces", facts)
 
 
