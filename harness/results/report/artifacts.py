@@ -26,6 +26,7 @@ from harness.input.placement import Inputs
 from harness.results import evaluation, predictions, verdict
 from harness.results.evaluation import Answers, Evaluation
 from harness.results.export import exporter, loader, model_card
+from harness.results.export.exported import Exports
 from harness.results.export.exporter import Probe
 from harness.results.export.formats import Source
 from harness.results.export.model_card import Figures
@@ -80,7 +81,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
     }
-    summary |= _export(run, found, labels)
+    exports, difference = _export(run, found, labels)
+    summary |= {"export_difference": difference, "exports": exports.as_json()}
     test = _measure_test(run, classifier, validation) if "test" in run.splits else None
     judged = verdict.judge(test or validation, chose_weights=test is None)
     name = workdir.root.name
@@ -106,6 +108,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         findings=read_findings(run.config.data.records_folder, run.data, rows),
         pictures=_collect_pictures(run, answers, classifier),
         data_report=find_data_report(run.config.data.records_folder, run.data, workdir.root),
+        exports=exports,
     )
     files.write_text(workdir.report, page.render(facts))
     _track(tracker, run, answers, confusion)
@@ -174,8 +177,12 @@ def _measure_test(run: Finished, classifier: HogClassifier, validation: Evaluati
     )
 
 
-def _export(run: Finished, found: Metrics, labels: np.ndarray) -> dict[str, object]:
-    """Writes the model in all formats that were asked for, and its card; returns what metrics.json says of them."""
+def _export(run: Finished, found: Metrics, labels: np.ndarray) -> tuple[Exports, float]:
+    """Writes the model in all formats that were asked for, and its card.
+
+    Returns:
+      What became of them, and the largest difference of a probability that model.keras gives.
+    """
     config, data, workdir, split = run.config, run.data, run.workdir, run.splits["validation"]
     pictures = decoding.read_pictures(split.shards, split.expected, exporter.NUM_COMPARED)
     plain, difference = exporter.export_keras(
@@ -195,7 +202,7 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> dict[str, obje
     for item in exports.left_out:
         log.warning("export: %s was left out: %s", item.format, item.reason)
     log.info("exported %s; read back, its probabilities differ by %.1g at most", workdir.export, difference)
-    return {"export_difference": difference, "exports": exports.as_json()}
+    return exports, difference
 
 
 def _track(tracker: Tracker, run: Finished, answers: Answers, confusion: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from harness.config.schema import Config
 from harness.dataset.curation.findings import Finding
 from harness.results.evaluation import Answers, Evaluation
+from harness.results.export.exported import Exports
 from harness.results.history import Row
 from harness.results.predictions import Predictions
 from harness.results.verdict import Verdict
@@ -64,23 +65,6 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class ExportedFile:
-    """A file of the exported model: what it takes, and what it was found to do.
-
-    Attributes:
-      file: its name.
-      num_bytes: its size.
-      difference: the largest difference of a probability from the trained model's; None: not measured.
-      ms_per_picture: for one picture [ms]; None: not measured.
-    """
-
-    file: str
-    num_bytes: int
-    difference: float | None = None
-    ms_per_picture: float | None = None
-
-
-@dataclass(frozen=True)
 class DataReport:
     """What the report of the records says.
 
@@ -115,7 +99,7 @@ class RunFacts:
       findings: what the build of the records found about each validation picture, by path; empty where not known.
       pictures: which are shown.
       data_report: what the report of the records says.
-      exports: the files of the exported model that were measured.
+      exports: the files of the exported model, as a fresh process found them; empty where it was not asked.
     """
 
     name: str
@@ -135,7 +119,7 @@ class RunFacts:
     findings: Mapping[str, Finding] = field(default_factory=dict)
     pictures: Pictures = Pictures()
     data_report: DataReport = DataReport()
-    exports: Sequence[ExportedFile] = ()
+    exports: Exports = field(default_factory=Exports)
 
     @property
     def judged(self) -> Evaluation:

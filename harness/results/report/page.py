@@ -5,8 +5,9 @@ It shows the facts that artifacts.py has gathered, and decides nothing: the othe
 
 from harness.base import html
 from harness.base.html import Html
+from harness.results.export.exported import ExportedFile
 from harness.results.report import confusion, curves, gallery, origin, overview, progress, subsets
-from harness.results.report.facts import ExportedFile, RunFacts
+from harness.results.report.facts import RunFacts
 
 # Sorts a table by the column whose head is clicked, and shows the mistakes of one pair of classes.
 _SCRIPT = """
@@ -83,18 +84,25 @@ def _describe_use(facts: RunFacts) -> Html:
         f"python -m harness.predict {facts.run} FOLDER --json\n"
         f"python -m harness.evaluate {facts.run} --images FOLDER_OF_CLASS_FOLDERS"
     )
-    files = ""
-    if facts.exports:
-        rows = [_row(item) for item in facts.exports]
-        header = ("file", "MB", "largest difference of a probability", "ms a picture")
-        files = html.table(header, rows)
-    return Html(f"{html.block(commands)}{files}")
+    left_out = html.paragraphs([f"{item.format} was left out: {item.reason}" for item in facts.exports.left_out])
+    return Html(f"{html.block(commands)}{_describe_files(facts)}{left_out}")
+
+
+def _describe_files(facts: RunFacts) -> str:
+    """What each exported file takes and does; nothing where no fresh process was asked."""
+    if not facts.exports.files:
+        return ""
+    num = facts.exports.files[0].num_pictures
+    said = f"Each file was run on {num} validation pictures in a process of its own, on the CPUs of this machine."
+    header = ("file in export/", "MB", "largest difference of a probability", "other class", "ms a picture")
+    return html.paragraphs([said]) + html.table(header, [_row(item) for item in facts.exports.files])
 
 
 def _row(item: ExportedFile) -> tuple[object, ...]:
     return (
         html.breakable(item.file),
         f"{item.num_bytes / 1e6:,.2f}",
-        "-" if item.difference is None else f"{item.difference:.1g}",
-        "-" if item.ms_per_picture is None else f"{item.ms_per_picture:,.2f}",
+        f"{item.difference:.1g}",
+        f"{item.flips} of {item.num_pictures}",
+        f"{item.ms_a_picture:,.2f}",
     )

@@ -15,9 +15,10 @@ from harness.config.training_sections import TrainConfig
 from harness.dataset.curation.findings import Finding
 from harness.results import evaluation, verdict
 from harness.results.evaluation import Answers
+from harness.results.export.exported import ExportedFile, Exports, LeftOut
 from harness.results.predictions import Prediction
 from harness.results.report import progress, subsets
-from harness.results.report.facts import DataReport, ExportedFile, Picture, Pictures, RunFacts
+from harness.results.report.facts import DataReport, Picture, Pictures, RunFacts
 from harness.results.report.page import render
 from harness.results.statistics import calibration
 from harness.runs.effective_settings import Row
@@ -229,10 +230,18 @@ def test_one_class_alone_has_no_scores_to_draw_and_says_so():
 
 def test_exports_are_shown_only_where_they_are_given():
     assert "largest difference" not in read(make_facts()).words
-    page = read(
-        make_facts(exports=[ExportedFile("model.tflite", 3_700_000, 0.00046, 4.25), ExportedFile("m.keras", 5)])
+    files = (
+        make_file("model.keras", num_bytes=14_840_000, difference=0.0, ms_a_picture=5.2),
+        make_file("model.tflite", num_bytes=3_700_000, difference=0.00046, flips=1, ms_a_picture=4.25),
     )
-    assert "model.tflite3.700.00054.25" in page.words and "m.keras0.00--" in page.words
+    page = read(make_facts(exports=Exports(files, (LeftOut("h5", "HDF5 cannot hold EfficientNetV2B0"),))))
+    assert "run on 32 validation pictures in a process of its own" in page.words
+    assert "model.keras14.8400 of 325.20" in page.words and "model.tflite3.700.00051 of 324.25" in page.words
+    assert "h5 was left out: HDF5 cannot hold EfficientNetV2B0" in page.words
+
+
+def make_file(name, *, num_bytes=1, difference=0.0, flips=0, ms_a_picture=1.0):
+    return ExportedFile("tflite", name, num_bytes, 32, difference, 1e-3, flips, 0.9, ms_a_picture)
 
 
 def test_settings_that_differ_the_reasons_and_the_origin_are_told():
@@ -288,7 +297,7 @@ def test_names_cannot_act_wherever_they_stand():
         finished=EVIL,
         pictures=Pictures((shown,), (shown,), (shown,), ((make_jpeg(), make_jpeg()),), 1),
         data_report=DataReport("../x/report.html", (EVIL,)),
-        exports=[ExportedFile(EVIL, 1)],
+        exports=Exports((make_file(EVIL),), (LeftOut(EVIL, EVIL),)),
     )
     page = read(facts)
     assert r"""<script>alert(1)</script>"'&\n\x1b\udcff\u202egnp.exe""" in page.titles
