@@ -161,11 +161,20 @@ def _anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
-def whole(title: str, body: str, *, style: str = "", script: str = "") -> str:
-    """Returns the page; `style` is added to the one all reports share, `script` runs when the page is there."""
+def whole(title: str, body: str, *, style: str = "", script: str = "", generator: str = "harness") -> str:
+    """Returns the page.
+
+    Args:
+      title: of the page.
+      body: its content.
+      style: is added to the one that all reports share.
+      script: runs when the page is there.
+      generator: what made the page, by which it can be told from others.
+    """
     added = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="generator" content="{text(generator)}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(title)}</title>'
         f"<style>{_STYLE}{style}</style></head><body><h1>{text(title)}</h1>{body}{added}</body></html>\n"
     )

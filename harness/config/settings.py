@@ -264,6 +264,11 @@ def list_changes(before: Config, now: Config, sections: Sequence[str]) -> list[t
     ]
 
 
+def list_values(config: Config) -> dict[str, str]:
+    """Returns the value of each setting as YAML on one line; those of one that holds others by their names, too."""
+    return {name: _inline_yaml(value) for name, value in _flatten_values(config.model_dump(mode="json")).items()}
+
+
 def _flatten_values(sections: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     """Returns the values of all settings; those of a setting that holds others by their names, too."""
     found: dict[str, object] = {}

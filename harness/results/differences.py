@@ -40,12 +40,33 @@ def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Arra
       second: float [num_seeds, n], the same for the other way of training, of the same pictures.
       groups: the group of each picture, by name or number.
     """
+    mean, error, freedom = _measure(first, second, groups)
+    half = intervals.student(freedom) * error if error and math.isfinite(error) else error
+    return Difference(mean, mean - half, mean + half)
+
+
+def p_value(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> float:
+    """Returns how probable so large a difference is by chance, of either sign: below 0.05 where `estimate` excludes 0.
+
+    Args:
+      first: float [num_seeds, n], as of `estimate`.
+      second: float [num_seeds, n], as of `estimate`.
+      groups: as of `estimate`.
+    """
+    mean, error, freedom = _measure(first, second, groups)
+    if not mean or math.isinf(error):
+        return 1.0
+    return intervals.student_tail(abs(mean) / error, freedom) if error else 0.0
+
+
+def _measure(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> tuple[float, float, float]:
+    """The mean difference, its standard error, infinite where nothing tells of it, and its degrees of freedom."""
     _, members = np.unique(np.asarray(groups, object), return_inverse=True)
     sides = [_Side(values.astype(np.float64), members) for values in (first, second)]
     mean = float(sides[0].mean - sides[1].mean)
     num_groups = int(members.max()) + 1
     if num_groups == 1:
-        return Difference(mean, -math.inf, math.inf)
+        return mean, math.inf, 1.0
     scale = num_groups / (num_groups - 1)
     by_group = scale * float(np.square(sides[0].by_group - sides[1].by_group).sum())
     by_seed, shared = [0.0, 0.0], 0.0
@@ -53,12 +74,11 @@ def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Arra
         by_seed, shared = [side.seed_variance for side in sides], scale * sum(side.shared_variance for side in sides)
     total = by_group + sum(by_seed)
     if not total:
-        return Difference(mean, mean, mean)
+        return mean, 0.0, 1.0
     # What is of one seed and one group is in both variances. The difference of estimates may fall below either.
     variance = max(total - shared, by_group, sum(by_seed))
     seeds = [part**2 / (side.num_seeds - 1) for part, side in zip(by_seed, sides) if part]
-    half = intervals.student(total**2 / (by_group**2 / (num_groups - 1) + sum(seeds))) * math.sqrt(variance)
-    return Difference(mean, mean - half, mean + half)
+    return mean, math.sqrt(variance), total**2 / (by_group**2 / (num_groups - 1) + sum(seeds))
 
 
 class _Side:

@@ -1,19 +1,24 @@
-"""What a run says of each validation picture: predictions.csv, by which runs are compared picture by picture."""
+"""What a run says of each validation picture: predictions.csv, by which runs are compared picture by picture.
+
+Only writing it needs TensorFlow, so that finished runs are compared at once.
+"""
 
 import io
 import stat
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness.base import csv_files, files
 from harness.base.errors import CheckpointError
+from harness.base.text import shorten
 from harness.dataset.records import tfrecord
-from harness.input import record_reader
-from harness.input.loaded_split import Split
+
+if TYPE_CHECKING:
+    from harness.input.loaded_split import Split
 
 _MOST_BYTES = 1 << 30  # some ten million pictures
 _ERRORS = "surrogatepass"  # a name may hold half a surrogate pair
@@ -43,7 +48,7 @@ COLUMNS = Prediction._fields
 Predictions = tuple[Prediction, ...]  # of a split, in the order of the records
 
 
-def collect(split: Split, class_names: Sequence[str], labels: np.ndarray, chances: np.ndarray) -> Predictions:
+def collect(split: "Split", class_names: Sequence[str], labels: np.ndarray, chances: np.ndarray) -> Predictions:
     """Returns what a model says of each picture of a split. The records are read once more, and no picture is decoded.
 
     Args:
@@ -55,6 +60,8 @@ def collect(split: Split, class_names: Sequence[str], labels: np.ndarray, chance
     Raises:
       DataError: the records are damaged, or not those that were there when the split was opened.
     """
+    from harness.input import record_reader
+
     everything = np.arange(split.num_examples)
     keys = (tfrecord.FILENAME, tfrecord.GROUP)
     origins = (fields for _, fields in record_reader.read_examples(split.shards, everything, split.expected, keys))
@@ -119,3 +126,15 @@ def _parse(row: Sequence[str], number: int) -> Prediction:
     if not 0 <= found.label_probability <= found.probability <= 1:
         raise ValueError(f"picture {number} has a probability that is not from 0 to 1, or below that of its own class")
     return found
+
+
+def describe_mismatch(first: Predictions, other: Predictions) -> str:
+    """Returns by what the pictures of two runs differ, or their groups or classes; "" if they are the same in order."""
+    if len(first) != len(other):
+        return f"{len(first):,} by one and {len(other):,} by another"
+    pairs = ((one[:3], two[:3]) for one, two in zip(first, other))
+    differing = next((pair for pair in pairs if pair[0] != pair[1]), None)
+    if differing is None:
+        return ""
+    one, two = (" ".join(map(shorten, names)) for names in differing)
+    return f"{one} by one and {two} by another (path, group, class)"

@@ -14,8 +14,7 @@ from typing import Literal
 import numpy as np
 
 from harness.base.errors import DataError
-from harness.base.text import shorten
-from harness.results import differences, metrics
+from harness.results import differences, metrics, predictions
 from harness.results.differences import Difference
 from harness.results.predictions import Predictions
 from harness.search.trials.trial import Objective
@@ -112,20 +111,12 @@ def compare(best: Sequence[Predictions] | None, default: Sequence[Predictions], 
 
 
 def _check_alike(runs: Sequence[Predictions]) -> None:
-    first, *others = ([row[:3] for row in run] for run in runs)
-    for other in others:
-        if len(other) != len(first):
-            found = f"{len(first):,} by one and {len(other):,} by another"
-        elif other != first:
-            pair = next((one, two) for one, two in zip(first, other) if one != two)
-            one, two = (" ".join(map(shorten, names)) for names in pair)
-            found = f"{one} by one and {two} by another (path, group, class)"
-        else:
-            continue
-        raise DataError(
-            f"runs that measured different validation pictures cannot be compared: {found}. Train all of them on the "
-            "same records."
-        )
+    for other in runs[1:]:
+        if found := predictions.describe_mismatch(runs[0], other):
+            raise DataError(
+                f"runs that measured different validation pictures cannot be compared: {found}. Train all of them on "
+                "the same records."
+            )
 
 
 def _describe_setting(figures: dict[_Figure, np.ndarray]) -> Setting:

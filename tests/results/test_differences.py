@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.results import differences
 
@@ -71,3 +73,19 @@ def test_the_part_of_single_seeds_on_single_pictures_counts_once():
     # Seed 1 says 2, 0 and seed 2 says 0, 2: both have mean 1, each picture too, so neither pictures nor seeds move it.
     found = differences.estimate(np.array([[2.0, 0.0], [0.0, 2.0]]), np.zeros((2, 2)), ["a", "b"])
     assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+
+
+def test_a_hand_made_p_value():
+    # The pictures differ by 0, 1, 1, 0: mean 1/2, standard error (1/12)^0.5, so t is 3^0.5 with 3 degrees of freedom.
+    first, second, groups = np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([[1.0, 0.0, 0.0, 0.0]]), ["a", "b", "c", "d"]
+    assert differences.p_value(first, second, groups) == pytest.approx(0.18169, abs=1e-5)
+    assert differences.p_value(first, first, groups) == 1.0
+    assert differences.p_value(first, second, ["a"] * 4) == 1.0  # one group tells nothing
+    assert differences.p_value(np.ones((1, 4)), np.zeros((1, 4)), groups) == 0.0  # no picture differs otherwise
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3)), min_size=2, max_size=12))
+def test_an_interval_without_0_and_a_p_value_below_5_percent_are_the_same(drawn):
+    values, groups = np.array([[float(value) for value, _ in drawn]]), [group for _, group in drawn]
+    found = differences.estimate(values, np.zeros_like(values), groups)
+    assert (differences.p_value(values, np.zeros_like(values), groups) < 0.05) == (found.low > 0 or found.high < 0)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import read_findings
+from conftest import read_findings, run_python
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +105,8 @@ def test_a_run_says_of_each_validation_picture_what_its_figures_come_from(smoke_
     measured = json.loads(Workdir(smoke_run).metrics.read_text())
     assert sum(row.label == row.predicted for row in found) / 4 == measured["accuracy"]
     assert metrics.cross_entropy(np.array([row.label_probability for row in found])).mean() == measured["loss"]
+
+
+def test_reading_predictions_loads_no_tensorflow():
+    program = "import harness.results.predictions, sys; sys.exit('tensorflow' in sys.modules)"
+    assert run_python(program).returncode == 0

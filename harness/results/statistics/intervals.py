@@ -129,3 +129,10 @@ def student(freedom: float) -> float:
     from scipy.special import stdtrit  # takes half a second to import
 
     return float(stdtrit(freedom, _UPPER))
+
+
+def student_tail(value: float, freedom: float) -> float:
+    """Returns the probability that Student's t with these degrees of freedom is farther from 0 than a value."""
+    from scipy.special import stdtr
+
+    return 2 * float(stdtr(freedom, -abs(value)))
