@@ -3,27 +3,21 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
 from harness.base import app, json_files, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
-from harness.base.text import list_names
 from harness.config import flags
-from harness.config.dataset_sections import DataConfig
-from harness.config.preparation import Preparation, describe_preparation, describe_range
-from harness.config.schema import Config
-from harness.dataset.images import rejection, sources
-from harness.dataset.images.rejection import Rejected
-from harness.dataset.listing import class_names as listing_names
-from harness.dataset.listing import pictures, split_folders
+from harness.dataset.images import rejection
 from harness.dataset.records import manifest
+from harness.input import evaluation_set
+from harness.input.evaluation_set import Batch, Skipped
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 
@@ -35,10 +29,7 @@ if TYPE_CHECKING:
     from harness.results.statistics.calibration import Choices
 
 log = logging.getLogger("harness")
-_BATCH = 64
 _CHOSEN_ON = "validation"  # the split by which a run keeps its weights, and chooses temperature and thresholds
-Batch = tuple[np.ndarray, np.ndarray]  # labels int [n], pixels uint8 [n, size, size, 3]
-Skipped = tuple[Folder, Rejected]
 DESCRIPTION = """\
 Measures the exported model of a run.
 
@@ -68,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     folder = arguments.records or config.data.records_folder
     # The table of the run speaks of its own pictures.
     changes = {"images": arguments.images} | ({} if "data.labels" in given else {"labels": None})
-    paths = _list_paths(config.data.model_copy(update=changes), folder) if arguments.images else {}
+    paths = evaluation_set.list_paths(config.data.model_copy(update=changes), folder) if arguments.images else {}
     data = None if arguments.images else manifest.load(folder, config.data.images)
     if data is not None:
         data.shard_paths(folder, arguments.split)
@@ -79,10 +70,10 @@ def main(argv: Sequence[str]) -> int:
     workdir = Workdir(arguments.run)
     model, class_names, preparation = loader.load_model(workdir)
     if data is None:
-        read = partial(_read_folder, arguments.images, paths, class_names, preparation, config)
+        read = partial(evaluation_set.read_folder, arguments.images, paths, class_names, preparation, config.clean)
         found = _evaluate_files(model, class_names, read, workdir, folder=arguments.images, records=folder)
     else:
-        _check_fit(data, class_names, preparation, folder)
+        evaluation_set.check_fit(data, class_names, preparation, folder)
         found = _evaluate_split(model, data, folder, arguments.split, workdir)
     judged = verdict.judge(found, chose_weights=data is not None and arguments.split == _CHOSEN_ON)
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
@@ -172,85 +163,6 @@ def _read_choices(workdir: Workdir) -> "Choices":
     except json_files.WrongForm as error:
         log.info("no temperature and no thresholds: %s", error)
         return NOT_CHOSEN
-
-
-def _check_fit(data: manifest.Manifest, class_names: Sequence[str], preparation: Preparation, folder: Folder) -> None:
-    known = dataclasses.replace(preparation, range=preparation.range or "full")
-    # Records without pictures of more than 8 bits have no range, and fit every one.
-    found = dataclasses.replace(data.preparation, range=data.range or known.range)
-    if data.class_names == tuple(class_names) and found == known:
-        return
-    message = (
-        f"{folder} holds {list_names(data.class_names)} of {describe_preparation(data.preparation)}, the model knows "
-        f"{list_names(class_names)} of {describe_preparation(preparation)}. "
-    )
-    if data.class_names == tuple(class_names) and dataclasses.replace(found, range=known.range) == known:
-        raise DataError(
-            f"{message}Pixels of more than 8 bits are brighter or darker there than the model was trained on: build "
-            f"the records with --clean.range '{describe_range(known.range or 'full')}'"
-        )
-    raise DataError(f"{message}Give fitting records: --records DIR")
-
-
-def _list_paths(data: DataConfig, records: Folder) -> dict[str, Iterable[Folder]]:
-    """Returns the files of each class, merged as in the records of the run; says what is left out."""
-    classes = listing_names.also_merged(data.classes or manifest.read_classes(records))
-    listing = pictures.list_pictures(data.model_copy(update={"classes": classes}), is_partial=True)
-    found = sorted({item.split for item in listing.pictures} - {""})
-    if data.labels and len(found) > 1:
-        raise DataError(
-            f"{data.labels} names several splits ({', '.join(found)}): the model may know some of these pictures. Give "
-            "a table of those to measure on."
-        )
-    if found and not data.labels:
-        first, _, last = listing.folders[0].rpartition("/")
-        advice = ": --images FOLDER" if split_folders.split_of(last) else f", such as --images {data.images / first}"
-        raise DataError(
-            f"{data.images} has pictures of several splits ({', '.join(found)}). Give a folder with those of "
-            f"one{advice}"
-        )
-    for line in listing.lines:
-        log.info("%s", line)
-    for warning in listing.warnings:
-        log.warning("%s", warning)
-    paths: dict[str, list[Folder]] = {}
-    for item in listing.pictures:
-        paths.setdefault(item.class_name, []).append(data.images / item.path)
-    return dict(paths)
-
-
-def _read_folder(
-    folder: Folder,
-    found: Mapping[str, Iterable[Folder]],
-    class_names: Sequence[str],
-    preparation: Preparation,
-    config: Config,
-    *,
-    skipped: list[Skipped],
-) -> Iterator[Batch]:
-    """Reads the files of each class with the decoder of the build; says what it skips, and adds it to a list."""
-    unknown = [name for name in found if name not in class_names]
-    if unknown or not found:
-        raise DataError(
-            f"{folder} must hold folders named after the model's classes, {list_names(class_names)}; found "
-            f"{list_names(list(found)) or 'none'}. Labels may also stand in a table: --data.labels FILE.csv"
-        )
-    labelled = [(class_names.index(name), path) for name, paths in found.items() for path in paths]
-    labels: list[int] = []
-    pixels: list[np.ndarray] = []
-    read = sources.read_all((path for _, path in labelled), config.clean, preparation)
-    for (label, _), (path, picture) in zip(labelled, read, strict=True):  # which has read_all say its last words
-        if isinstance(picture, Rejected):
-            log.warning("%s skipped: %s", path, picture)
-            skipped.append((path, picture))
-            continue
-        labels.append(label)
-        pixels.append(picture)
-        if len(pixels) == _BATCH:
-            yield np.array(labels), np.stack(pixels)
-            labels, pixels = [], []
-    if pixels:
-        yield np.array(labels), np.stack(pixels)
 
 
 if __name__ == "__main__":

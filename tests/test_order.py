@@ -32,6 +32,7 @@ ORDER = (
     "results.export",
     "results",
     "results.report",
+    "comparison",
     "training",
     "search.space",
     "search.trials",

@@ -6,7 +6,7 @@ TensorFlow, so that a command can show what a run has said.
 
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -24,6 +24,18 @@ _FEW_GROUPS = 30  # below, Student's t and the variance between groups make inte
 _WIDTH = 100  # columns
 _NUM_PAIRS = 3  # of classes, told as taken for one another
 _SPLITS = ("train", "validation", "test")
+
+
+class Sample(Protocol):
+    """What knows on how many pictures it was measured."""
+
+    @property
+    def num_examples(self) -> int:
+        """Pictures."""
+
+    @property
+    def num_groups(self) -> int | None:
+        """Groups of pictures; None where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ def describe_interval(interval: Interval | None, digits: int = 3) -> str:
     return "unknown" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
 
 
-def describe_sample(metrics: Metrics) -> str:
+def describe_sample(metrics: "Sample") -> str:
     """Returns how many pictures there are, in how many groups."""
     groups = metrics.num_groups
     if groups in (None, metrics.num_examples):
@@ -154,8 +166,14 @@ def _compare_loser(found: "Evaluation") -> str:
 
 
 def _describe_gain(gain: "Difference") -> str:
-    ends = f"{gain.low:+.3f} to {gain.high:+.3f}" if np.isfinite([gain.low, gain.high]).all() else "unknown"
-    return f"difference {gain.mean:+.3f}, 95 % interval {ends}"
+    return f"difference {gain.mean:+.3f}, 95 % interval {describe_ends(gain)}"
+
+
+def describe_ends(difference: "Difference", digits: int = 3) -> str:
+    """Returns the interval of a difference as text with signs, "unknown" where nothing tells of it."""
+    if not np.isfinite([difference.low, difference.high]).all():
+        return "unknown"
+    return f"{difference.low:+.{digits}f} to {difference.high:+.{digits}f}"
 
 
 def describe_confused(metrics: Metrics) -> str:

@@ -1,0 +1,132 @@
+"""What a finished run has left to be judged by: its figures, its settings, its records and the size of its model.
+
+It reads files of the run folder and needs no TensorFlow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from harness.base import json_files
+from harness.base.errors import CheckpointError
+from harness.base.json_files import Form
+from harness.config import settings
+from harness.config.schema import Config
+from harness.results.statistics.intervals import Interval
+from harness.runs import identity
+from harness.runs.identity import InForce
+from harness.runs.workdir import Workdir
+
+_ADVICE = "Leave this run out, or train it anew in another folder: --run runs/NEW"
+_Count = Annotated[int, Field(ge=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures by which runs are put in order, as in metrics.json; an interval that is not known is None."""
+
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)]
+    num_examples: Annotated[int, Field(ge=1)]
+    num_groups: _Count | None
+    accuracy: _Share
+    accuracy_ci95: Interval | None
+    balanced_accuracy: _Share
+    balanced_accuracy_ci95: Interval | None
+    loss: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    loss_ci95: Interval | None
+    auc: _Share | None
+    auc_ci95: Interval | None
+
+
+@dataclass(frozen=True)
+class OfTraining(Figures):
+    """What metrics.json holds of the validation split and of the run; `test` is None without such a split."""
+
+    num_parameters: _Count
+    epochs: _Count
+    best_epoch: _Count
+    test: Mapping[str, object] | None = None
+
+
+class Started(BaseModel):
+    """What environment.json says of the start of a run."""
+
+    records_sha256: str
+    records: str = ""
+    harness: str = ""
+    in_force: InForce = InForce()
+
+
+_FIGURES, _STARTED = TypeAdapter(OfTraining), TypeAdapter(Started)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended.
+
+    Attributes:
+      name: its folder, as it was given.
+      workdir: the run folder.
+      config: the settings.
+      started: what it was started with.
+      figures: of the weights it kept, on its validation split.
+      num_bytes: of the exported model in Keras' format; None if that is not there.
+    """
+
+    name: str
+    workdir: Workdir
+    config: Config
+    started: Started
+    figures: OfTraining
+    num_bytes: int | None
+
+    def list_settings(self) -> dict[str, str]:
+        """Returns each setting's value as text, and what was in force where the machine had a say in it."""
+        in_force = self.started.in_force
+        values = settings.list_values(self.config)
+        values |= {f"in force: {name}": str(getattr(in_force, name)) for name in ("precision", "batch", "engine")}
+        return {**values, "version of harness": self.started.harness}
+
+
+def load(root: Path) -> FinishedRun:
+    """Reads what a run has left.
+
+    Raises:
+      CheckpointError: the folder is no run, the run is not finished, or a file of it is damaged.
+      ConfigError: its config is damaged.
+    """
+    workdir = Workdir(root)
+    config = identity.load_config(workdir)
+    if not workdir.metrics.is_file():
+        raise CheckpointError(
+            f"{root} is not finished ({workdir.metrics.name} is missing). Train it to the end: python -m harness.train "
+            f"--config {workdir.config} --run {root}"
+        )
+    return FinishedRun(
+        str(root),
+        workdir,
+        config,
+        read_start(workdir),
+        _read(workdir.metrics, _FIGURES),
+        workdir.keras_model.stat().st_size if workdir.keras_model.is_file() else None,
+    )
+
+
+def read_start(workdir: Workdir) -> Started:
+    """Returns what a run was started with.
+
+    Raises:
+      CheckpointError: environment.json is missing or damaged.
+    """
+    return _read(workdir.environment, _STARTED)
+
+
+def _read(path: Path, form: TypeAdapter[Form]) -> Form:
+    try:
+        return json_files.read(path, form)
+    except json_files.WrongForm as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. {_ADVICE}") from None

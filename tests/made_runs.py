@@ -1,0 +1,64 @@
+"""Finished runs made by hand for tests: what each said of its validation pictures, and the files it left."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.config import settings
+from harness.config.settings import Setting
+from harness.results import metrics, predictions
+from harness.results.predictions import Prediction
+from harness.runs.workdir import Workdir
+
+NAMES = ("happy", "sad")
+RECORDS = "a1" * 32
+
+
+def rows_of(chances: Sequence[float], *, groups: Sequence[str] | None = None) -> tuple[Prediction, ...]:
+    """Answers by the probability of happy; the first half of the pictures is happy, the others are sad."""
+    rows = []
+    for index, chance in enumerate(chances):
+        label = NAMES[2 * index >= len(chances)]
+        own = chance if label == "happy" else 1 - chance
+        group = groups[index] if groups else str(index)
+        predicted = "happy" if chance > 0.5 else "sad"
+        rows.append(Prediction(f"{label}/{index}.png", group, label, predicted, max(chance, 1 - chance), own))
+    return tuple(rows)
+
+
+def start_run(root: Path, *, records: str = RECORDS, **given: object) -> Workdir:
+    """A run that has begun; settings are given as section__name."""
+    workdir = Workdir(root)
+    root.mkdir(parents=True)
+    values = {name.replace("__", "."): Setting(value, "a test") for name, value in given.items()}
+    workdir.config.write_text(settings.as_yaml(settings.make_config(values)))
+    environment = {"harness": "0.1.0", "records": "tfrecords/faces", "records_sha256": records}
+    in_force = {"precision": "float32", "batch": 32, "engine": "host"}
+    workdir.environment.write_text(json.dumps({**environment, "in_force": in_force}))
+    return workdir
+
+
+def write_run(
+    root: Path,
+    chances: Sequence[float],
+    *,
+    groups: Sequence[str] | None = None,
+    records: str = RECORDS,
+    test: dict[str, object] | None = None,
+    **given: object,
+) -> Path:
+    """A run that has finished with these answers; its model has 1.5 MB and 1,234 parameters."""
+    workdir = start_run(root, records=records, **given)
+    rows = rows_of(chances, groups=groups)
+    predictions.write(workdir.predictions, rows)
+    labels = np.array([NAMES.index(row.label) for row in rows])
+    both = np.array([[chance, 1 - chance] for chance in chances])
+    found = metrics.measure(labels, both, NAMES, groups=[row.group for row in rows])
+    run = {"num_parameters": 1234, "epochs": 9, "best_epoch": 7, "test": test}
+    workdir.metrics.write_text(json.dumps({**dataclasses.asdict(found), **run}))
+    workdir.export.mkdir()
+    workdir.keras_model.write_bytes(bytes(1_500_000))
+    return root
