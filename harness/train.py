@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from harness.base import app, tf_import
 from harness.base.errors import ExitCode, HarnessError
 from harness.base.text import list_names
+from harness.comparison import index
 from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.records import manifest, staging
@@ -162,6 +163,7 @@ def _report(workdir: Workdir) -> None:
         f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}\n"
         f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
     )
+    index.renew(workdir)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from harness.base.json_files import Form
 from harness.config import settings
 from harness.config.schema import Config
 from harness.results.statistics.intervals import Interval
+from harness.results.verdict import Level
 from harness.runs import identity
 from harness.runs.identity import InForce
 from harness.runs.workdir import Workdir
@@ -43,6 +44,13 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What metrics.json says of a run beside the baselines."""
+
+    level: Level
+
+
+@dataclass(frozen=True)
 class OfTraining(Figures):
     """What metrics.json holds of the validation split and of the run; `test` is None without such a split."""
 
@@ -50,6 +58,7 @@ class OfTraining(Figures):
     epochs: _Count
     best_epoch: _Count
     test: Mapping[str, object] | None = None
+    verdict: Judgement | None = None
 
 
 class Started(BaseModel):
@@ -65,13 +74,12 @@ _FIGURES, _STARTED = TypeAdapter(OfTraining), TypeAdapter(Started)
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """A run that has ended.
+class Result:
+    """What came of a run that has ended.
 
     Attributes:
       name: its folder, as it was given.
       workdir: the run folder.
-      config: the settings.
       started: what it was started with.
       figures: of the weights it kept, on its validation split.
       num_bytes: of the exported model in Keras' format; None if that is not there.
@@ -79,10 +87,16 @@ class FinishedRun:
 
     name: str
     workdir: Workdir
-    config: Config
     started: Started
     figures: OfTraining
     num_bytes: int | None
+
+
+@dataclass(frozen=True)
+class FinishedRun(Result):
+    """The same with the settings, whose YAML takes longer to read than all the rest."""
+
+    config: Config
 
     def list_settings(self) -> dict[str, str]:
         """Returns each setting's value as text, and what was in force where the machine had a say in it."""
@@ -106,10 +120,19 @@ def load(root: Path) -> FinishedRun:
             f"{root} is not finished ({workdir.metrics.name} is missing). Train it to the end: python -m harness.train "
             f"--config {workdir.config} --run {root}"
         )
-    return FinishedRun(
+    return FinishedRun(**vars(load_result(root)), config=config)
+
+
+def load_result(root: Path) -> Result:
+    """Reads what came of a run whose metrics.json is there.
+
+    Raises:
+      CheckpointError: a file of it is damaged.
+    """
+    workdir = Workdir(root)
+    return Result(
         str(root),
         workdir,
-        config,
         read_start(workdir),
         _read(workdir.metrics, _FIGURES),
         workdir.keras_model.stat().st_size if workdir.keras_model.is_file() else None,

@@ -5,7 +5,7 @@ from os.path import commonpath
 from pathlib import PurePath
 
 from harness.comparison.comparison import Measured
-from harness.comparison.finished_run import Figures, FinishedRun
+from harness.comparison.finished_run import Figures, Result
 from harness.results import verdict
 from harness.results.statistics.intervals import Interval
 
@@ -40,7 +40,7 @@ def list_classes(figures: Figures) -> tuple[str, ...]:
     )
 
 
-def list_model(run: FinishedRun, ms_a_picture: float | None = None) -> tuple[str, ...]:
+def list_model(run: Result, ms_a_picture: float | None = None) -> tuple[str, ...]:
     """Returns what stands below OF_MODEL."""
     size = UNKNOWN if run.num_bytes is None else f"{run.num_bytes / _BYTES_A_MB:,.1f}"
     return f"{run.figures.num_parameters:,}", size, UNKNOWN if ms_a_picture is None else f"{ms_a_picture:,.1f}"

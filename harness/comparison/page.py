@@ -13,6 +13,9 @@ _MOST_PICTURES, _MOST_VALUE = 200, 60
 _COLOUR: dict[Word, str] = {"better": "good", "worse": "bad", "not shown to differ": "quiet"}
 
 
+_STYLE = "body { max-width: 80rem; } td:not(:first-child) { white-space: nowrap; }"
+
+
 def render(found: Comparison) -> str:
     """Returns the page."""
     names = tables.names(found)
@@ -24,7 +27,8 @@ def render(found: Comparison) -> str:
         "How to read this": html.paragraphs(found.notes),
     }
     line = f"{len(names):,} runs on {tables.describe_place(found)}"
-    return html.whole("Comparison of runs", f'<p class="quiet">{html.text(line)}</p>{html.sections(contents)}')
+    body = f'<p class="quiet">{html.text(line)}</p>{html.sections(contents)}'
+    return html.whole("Comparison of runs", body, style=_STYLE)
 
 
 def _show_contrasts(found: Comparison, names: list[str]) -> Html:

@@ -31,7 +31,7 @@ def make(found: Comparison) -> dict[str, object]:
 
 def _describe_run(one: Measured) -> dict[str, object]:
     figures = dataclasses.asdict(one.figures)
-    of_sample = ("class_names", "num_examples", "num_groups", "test", *_OF_TRAINING)
+    of_sample = ("class_names", "num_examples", "num_groups", "test", "verdict", *_OF_TRAINING)
     return {
         "run": one.run.name,
         **{name: value for name, value in figures.items() if name not in of_sample},

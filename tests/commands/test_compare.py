@@ -59,3 +59,8 @@ def test_a_folder_is_measured_and_what_cannot_be_read_is_told_once(smoke_run, un
     write_picture(tmp_path / "tired" / "0.png", draw_face(0, happy=True))
     done = run_command("compare", smoke_run, undecided, "--images", tmp_path)
     assert done.returncode == 3 and "tired" in done.stderr
+
+
+def test_a_training_lists_its_run_beside_the_others(smoke_run):
+    page = (smoke_run.parent / "index.html").read_text()
+    assert '<a href="smoke/report.html">smoke</a>' in page and "happy | sad, 4 validation pictures" in page

@@ -1,0 +1,148 @@
+"""index.html of a folder of runs: all of them in one table for each set of records, renewed after each training."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from harness.base import files, html
+from harness.base.errors import HarnessError
+from harness.base.html import Html
+from harness.base.text import list_names, shorten
+from harness.comparison import leaderboard, run_list
+from harness.comparison.finished_run import Result
+from harness.comparison.run_list import ListedRun
+from harness.runs.workdir import Workdir
+
+log = logging.getLogger("harness")
+FILE_NAME = "index.html"
+GENERATOR = "harness: index of runs"
+_MARK_BYTES = 4096  # at the beginning of a page, which hold the name of its generator
+_MOST_TRIES = 5
+_HEADER = ("run", "state", "date (UTC)")
+_FIGURES = ("verdict", *leaderboard.OF_ANSWERS, *leaderboard.OF_CLASSES, "parameters", "MB")
+_COMPARE = "python -m harness.compare RUN RUN..."
+
+
+def renew(workdir: Workdir) -> None:
+    """Writes the index of the folder that a run is in, if that is one of runs; warns if it cannot.
+
+    Trials of a search have a report of their own. The current folder and those above it get no index: they are where a
+    person works, whatever runs lie there. A page that is not ours stays as it is.
+    """
+    path = workdir.root.parent / FILE_NAME
+    try:
+        path = workdir.root.resolve().parent / FILE_NAME
+        if run_list.is_trial(workdir) or Path.cwd().is_relative_to(path.parent):
+            return
+        if not _may_write(path):
+            log.warning("%s is not of harness, and stays as it is: there is no list of the runs.", path)
+            return
+        _write(path)
+    except (OSError, HarnessError) as error:
+        log.warning("%s, the list of the runs, could not be written: %s", path, error)
+
+
+def _may_write(path: Path) -> bool:
+    """Whether there is no page yet, or one that `render` made."""
+    if not path.is_symlink() and not path.exists():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return f'<meta name="generator" content="{html.text(GENERATOR)}">'.encode() in file.read(_MARK_BYTES)
+
+
+def _write(path: Path) -> None:
+    """Writes the page, and again if runs have changed meanwhile: of several trainings that end at once, one is last."""
+    runs = run_list.list_runs(path.parent)
+    for _ in range(_MOST_TRIES):
+        files.write_text(path, render(path.parent.name, runs))
+        written, runs = runs, run_list.list_runs(path.parent)
+        if runs == written:
+            return
+
+
+def render(name: str, runs: Sequence[ListedRun]) -> str:
+    """Returns the page.
+
+    Args:
+      name: of the folder.
+      runs: all that are in it.
+    """
+    contents: dict[str, str] = {}
+    for number, digest in enumerate(_order_records(runs), start=1):
+        title = f"Records {number}" if digest else "Records unknown"
+        contents[title] = _show_records([run for run in runs if run.records_sha256 == digest])
+    num_complete = sum(run.state == "complete" for run in runs)
+    line = (
+        f"{len(runs):,} runs, {num_complete:,} of them complete; a table for each set of records, the highest "
+        "accuracy on the validation split first."
+    )
+    advice = (
+        "The verdict is about a run beside the baselines. Which of two runs is better is not in these figures: their "
+        "intervals overlap, and each run chose its epoch on these pictures. This says what is shown beyond chance:"
+    )
+    body = (
+        f'<p class="quiet">{html.text(line)}</p><p>{html.text(advice)}</p>{html.block(_COMPARE)}'
+        f"{html.sections(contents)}"
+    )
+    return html.whole(name or "runs", body, style=_STYLE, generator=GENERATOR)
+
+
+_STYLE = """
+body { max-width: 100rem; } td:nth-child(2), th:nth-child(2) { text-align: left; }
+td:not(:first-child) { white-space: nowrap; }
+"""
+
+
+def _order_records(runs: Iterable[ListedRun]) -> list[str]:
+    """Returns the digests of records, those that were trained on last first; the unknown ones last."""
+    latest = {run.records_sha256: run.written for run in sorted(runs, key=lambda run: run.written)}
+    return sorted(latest, key=lambda digest: (digest != "", latest[digest]), reverse=True)
+
+
+def _show_records(runs: Sequence[ListedRun]) -> Html:
+    complete = [run for run in runs if run.result is not None]
+    complete.sort(key=lambda run: leaderboard.rank(run.result.figures) if run.result else (0.0, 0.0))
+    others = sorted((run for run in runs if run.result is None), key=lambda run: run.written, reverse=True)
+    blank = ("",) * len(_FIGURES)
+    rows = [(*_show_run(run), *(_show_figures(run) or blank)) for run in (*complete, *others)]
+    problems = [f"{run.name}: {run.problem}" for run in others if run.problem]
+    warnings = html.warnings("Runs that cannot be read", problems)
+    return Html(f'<p class="quiet">{_describe(runs)}</p>{html.table((*_HEADER, *_FIGURES), rows)}{warnings}')
+
+
+def _describe(runs: Sequence[ListedRun]) -> Html:
+    """Which records these are, and what the runs were measured on."""
+    started = next((run.started for run in runs if run.started is not None), None)
+    if started is None:
+        return Html("What these were trained on cannot be read.")
+    words = [f"{started.records or 'a folder'}, sha256 {started.records_sha256[:8]}"]
+    for run in runs:
+        if run.result is not None:
+            figures = run.result.figures
+            groups = "" if figures.num_groups is None else f" in {figures.num_groups:,} groups"
+            words.append(f"{list_names(figures.class_names)}, {figures.num_examples:,} validation pictures{groups}")
+            break
+    return html.text("; ".join(words))
+
+
+def _show_run(run: ListedRun) -> tuple[object, ...]:
+    name: Html = html.breakable(shorten(run.name))
+    if run.has_report:
+        name = Html(f'<a href="{html.text(quote(run.name, errors="surrogateescape"))}/report.html">{name}</a>')
+    return name, run.state, f"{run.written:%Y-%m-%d %H:%M}"
+
+
+def _show_figures(run: ListedRun) -> tuple[object, ...]:
+    if run.result is None:
+        return ()
+    figures = run.result.figures
+    answers, classes = leaderboard.list_answers(figures), leaderboard.list_classes(figures)
+    return _show_verdict(run.result), *answers, *classes, *leaderboard.list_model(run.result)[:2]
+
+
+def _show_verdict(result: Result) -> Html:
+    judged = result.figures.verdict
+    return Html(leaderboard.UNKNOWN if judged is None else f'<span class="{judged.level}">{judged.level}</span>')
