@@ -17,15 +17,17 @@ NAMES = ("happy", "sad")
 RECORDS = "a1" * 32
 
 
-def rows_of(chances: Sequence[float], *, groups: Sequence[str] | None = None) -> tuple[Prediction, ...]:
-    """Answers by the probability of happy; the first half of the pictures is happy, the others are sad."""
+def rows_of(
+    chances: Sequence[float], *, groups: Sequence[str] | None = None, label: str = ""
+) -> tuple[Prediction, ...]:
+    """Answers by the probability of happy; the first half is happy and the rest sad, unless all are of one label."""
     rows = []
     for index, chance in enumerate(chances):
-        label = NAMES[2 * index >= len(chances)]
-        own = chance if label == "happy" else 1 - chance
+        known = label or NAMES[2 * index >= len(chances)]
+        own = chance if known == "happy" else 1 - chance
         group = groups[index] if groups else str(index)
         predicted = "happy" if chance > 0.5 else "sad"
-        rows.append(Prediction(f"{label}/{index}.png", group, label, predicted, max(chance, 1 - chance), own))
+        rows.append(Prediction(f"{known}/{index}.png", group, known, predicted, max(chance, 1 - chance), own))
     return tuple(rows)
 
 

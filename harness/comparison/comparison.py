@@ -190,9 +190,9 @@ def _advise(measured_on: str, measured: Sequence[Measured]) -> list[str]:
     notes, first = [], measured[0]
     if len(measured) > 2:
         notes.append(
-            f"{len(measured) - 1} runs are compared with {first.run.name}: the p-values of each figure are corrected "
-            "after Holm, so that all words about it together are wrong by chance in 5 % of cases at most. The "
-            "intervals are of each comparison alone."
+            f"{len(measured) - 1} runs are compared with {shorten(first.run.name)}: the p-values of each figure are "
+            "corrected after Holm, so that all words about it together are wrong by chance in 5 % of cases at most. "
+            "The intervals are of each comparison alone."
         )
     if measured_on == "validation":
         has_test = all(one.run.figures.test is not None for one in measured)

@@ -1,13 +1,18 @@
 """python -m harness.compare on hand-made runs: figures, words, what differs, and what is refused."""
 
 import json
+import re
 
 import pytest
 from conftest import run_command_anew, run_python
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_runs import start_run, write_run
 
 from harness import compare
 from harness.base.errors import CheckpointError, ConfigError, DataError
+from harness.comparison import comparison, page, plain_values, tables
+from harness.results import predictions
 
 GOOD = [0.9] * 8 + [0.1] * 8
 WORSE = [0.2] * 7 + GOOD[7:]  # seven happy pictures are taken for sad
@@ -93,8 +98,8 @@ def test_thirty_runs_are_told_within_a_hundred_columns(tmp_path, capsys):
         write_run(tmp_path / f"run-with-a-long-name-{index:02d}", WORSE if index % 2 else GOOD, train__seed=index)
         for index in range(30)
     ]
-    page = tmp_path / "page.html"
-    assert compare.main([*map(str, roots), "--html", str(page), "--quiet"]) == 0
+    file = tmp_path / "page.html"
+    assert compare.main([*map(str, roots), "--html", str(file), "--quiet"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 100
     assert "29 runs are compared with" in text and "corrected after Holm" in " ".join(text.split())
@@ -102,14 +107,14 @@ def test_thirty_runs_are_told_within_a_hundred_columns(tmp_path, capsys):
     # Seven pictures lost have p 1/64 = 0.015625, of which 15 are the smallest: times 29 that is 0.453.
     assert found["differences"][0]["accuracy"]["p"] == pytest.approx(29 / 64)
     assert {one["accuracy"]["word"] for one in found["differences"]} == {"not shown to differ"}
-    assert page.read_text().count("run-with-a-long-name-29") > 1
+    assert file.read_text().count("run-with-a-long-name-29") > 1
 
 
 def test_hostile_names_are_escaped(tmp_path):
     evil = write_run(tmp_path / "<script>alert(1)<" / "x", GOOD, data__images="<img src=x onerror=alert(2)>")
-    page = tmp_path / "page.html"
-    assert compare.main([str(write_run(tmp_path / "ok", WORSE)), str(evil), "--html", str(page), "--quiet"]) == 0
-    text = page.read_text()
+    file = tmp_path / "page.html"
+    assert compare.main([str(write_run(tmp_path / "ok", WORSE)), str(evil), "--html", str(file), "--quiet"]) == 0
+    text = file.read_text()
     assert "&lt;script&gt;" in text and "<script" not in text and "<img" not in text
 
 
@@ -172,3 +177,28 @@ def test_a_validation_of_one_class_has_no_area(tmp_path, capsys):
 def test_an_error_is_a_sentence_with_its_exit_code(tmp_path):
     done = run_command_anew("compare", tmp_path / "a", tmp_path / "b")
     assert done.returncode == 5 and done.stderr.count("\n") == 1 and "is no run folder" in done.stderr
+
+
+NAME = st.text(max_size=60) | st.text("<>&\"'\u202e\x1b\n\ud800 =#", max_size=60)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(NAME, NAME, NAME), min_size=1, max_size=4), st.sampled_from([2, 5]))
+def test_whatever_names_hold_text_is_of_printable_lines_and_the_page_has_no_markup_of_theirs(
+    tmp_path_factory, names, num_runs
+):
+    folder = tmp_path_factory.mktemp("drawn")
+    roots = [write_run(folder / str(number), [0.9 if number % 2 else 0.2] * len(names)) for number in range(num_runs)]
+    for root in roots:
+        rows = predictions.read(root / "predictions.csv")
+        drawn = [row._replace(path=path, group=group) for row, (path, group, _) in zip(rows, names)]
+        predictions.write(root / "predictions.csv", drawn)
+    environment = json.loads((roots[0] / "environment.json").read_text())
+    version = names[0][2].encode(errors="replace").decode()  # JSON holds no half of a surrogate pair
+    (roots[0] / "environment.json").write_text(json.dumps({**environment, "harness": version}))
+    found = comparison.compare("validation", comparison.read_answers(comparison.load_runs(roots)))
+    assert all(line.isprintable() for line in tables.describe(found).split("\n"))
+    json.dumps(plain_values.make(found))
+    tags = set(re.findall(r"<(\w+)", page.render(found).encode().decode()))
+    ours = "html head meta title style body h1 h2 p nav a main section div table thead tbody tr th td span wbr"
+    assert tags <= set(ours.split())

@@ -1,5 +1,6 @@
 """Whether runs differ beyond chance: hand-made answers with the numbers and words that must come."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +77,23 @@ def test_holm_keeps_the_order_and_lowers_nothing(p_values):
     assert all(old <= new <= 1 for old, new in zip(p_values, found))
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     assert [found[index] for index in order] == sorted(found)
+
+
+def draw_equal_runs(random, num_runs, num_groups, size):
+    """Answers of runs that differ by chance only, which pictures of a group share."""
+    num, groups = num_groups * size, np.repeat(np.arange(num_groups), size)
+    common = 1.2 + random.normal(0, 1, num_groups)[groups] + random.normal(0, 0.7, num)
+    for _ in range(num_runs):
+        logits = common + random.normal(0, 0.8, num_groups)[groups] + random.normal(0, 0.8, num)
+        yield rows_of((1 / (1 + np.exp(-logits))).tolist(), groups=groups.astype(str).tolist(), label="happy")
+
+
+@pytest.mark.slow
+def test_equal_runs_are_rarely_called_different_however_many_there_are():
+    random, told, by_mcnemar_alone = np.random.default_rng(5), 0, 0
+    for _ in range(200):
+        first, *others = draw_equal_runs(random, 6, 40, 5)
+        found = contrast.contrast(first, others)
+        told += any(one.accuracy.word != "not shown to differ" for one in found)
+        by_mcnemar_alone += any(one.mcnemar < 0.05 for one in found)
+    assert told <= 20 and by_mcnemar_alone >= 60
