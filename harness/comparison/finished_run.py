@@ -51,7 +51,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class OfTraining(Figures):
+class TrainingFigures(Figures):
     """What metrics.json holds of the validation split and of the run; `test` is None without such a split."""
 
     num_parameters: _Count
@@ -70,7 +70,7 @@ class Started(BaseModel):
     in_force: InForce = InForce()
 
 
-_FIGURES, _STARTED = TypeAdapter(OfTraining), TypeAdapter(Started)
+_FIGURES, _STARTED = TypeAdapter(TrainingFigures), TypeAdapter(Started)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Result:
     name: str
     workdir: Workdir
     started: Started
-    figures: OfTraining
+    figures: TrainingFigures
     num_bytes: int | None
 
 

@@ -1,10 +1,11 @@
-"""The figures of runs as rows of a table, for the terminal and for pages."""
+"""The figures of runs, and the differences between them, as rows of a table, for the terminal and for pages."""
 
 from collections.abc import Sequence
 from os.path import commonpath
 from pathlib import PurePath
 
 from harness.comparison.comparison import Measured
+from harness.comparison.contrast import Contrast, Judged
 from harness.comparison.finished_run import Figures, Result
 from harness.results import verdict
 from harness.results.statistics.intervals import Interval
@@ -15,6 +16,8 @@ INTERVAL = "95 % interval"
 OF_ANSWERS = ("accuracy", INTERVAL, "log loss", INTERVAL)
 OF_CLASSES = ("balanced", INTERVAL, "AUC", INTERVAL)
 OF_MODEL = ("parameters", "MB", "ms/picture")
+OF_CONTRAST = ("won : lost", "accuracy", INTERVAL, "p", "log loss", INTERVAL, "p")
+EXPLAINED = "won: right here, wrong there; less loss is better"
 
 
 def sort(measured: Sequence[Measured]) -> list[Measured]:
@@ -46,13 +49,23 @@ def list_model(run: Result, ms_a_picture: float | None = None) -> tuple[str, ...
     return f"{run.figures.num_parameters:,}", size, UNKNOWN if ms_a_picture is None else f"{ms_a_picture:,.1f}"
 
 
-def name_shortly(names: Sequence[str]) -> list[str]:
-    """Returns the names of several run folders without the folder that all of them are in."""
+def list_contrast(one: Contrast) -> tuple[str, ...]:
+    """Returns what stands below OF_CONTRAST."""
+    return f"{one.num_won:,} : {one.num_lost:,}", *_show_judged(one.accuracy), *_show_judged(one.loss)
+
+
+def name_shortly(measured: Sequence[Measured]) -> list[str]:
+    """Returns the names of the runs without the folder that all of them are in."""
+    names = [one.run.name for one in measured]
     paths = [PurePath(name) for name in names]
-    if len({path.is_absolute() for path in paths}) > 1 or len(paths) < 2:
-        return list(names)
+    if len({path.is_absolute() for path in paths}) > 1:
+        return names
     shared = len(PurePath(commonpath([path.parent for path in paths])).parts)
     return [str(PurePath(*path.parts[shared:])) for path in paths]
+
+
+def _show_judged(judged: Judged) -> tuple[str, str, str]:
+    return f"{judged.difference.mean:+.3f}", verdict.describe_ends(judged.difference), f"{judged.p_value:.3f}"
 
 
 def _show(value: float | None, interval: Interval | None, digits: int) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Exported models of runs, asked about the same pictures one after another, on this machine."""
 
 import dataclasses
+import logging
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from harness.input.evaluation_set import Skipped
 from harness.results import evaluation, export, metrics, predictions
 from harness.results.predictions import Prediction, Predictions
 
+log = logging.getLogger("harness")
 _WARM_UPS, _MOST_TIMED, _TIMED_S = 3, 50, 1.0  # single pictures, and the time they may take
 
 
@@ -35,6 +37,7 @@ def measure_split(runs: Sequence[FinishedRun], data: Manifest, folder: Folder, n
     with decoding.damage_named():
         split = loaded_split.open_split(data, folder, name, cache="none")
         for run in runs:
+            log.info("asking %s", run.name)
             model, class_names, preparation = export.load_model(run.workdir)
             evaluation_set.check_fit(data, class_names, preparation, folder)
             labels, chances, _ = evaluation.answer(model, None, evaluation.read_batches(split))
@@ -65,6 +68,7 @@ def measure_folder(
     measured: list[Measured] = []
     skipped: list[Skipped] = []
     for run in runs:
+        log.info("asking %s", run.name)
         model, class_names, preparation = export.load_model(run.workdir)
         read = evaluation_set.read_folder(folder, paths, class_names, preparation, limits, skipped=skipped)
         labels, chances, _ = evaluation.answer(model, None, read)

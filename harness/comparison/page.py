@@ -18,7 +18,7 @@ _STYLE = "body { max-width: 80rem; } td:not(:first-child) { white-space: nowrap;
 
 def render(found: Comparison) -> str:
     """Returns the page."""
-    names = tables.names(found)
+    names = leaderboard.name_shortly(found.measured)
     contents = {
         "Which is better": _show_contrasts(found, names),
         "Figures": _show_figures(found, names),
@@ -37,13 +37,13 @@ def _show_contrasts(found: Comparison, names: list[str]) -> Html:
             html.breakable(name),
             _colour(one.accuracy.word),
             _colour(one.loss.word),
-            *tables.list_contrast(one),
+            *leaderboard.list_contrast(one),
             f"{one.mcnemar:.3f}",
         )
         for name, one in zip(names[1:], found.contrasts)
     ]
-    header = ("run", "in accuracy", "in log loss", *tables.CONTRAST, "McNemar's p")
-    line = f"Differences from {shorten(names[0])} on the same pictures ({tables.EXPLAINED})."
+    header = ("run", "in accuracy", "in log loss", *leaderboard.OF_CONTRAST, "McNemar's p")
+    line = f"Differences from {shorten(names[0])} on the same pictures ({leaderboard.EXPLAINED})."
     return Html(f"<p>{html.text(line)}</p>{html.table(header, rows)}")
 
 
@@ -54,7 +54,7 @@ def _show_figures(found: Comparison, names: list[str]) -> Html:
             html.breakable(short[one.run.name]),
             *leaderboard.list_answers(one.figures),
             *leaderboard.list_classes(one.figures),
-            *tables.list_model(one),
+            *leaderboard.list_model(one.run, one.ms_a_picture),
         )
         for one in leaderboard.sort(found.measured)
     ]

@@ -6,21 +6,18 @@ from collections.abc import Sequence
 
 from harness.base.text import cap_rows, format_table, shorten
 from harness.comparison import leaderboard
-from harness.comparison.comparison import Comparison, Disagreement, Measured
-from harness.comparison.contrast import Contrast, Judged
+from harness.comparison.comparison import Comparison, Disagreement
 from harness.results import verdict
 
 _WIDTH = 100  # columns
 _MOST_SIDE_BY_SIDE = 3  # runs that have a column each
 _MOST_NAME, _MOST_VALUE, _MOST_PATH, _MOST_CLASS = 18, 18, 30, 10  # letters
-EXPLAINED = "won: right here, wrong there; less loss is better"
-CONTRAST = ("won : lost", "accuracy", leaderboard.INTERVAL, "p", "log loss", leaderboard.INTERVAL, "p")
 
 
 def describe(found: Comparison) -> str:
     """Returns the words, the figures, what differs in the settings, and the pictures that runs disagree on."""
     parts = [
-        "\n".join(map(_wrap, describe_contrasts(found))),
+        "\n".join(map(_wrap, _describe_contrasts(found))),
         _list_figures(found),
         _list_contrasts(found),
         _list_settings(found),
@@ -30,23 +27,13 @@ def describe(found: Comparison) -> str:
     return "\n\n".join(parts)
 
 
-def describe_contrasts(found: Comparison) -> list[str]:
-    """Returns a sentence on each run but the first: what is shown of it, and by which numbers."""
-    reference, *others = (_name(name) for name in names(found))
+def _describe_contrasts(found: Comparison) -> list[str]:
+    """Returns a sentence on each run but the first: what is shown of it."""
+    reference, *others = (_name(name) for name in leaderboard.name_shortly(found.measured))
     return [
         f"{name}, compared with {reference}: accuracy {one.accuracy.word}, log loss {one.loss.word}"
         for name, one in zip(others, found.contrasts)
     ]
-
-
-def names(found: Comparison) -> list[str]:
-    """Returns the names of the runs, short where their folders are beside one another."""
-    return leaderboard.name_shortly([one.run.name for one in found.measured])
-
-
-def list_model(one: Measured) -> tuple[str, ...]:
-    """Returns what stands below `leaderboard.OF_MODEL`."""
-    return leaderboard.list_model(one.run, one.ms_a_picture)
 
 
 def describe_place(found: Comparison) -> str:
@@ -55,26 +42,24 @@ def describe_place(found: Comparison) -> str:
     return f"{found.measured_on}: {pictures}"
 
 
-def list_contrast(one: Contrast) -> tuple[str, ...]:
-    """Returns what stands below `CONTRAST`."""
-    return f"{one.num_won:,} : {one.num_lost:,}", *_show(one.accuracy), *_show(one.loss)
-
-
 def describe_answer(one: Disagreement, index: int) -> str:
     """Returns what a run says of a picture, with the probability."""
     answer = one.answers[index]
     return f"{shorten(answer.predicted, _MOST_CLASS)} {answer.probability:.2f}"
 
 
-def _show(judged: Judged) -> tuple[str, str, str]:
-    return f"{judged.difference.mean:+.3f}", verdict.describe_ends(judged.difference), f"{judged.p_value:.3f}"
-
-
 def _list_figures(found: Comparison) -> str:
-    short = {one.run.name: _name(name) for one, name in zip(found.measured, names(found))}
+    short = {one.run.name: _name(name) for one, name in zip(found.measured, leaderboard.name_shortly(found.measured))}
     ranked = leaderboard.sort(found.measured)
     answers = [(short[one.run.name], *leaderboard.list_answers(one.figures)) for one in ranked]
-    classes = [(short[one.run.name], *leaderboard.list_classes(one.figures), *list_model(one)) for one in ranked]
+    classes = [
+        (
+            short[one.run.name],
+            *leaderboard.list_classes(one.figures),
+            *leaderboard.list_model(one.run, one.ms_a_picture),
+        )
+        for one in ranked
+    ]
     return (
         f"on {describe_place(found)}; the highest accuracy first\n"
         f"{format_table([('run', *leaderboard.OF_ANSWERS), *answers])}\n\n"
@@ -83,16 +68,16 @@ def _list_figures(found: Comparison) -> str:
 
 
 def _list_contrasts(found: Comparison) -> str:
-    reference, *others = names(found)
-    rows = [(_name(name), *list_contrast(one)) for name, one in zip(others, found.contrasts)]
-    title = f"difference from {_name(reference)} on the same pictures ({EXPLAINED})"
-    return f"{_wrap(title)}\n{format_table([('run', *CONTRAST), *rows])}"
+    reference, *others = leaderboard.name_shortly(found.measured)
+    rows = [(_name(name), *leaderboard.list_contrast(one)) for name, one in zip(others, found.contrasts)]
+    title = f"difference from {_name(reference)} on the same pictures ({leaderboard.EXPLAINED})"
+    return f"{_wrap(title)}\n{format_table([('run', *leaderboard.OF_CONTRAST), *rows])}"
 
 
 def _list_settings(found: Comparison) -> str:
     if not found.settings:
         return "no setting differs"
-    short = [_name(name) for name in names(found)]
+    short = [_name(name) for name in leaderboard.name_shortly(found.measured)]
     if len(short) <= _MOST_SIDE_BY_SIDE:
         header = ("setting", *(shorten(name, _MOST_VALUE) for name in short))
         every = [(name, *(shorten(value, _MOST_VALUE) for value in row)) for name, row in found.settings.items()]
@@ -114,7 +99,7 @@ def _list_disagreements(found: Comparison) -> str:
         return "all runs take every picture for the same class"
     total = len(found.measured[0].predictions)
     title = f"the runs disagree on {len(found.disagreements):,} of {total:,} pictures"
-    short = [_name(name) for name in names(found)]
+    short = [_name(name) for name in leaderboard.name_shortly(found.measured)]
     if len(short) <= _MOST_SIDE_BY_SIDE:
         header = ("picture", "is", *(shorten(name, _MOST_VALUE) for name in short))
         answers = [[describe_answer(one, index) for index in range(len(short))] for one in found.disagreements]
