@@ -88,9 +88,15 @@ def _compare_on_folder(runs: Sequence[FinishedRun], arguments: argparse.Namespac
     notes = ["What these pictures have in common is not known: each counts as a group of its own."]
     if num_skipped:
         notes.append(f"{num_skipped:,} file{'s' * (num_skipped > 1)} could not be read: no figure counts them.")
-    if trained := [run.name for run in runs if run.config.data.images == folder]:
+    if trained := [run.name for run in runs if _is_same(run.config.data.images, folder)]:
         notes.append(f"{list_names(trained)} learnt from pictures of this folder, which says nothing of others.")
     return comparison.compare(f"{folder}/", measured, notes)
+
+
+def _is_same(one: Folder, other: Folder) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return one == other
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from harness.results import verdict
 from harness.results.statistics.intervals import Interval
 
 UNKNOWN = "-"
-_BYTES_A_MB = 1e6
+_BYTES_A_MB, _LEAST_P = 1e6, 0.001
 INTERVAL = "95 % interval"
 OF_ANSWERS = ("accuracy", INTERVAL, "log loss", INTERVAL)
 OF_CLASSES = ("balanced", INTERVAL, "AUC", INTERVAL)
@@ -54,6 +54,11 @@ def list_contrast(one: Contrast) -> tuple[str, ...]:
     return f"{one.num_won:,} : {one.num_lost:,}", *_show_judged(one.accuracy), *_show_judged(one.loss)
 
 
+def show_p(p_value: float) -> str:
+    """Returns a p-value as text."""
+    return f"{p_value:.3f}" if p_value >= _LEAST_P else f"<{_LEAST_P}"
+
+
 def name_shortly(measured: Sequence[Measured]) -> list[str]:
     """Returns the names of the runs without the folder that all of them are in."""
     names = [one.run.name for one in measured]
@@ -65,7 +70,7 @@ def name_shortly(measured: Sequence[Measured]) -> list[str]:
 
 
 def _show_judged(judged: Judged) -> tuple[str, str, str]:
-    return f"{judged.difference.mean:+.3f}", verdict.describe_ends(judged.difference), f"{judged.p_value:.3f}"
+    return f"{judged.difference.mean:+.3f}", verdict.describe_ends(judged.difference), show_p(judged.p_value)
 
 
 def _show(value: float | None, interval: Interval | None, digits: int) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def measure_folder(
             raise DataError(f"{folder} has no usable picture: {rejection.summarise(skipped)}")
         bad = {path for path, _ in skipped}
         paths = {name: [path for path in found if path not in bad] for name, found in paths.items()}  # told once
-        names = [str(path) for found in paths.values() for path in found]
+        names = [str(path).removeprefix(f"{folder}/") for found in paths.values() for path in found]
         rows = _list_predictions(names, class_names, labels, chances)
         measured.append(Measured(run, _measure(labels, chances, class_names), rows, _time(model)))
         keras.utils.clear_session()

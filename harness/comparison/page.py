@@ -38,7 +38,7 @@ def _show_contrasts(found: Comparison, names: list[str]) -> Html:
             _colour(one.accuracy.word),
             _colour(one.loss.word),
             *leaderboard.list_contrast(one),
-            f"{one.mcnemar:.3f}",
+            leaderboard.show_p(one.mcnemar),
         )
         for name, one in zip(names[1:], found.contrasts)
     ]

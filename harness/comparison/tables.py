@@ -11,7 +11,7 @@ from harness.results import verdict
 
 _WIDTH = 100  # columns
 _MOST_SIDE_BY_SIDE = 3  # runs that have a column each
-_MOST_NAME, _MOST_VALUE, _MOST_PATH, _MOST_CLASS = 18, 18, 30, 10  # letters
+_MOST_NAME, _MOST_VALUE, _MOST_PATH, _MOST_CLASS = 16, 18, 30, 10  # letters
 
 
 def describe(found: Comparison) -> str:

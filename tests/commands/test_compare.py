@@ -53,9 +53,10 @@ def test_a_folder_is_measured_and_what_cannot_be_read_is_told_once(smoke_run, un
     found = json.loads(done.stdout)
     assert (found["measured_on"], found["num_examples"], found["num_groups"]) == (f"{tmp_path}/", 6, None)
     assert found["runs"][1]["loss"] == pytest.approx(LOSS_OF_A_COIN, abs=1e-5)
-    assert all(picture["path"].startswith(str(tmp_path)) for picture in found["disagreements"])
+    assert not any("learnt from pictures of this folder" in note for note in found["notes"])
     assert done.stderr.count("broken.png skipped: ") == 1
     assert any(note.startswith("1 file could not be read") for note in found["notes"])
+    assert {picture["path"] for picture in found["disagreements"]} <= {f"sad/{index}.png" for index in range(3)}
     write_picture(tmp_path / "tired" / "0.png", draw_face(0, happy=True))
     done = run_command("compare", smoke_run, undecided, "--images", tmp_path)
     assert done.returncode == 3 and "tired" in done.stderr
@@ -64,3 +65,11 @@ def test_a_folder_is_measured_and_what_cannot_be_read_is_told_once(smoke_run, un
 def test_a_training_lists_its_run_beside_the_others(smoke_run):
     page = (smoke_run.parent / "index.html").read_text()
     assert '<a href="smoke/report.html">smoke</a>' in page and "happy | sad, 4 validation pictures" in page
+
+
+@pytest.mark.slow
+def test_pictures_that_the_runs_have_learnt_are_told(smoke_run, undecided, faces, tmp_path):
+    (tmp_path / "link").symlink_to(faces)
+    done = run_command("compare", smoke_run, undecided, "--images", tmp_path / "link")
+    assert done.returncode == 0, done.stderr
+    assert "learnt from pictures of this folder" in " ".join(done.stdout.split())
