@@ -19,7 +19,7 @@ FILE_NAME = "index.html"
 GENERATOR = "harness: index of runs"
 _MARK_BYTES = 4096  # at the beginning of a page, which hold the name of its generator
 _MOST_TRIES = 5
-_HEADER = ("run", "state", "date (UTC)")
+_HEADER, _DATE = ("run", "state"), "date (UTC)"
 _FIGURES = ("verdict", *leaderboard.OF_ANSWERS, *leaderboard.OF_CLASSES, "parameters", "MB")
 _COMPARE = "python -m harness.compare RUN RUN..."
 
@@ -76,8 +76,8 @@ def render(name: str, runs: Sequence[ListedRun]) -> str:
         contents[title] = _show_records([run for run in runs if run.records_sha256 == digest])
     num_complete = sum(run.state == "complete" for run in runs)
     line = (
-        f"{len(runs):,} runs, {num_complete:,} of them complete; a table for each set of records, the highest "
-        "accuracy on the validation split first."
+        f"{len(runs):,} run{'s' * (len(runs) != 1)}, {num_complete:,} of them complete; a table for each set of "
+        "records, the highest accuracy on the validation split first."
     )
     advice = (
         "The verdict is about a run beside the baselines. Which of two runs is better is not in these figures: their "
@@ -107,10 +107,13 @@ def _show_records(runs: Sequence[ListedRun]) -> Html:
     complete.sort(key=lambda run: leaderboard.rank(run.result.figures) if run.result else (0.0, 0.0))
     others = sorted((run for run in runs if run.result is None), key=lambda run: run.written, reverse=True)
     blank = ("",) * len(_FIGURES)
-    rows = [(*_show_run(run), *(_show_figures(run) or blank)) for run in (*complete, *others)]
+    rows = [
+        (_show_name(run), run.state, *(_show_figures(run) or blank), f"{run.written:%Y-%m-%d %H:%M}")
+        for run in (*complete, *others)
+    ]
     problems = [f"{run.name}: {run.problem}" for run in others if run.problem]
     warnings = html.warnings("Runs that cannot be read", problems)
-    return Html(f'<p class="quiet">{_describe(runs)}</p>{html.table((*_HEADER, *_FIGURES), rows)}{warnings}')
+    return Html(f'<p class="quiet">{_describe(runs)}</p>{html.table((*_HEADER, *_FIGURES, _DATE), rows)}{warnings}')
 
 
 def _describe(runs: Sequence[ListedRun]) -> Html:
@@ -128,11 +131,11 @@ def _describe(runs: Sequence[ListedRun]) -> Html:
     return html.text("; ".join(words))
 
 
-def _show_run(run: ListedRun) -> tuple[object, ...]:
-    name: Html = html.breakable(shorten(run.name))
-    if run.has_report:
-        name = Html(f'<a href="{html.text(quote(run.name, errors="surrogateescape"))}/report.html">{name}</a>')
-    return name, run.state, f"{run.written:%Y-%m-%d %H:%M}"
+def _show_name(run: ListedRun) -> Html:
+    name = html.breakable(shorten(run.name))
+    if not run.has_report:
+        return name
+    return Html(f'<a href="{html.text(quote(run.name, errors="surrogateescape"))}/report.html">{name}</a>')
 
 
 def _show_figures(run: ListedRun) -> tuple[object, ...]:
