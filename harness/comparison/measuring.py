@@ -19,7 +19,8 @@ from harness.dataset.images.arrays import Array
 from harness.dataset.records.manifest import Manifest
 from harness.input import decoding, evaluation_set, loaded_split
 from harness.input.evaluation_set import Skipped
-from harness.results import evaluation, export, metrics, predictions
+from harness.results import evaluation, metrics, predictions
+from harness.results.export import loader
 from harness.results.predictions import Prediction, Predictions
 
 log = logging.getLogger("harness")
@@ -38,7 +39,7 @@ def measure_split(runs: Sequence[FinishedRun], data: Manifest, folder: Folder, n
         split = loaded_split.open_split(data, folder, name, cache="none")
         for run in runs:
             log.info("asking %s", run.name)
-            model, class_names, preparation = export.load_model(run.workdir)
+            model, class_names, preparation = loader.load_model(run.workdir)
             evaluation_set.check_fit(data, class_names, preparation, folder)
             labels, chances, _ = evaluation.answer(model, None, evaluation.read_batches(split))
             rows = predictions.collect(split, class_names, labels, chances)
@@ -69,7 +70,7 @@ def measure_folder(
     skipped: list[Skipped] = []
     for run in runs:
         log.info("asking %s", run.name)
-        model, class_names, preparation = export.load_model(run.workdir)
+        model, class_names, preparation = loader.load_model(run.workdir)
         read = evaluation_set.read_folder(folder, paths, class_names, preparation, limits, skipped=skipped)
         labels, chances, _ = evaluation.answer(model, None, read)
         if not len(labels):
@@ -99,10 +100,10 @@ def _time(model: keras.Model) -> float:
     """Returns the median of what a single picture takes, in milliseconds, whatever it shows."""
     picture = np.zeros((1, *model.input_shape[1:]), np.uint8)
     for _ in range(_WARM_UPS):
-        export.predict(model, picture)
+        loader.predict(model, picture)
     took: list[float] = []
     while len(took) < _MOST_TIMED and sum(took) < _TIMED_S:
         started = time.perf_counter()
-        export.predict(model, picture)
+        loader.predict(model, picture)
         took.append(time.perf_counter() - started)
     return 1000 * statistics.median(took)
