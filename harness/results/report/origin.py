@@ -43,7 +43,8 @@ def describe(facts: RunFacts) -> Html:
     command = str(values.pop("command", ""))
     link = facts.data_report.link
     records = Html(f'<a href="{html.text(link)}">the report of the records</a>') if link else "not there"
-    rows = [("finished", facts.finished), *_list_environment(values), ("what the records are", records)]
+    times = [("started", shorten(values.pop("started", "-"))), ("finished", facts.finished)]
+    rows = [*times, *_list_environment(values), ("what the records are", records)]
     return Html(f"{html.block(command) if command else ''}{html.table(('', ''), rows, kind='settings')}")
 
 
