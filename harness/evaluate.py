@@ -18,7 +18,7 @@ from harness.dataset.images import rejection
 from harness.dataset.records import manifest
 from harness.input import evaluation_set
 from harness.input.evaluation_set import Batch, Skipped
-from harness.runs import identity
+from harness.runs import versions
 from harness.runs.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def main(argv: Sequence[str]) -> int:
     given = flags.read_given(arguments)
     if given and not arguments.images:
         raise ConfigError(f"--{next(iter(given))} is about picture files: give it with --images DIR.")
-    config = flags.override(identity.load_config(Workdir(arguments.run)), arguments)
+    workdir = Workdir(arguments.run)
+    with versions.naming(workdir):
+        config = flags.override(versions.load_reading(workdir), arguments)
     folder = arguments.records or config.data.records_folder
     # The table of the run speaks of its own pictures.
     changes = {"images": arguments.images} | ({} if "data.labels" in given else {"labels": None})
@@ -67,8 +69,8 @@ def main(argv: Sequence[str]) -> int:
     from harness.results import tables, verdict
     from harness.results.export import loader
 
-    workdir = Workdir(arguments.run)
-    model, class_names, preparation = loader.load_model(workdir)
+    with versions.naming(workdir):
+        model, class_names, preparation = loader.load_model(workdir)
     if data is None:
         read = partial(evaluation_set.read_folder, arguments.images, paths, class_names, preparation, config.clean)
         found = _evaluate_files(model, class_names, read, workdir, folder=arguments.images, records=folder)

@@ -1,123 +1,90 @@
 """python -m harness.predict RUN PATH...: the class of each picture, one line a file."""
 
-import json
+import argparse
+import functools
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-
-from harness.base import app, csv_files, tf_import
-from harness.base.errors import DataError, ExitCode
-from harness.base.text import visible
+from harness.base import app, progress, tf_import
+from harness.base.errors import DataError, ExitCode, UnsavedRun
 from harness.config import flags
-from harness.dataset.images import rejection, sources
-from harness.dataset.images.rejection import Rejected
-from harness.dataset.listing import junk
-from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
-from harness.runs import identity
+from harness.dataset.images import rejection
+from harness.prediction import answers, lines, named_files
+from harness.runs import versions
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
-_BATCH = 32
 DESCRIPTION = """\
 Says what is on pictures. Folders are walked; a file that cannot be read gets its line too and stops nothing.
 
   python -m harness.predict runs/emotion_cnn photo.jpg holiday/
+  python -m harness.predict runs/emotion_cnn 'holiday/**/*.jpg' --csv      more files than a command line takes
+  find holiday -newer last -print0 | python -m harness.predict runs/emotion_cnn - -0 --json
   python -m harness.predict runs/emotion_cnn icons/ --clean.min_side 16      smaller ones than the run was trained on
 """
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
-    parser = flags.make_parser("predict", DESCRIPTION, sections=(), of_run=flags.OF_READING)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="pictures, or folders of pictures")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="print a table of comma-separated values")
-    arguments = parser.parse_args(argv)
+    arguments = _make_parser().parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     workdir = Workdir(arguments.run)
-    config = flags.override(identity.load_config(workdir), arguments)
-    files = _list_files(arguments.paths, follow_links=config.data.follow_links)
+    with versions.naming(workdir):
+        config = flags.override(versions.load_reading(workdir), arguments)
+    paths = named_files.list_files(
+        arguments.paths,
+        follow_links=config.data.follow_links,
+        file=sys.stdin.buffer if sys.stdin else None,
+        separator=b"\0" if arguments.null else b"\n",
+    )
     tf_import.import_tensorflow()
     from harness.results.export import loader
 
-    model, class_names, preparation = loader.load_model(workdir)
-    write = _make_writer(class_names, as_json=arguments.json, as_csv=arguments.csv)
+    with versions.naming(workdir):
+        model, class_names, preparation = loader.load_model(workdir)
+    write = lines.make_writer(class_names, arguments.form)
+    batches = answers.answer_all(paths, functools.partial(loader.predict, model), config.clean, preparation)
+    should_stop = app.catch_stop_signals()
     num_read, rejected = 0, []
-    pictures = sources.read_all(files, config.clean, preparation)
-    while batch := list(islice(pictures, _BATCH)):
-        readable = [picture for _, picture in batch if not isinstance(picture, Rejected)]
-        chances = iter(loader.predict(model, np.stack(readable)) if readable else ())
-        for path, picture in batch:
-            write(path, picture if isinstance(picture, Rejected) else next(chances))
-        num_read += len(readable)
-        if not num_read:
-            rejected += [(path, picture) for path, picture in batch if isinstance(picture, Rejected)]
+    with closing(batches), progress.open_bar(len(paths), "predicting", "pictures") as bar:
+        for batch in batches:
+            bar.clear()
+            for answer in batch:
+                write(answer)
+            sys.stdout.flush()  # a reader in a pipe sees each batch, and is missed at once when it has gone
+            bar.update(len(batch))
+            refused = [(answer.path, answer.rejected) for answer in batch if answer.rejected]
+            num_read += len(batch) - len(refused)
+            if not num_read:
+                rejected += refused
+            if reason := should_stop():
+                raise UnsavedRun(f"stopped by {reason}; each line that was printed is complete.", reason)
     if not num_read:
         raise DataError(f"not one picture could be read: {rejection.summarise(rejected)}")
+    if num_read < len(paths):
+        log.info("could not be read: %d of %d files", len(paths) - num_read, len(paths))
     return ExitCode.DONE
 
 
-def _list_files(paths: Sequence[Path], *, follow_links: bool) -> Iterator[Path]:
-    """Yields files that are named, and those in folders but for junk; says what was left out at the end."""
-    num_junk = 0
-    linked: list[LinkedFolder] = []
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for item in walk(path, follow_links=follow_links):
-            if isinstance(item, LinkedFolder):
-                linked.append(item)
-            elif junk.find_junk(item.relative_to(path).parts):
-                num_junk += 1
-            else:
-                yield item
-    if num_junk:
-        log.info("left out as junk by their names: %d files", num_junk)
-    if linked:
-        log.warning("%s", describe_linked([(item.path, item.what) for item in linked], is_followed=follow_links))
-
-
-def _make_writer(
-    class_names: Sequence[str], *, as_json: bool, as_csv: bool
-) -> Callable[[Path, np.ndarray | Rejected], None]:
-    """Returns a function that prints the line of one file from its probabilities or its rejection."""
-
-    def add_row(*cells: object) -> None:
-        csv_files.write_rows(sys.stdout, [cells])
-
-    if as_csv:
-        add_row("path", "label", "probability", *(f"p_{name}" for name in class_names), "error")
-
-    width = max(len(visible(name)) for name in class_names)
-
-    def write(path: Path, found: np.ndarray | Rejected) -> None:
-        """Prints the line of one file: `found` is float32 [num_classes], or why there are no probabilities."""
-        if isinstance(found, Rejected):
-            if as_json:
-                print(json.dumps({"path": str(path), "error": str(found)}))
-            elif as_csv:
-                add_row(str(path), "", "", *("" for _ in class_names), str(found))
-            else:
-                app.say(f"error: {visible(path)}: {visible(found)}\n")
-            return
-        best = int(found.argmax())
-        chances = {name: round(float(chance), 6) for name, chance in zip(class_names, found)}
-        label, chance = class_names[best], round(float(found[best]), 6)
-        if as_json:
-            print(json.dumps({"path": str(path), "label": label, "probability": chance, "probabilities": chances}))
-        elif as_csv:
-            add_row(str(path), label, chance, *chances.values(), "")
-        else:
-            print(f"{visible(label):<{width}}  {chance:.3f}  {visible(path)}")
-
-    return write
+def _make_parser() -> argparse.ArgumentParser:
+    parser = flags.make_parser("predict", DESCRIPTION, sections=(), of_run=flags.OF_READING)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/emotion_cnn")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="pictures, folders of pictures, patterns in quotes such as '*.jpg', or - for a list on the standard input",
+    )
+    parser.add_argument(
+        "-0", "--null", action="store_true", help="the list has a NUL byte after each path, as find -print0 writes it"
+    )
+    form = parser.add_mutually_exclusive_group()
+    for name, text in (("json", "print one JSON object a line"), ("csv", "print a table of comma-separated values")):
+        form.add_argument(f"--{name}", action="store_const", dest="form", const=name, default="text", help=text)
+    return parser
 
 
 if __name__ == "__main__":

@@ -82,10 +82,12 @@ def run_without_privileges(program: str) -> subprocess.CompletedProcess:
         pytest.skip("there is no setpriv")
 
 
-def run_command(module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180) -> subprocess.CompletedProcess:
+def run_command(
+    module: str, *arguments: object, cwd: Path = ROOT, timeout_s: int = 180, stdin: bytes = b""
+) -> subprocess.CompletedProcess:
     """Runs `python -m harness.MODULE` to its end, forked from a process that has imported TensorFlow."""
     _, _, name, *words = command_line(module, *arguments)
-    return run_forked(name, words, cwd=cwd, environment=command_environment(), timeout_s=timeout_s)
+    return run_forked(name, words, cwd=cwd, environment=command_environment(), timeout_s=timeout_s, stdin=stdin)
 
 
 def run_command_anew(

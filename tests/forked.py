@@ -21,7 +21,13 @@ PRELOADED = ("harness.training.trainer", "harness.diagnostics.throughput", "kera
 
 
 def run_forked(
-    module: str, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], timeout_s: int
+    module: str,
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    timeout_s: int,
+    stdin: bytes = b"",
 ) -> subprocess.CompletedProcess:
     """Does what `python -m MODULE ARGUMENTS` does, and returns what `subprocess.run` would.
 
@@ -29,8 +35,11 @@ def run_forked(
       TimeoutExpired: it took longer, and was killed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        told = [Path(folder, name) for name in ("stdout", "stderr")]
-        process = _start_server().Process(target=_run_here, args=(module, arguments, cwd, dict(environment), told))
+        given, *told = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+        given.write_bytes(stdin)
+        process = _start_server().Process(
+            target=_run_here, args=(module, arguments, cwd, dict(environment), given, told)
+        )
         process.start()
         process.join(timeout_s)
         if process.exitcode is None:
@@ -56,9 +65,10 @@ def _start_server() -> ForkServerContext:
 
 
 def _run_here(
-    module: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], told: Sequence[Path]
+    module: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], given: Path, told: Sequence[Path]
 ) -> None:
     assert "tensorflow" in sys.modules, "the fork server has not imported it"
+    sys.stdin = given.open()
     for stream, path in zip((1, 2), told):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
     os.environ.clear()

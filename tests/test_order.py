@@ -33,6 +33,7 @@ ORDER = (
     "results",
     "results.report",
     "comparison",
+    "prediction",
     "training",
     "search.space",
     "search.trials",

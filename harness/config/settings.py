@@ -63,8 +63,12 @@ def _fields_of(section: str) -> dict[str, FieldInfo]:
     return cast(type[BaseModel], Config.model_fields[section].annotation).model_fields
 
 
-def read_file(path: Path) -> dict[str, Setting]:
+def read_file(path: Path, *, unknown: list[str] | None = None) -> dict[str, Setting]:
     """Reads the settings a YAML file states.
+
+    Args:
+      path: the file.
+      unknown: takes the names of sections and settings that do not exist, which are refused without it.
 
     Raises:
       ConfigError: the file is missing, is no YAML, or names a setting that does not exist.
@@ -74,7 +78,7 @@ def read_file(path: Path) -> dict[str, Setting]:
         loader = Loader(text)  # which looks for characters that YAML does not have
         try:
             root = loader.get_single_node()
-            return _flatten(loader, root, path) if root else {}
+            return _flatten(loader, root, path, unknown) if root else {}
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -98,13 +102,16 @@ def _read_text(path: Path) -> str:
     raise ConfigError(f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml.")
 
 
-def _flatten(loader: Loader, root: yaml.Node, path: Path) -> dict[str, Setting]:
+def _flatten(loader: Loader, root: yaml.Node, path: Path, unknown: list[str] | None) -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}:1: expected sections such as 'train:', found a single value.")
     for section_key, section in root.value:
         section_name, line = _name_of(section_key, path), section_key.start_mark.line + 1
         if section_name not in Config.model_fields:
+            if unknown is not None:
+                unknown.append(section_name)
+                continue
             raise ConfigError(f"{path}:{line}: {unknown_name(section_name, Config.model_fields, 'section')}")
         if isinstance(section, yaml.ScalarNode) and section.tag.endswith(":null"):
             continue
@@ -113,6 +120,9 @@ def _flatten(loader: Loader, root: yaml.Node, path: Path) -> dict[str, Setting]:
         for key, value in section.value:
             name, line = f"{section_name}.{_name_of(key, path)}", key.start_mark.line + 1
             if name not in setting_names():
+                if unknown is not None:
+                    unknown.append(name)
+                    continue
                 raise ConfigError(f"{path}:{line}: {unknown_name(name, setting_names(), 'setting')}")
             if name in settings:
                 raise ConfigError(f"{path}:{line}: {name} is stated twice, first at {settings[name].source}. Keep one.")

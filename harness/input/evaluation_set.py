@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from harness.base import progress
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.base.text import list_names
@@ -112,16 +113,19 @@ def read_folder(
     labelled = [(class_names.index(name), path) for name, paths in found.items() for path in paths]
     labels: list[int] = []
     pixels: list[np.ndarray] = []
-    read = sources.read_all((path for _, path in labelled), limits, preparation)
-    for (label, _), (path, picture) in zip(labelled, read, strict=True):  # which has read_all say its last words
-        if isinstance(picture, Rejected):
-            log.warning("%s skipped: %s", path, picture)
-            skipped.append((path, picture))
-            continue
-        labels.append(label)
-        pixels.append(picture)
-        if len(pixels) == _BATCH:
-            yield np.array(labels), np.stack(pixels)
-            labels, pixels = [], []
+    read = sources.read_all((path for _, path in labelled), limits, preparation, num_ahead=2 * _BATCH)
+    with progress.open_bar(len(labelled), "evaluating", "pictures") as bar:
+        for (label, _), (path, picture) in zip(labelled, read, strict=True):  # which has read_all say its last words
+            bar.update()
+            if isinstance(picture, Rejected):
+                bar.clear()
+                log.warning("%s skipped: %s", path, picture)
+                skipped.append((path, picture))
+                continue
+            labels.append(label)
+            pixels.append(picture)
+            if len(pixels) == _BATCH:
+                yield np.array(labels), np.stack(pixels)
+                labels, pixels = [], []
     if pixels:
         yield np.array(labels), np.stack(pixels)

@@ -3,14 +3,13 @@
 Which of the three it is, placement.py decides.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from harness.base import progress
 from harness.base.storage import Folder
 from harness.dataset.records.manifest import Manifest
 from harness.distribute.devices import Devices
@@ -19,7 +18,6 @@ from harness.input.expected import Expected
 from harness.input.record_reader import Reading
 from harness.input.sampler import Streams
 
-log = logging.getLogger("harness")
 _LOADED_AT_ONCE = 64  # pictures decoded by one call while a split is loaded
 
 
@@ -89,14 +87,7 @@ def _load(split: Split, name: str) -> Split:
         return tf.numpy_function(called, [indices], tf.int64)
 
     batches = decoding.map_in_threads(tf.data.Dataset.range(split.num_examples).batch(_LOADED_AT_ONCE), load)
-    with tqdm(
-        total=split.num_examples,
-        desc=f"decoding {name}",
-        unit=" images",
-        leave=False,
-        delay=2,
-        disable=None if log.isEnabledFor(logging.INFO) else True,
-    ) as bar:
+    with progress.open_bar(split.num_examples, f"decoding {name}", "images") as bar:
         for num in batches.as_numpy_iterator():
             bar.update(int(num))
     return replace(split, images=images, labels=labels)

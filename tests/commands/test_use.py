@@ -5,9 +5,11 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
 
 import pytest
-from conftest import draw_face, run_command, write_picture
+from conftest import command_environment, command_line, draw_face, run_command, write_picture
 
 KEYS = [
     "num_examples",
@@ -153,6 +155,58 @@ def test_csv_holds_any_name_and_no_formula(smoke_run, tmp_path):
     # to the test's eyes every line end within a name is a line feed
     assert [row["path"] for row in rows] == ["'=1+1/Icon\n", '\'=1+1/a,"b"\n']
     assert rows[0]["error"] == "" and rows[1]["error"].startswith("not an image")
+
+
+def test_a_list_on_the_standard_input_is_answered_in_its_order(smoke_run, hundred, tmp_path):
+    odd = shutil.copy(hundred / "face 05.png", os.fsdecode(bytes(tmp_path) + b"/line\nend \xff.png"))
+    names = [hundred / "face 03.png", tmp_path / "missing.png", hundred, odd, hundred / "face 01.png"]
+    listed = b"".join(os.fsencode(name) + b"\0" for name in names)
+    done = run_command("predict", smoke_run, "-", "-0", "--json", stdin=listed)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    inner = sorted(str(path) for path in hundred.iterdir())
+    assert [line["path"] for line in lines] == [*map(str, names[:2]), *inner, odd, str(names[4])]
+    assert lines[-2] == {**lines[2 + inner.index(str(hundred / "face 05.png"))], "path": odd}
+    assert "could not be read: 2 of 104 files" in done.stderr
+    lines = f"\ufeff{names[0]}\r\n\r\n{names[1]}\r\n".encode()
+    done = run_command("predict", smoke_run, names[4], "-", stdin=lines)
+    assert [line.split("  ")[-1] for line in done.stdout.splitlines()] == [str(names[4]), str(names[0])]
+    assert "missing.png: unreadable: No such file" in done.stderr
+
+
+def test_a_list_of_nothing_and_an_empty_folder_are_told(smoke_run, tmp_path):
+    done = run_command("predict", smoke_run, "-", tmp_path, stdin=b"\n\n")
+    assert done.returncode == 3 and done.stdout == ""
+    assert f"{tmp_path} holds no file" in done.stderr and "there is no file. Put pictures there." in done.stderr
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_gone_ends_it_quietly(smoke_run, hundred):
+    words = command_line("predict", smoke_run, *[hundred / "face 00.png"] * 20_000)
+    with subprocess.Popen(
+        words, env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().split()[0] in ("happy", "sad")
+        process.stdout.close()
+        assert (process.wait(120), process.stderr.read()) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_lines(smoke_run, hundred, number):
+    words = command_line("predict", smoke_run, *[hundred / "face 00.png"] * 20_000)
+    with subprocess.Popen(
+        words, env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        first = process.stdout.readline()
+        process.send_signal(number)
+        others, told = process.stdout.read(), process.stderr.read()
+        process.wait(120)
+    assert (process.returncode, told) == (
+        128 + number,
+        f"stopped by {number.name}; each line that was printed is complete.\n",
+    )
+    assert others == first * others.count("\n") and others.count("\n") < 20_000
 
 
 def test_text_goes_to_stdout_and_errors_to_stderr(smoke_run, hundred, tmp_path):

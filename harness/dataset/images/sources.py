@@ -5,11 +5,14 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
-from harness.base.machine import memory
+import cv2
+
+from harness.base.machine import memory, processors
 from harness.base.storage import Folder, RemotePath, Status
 from harness.config.dataset_sections import CleanConfig
 from harness.config.preparation import Preparation, describe_range
@@ -24,6 +27,7 @@ log = logging.getLogger("harness")
 _MB = 1_000_000
 # What decoding a picture may take while others are decoded beside it: half of what is free, shared, but so many bytes.
 _LEAST_SHARE, _MOST_SHARE = 16 * _MB, 256 * _MB
+_MOST_AHEAD = 256 * _MB  # of pixels that wait to be asked for
 
 
 def read(path: Folder, limits: CleanConfig, *, least_side: int | None = None, budget: int | None = None) -> Picture:
@@ -119,19 +123,29 @@ def check_memory(num_bytes: int) -> None:
 
 
 def read_all(
-    paths: Iterable[Folder], limits: CleanConfig, preparation: Preparation
-) -> Iterator[tuple[Folder, Array | Rejected]]:
+    paths: Iterable[Folder], limits: CleanConfig, preparation: Preparation, *, num_ahead: int = 0
+) -> Generator[tuple[Folder, Array | Rejected], None, None]:
     """Yields for every path, in order, its prepared pixels `uint8 [size, size, 3]` or why there are none.
 
     Pixels of more than 8 bits are scaled by the range that is prepared for; the full one if there is none. At the end
     it is told how many had values outside of that.
 
-    Files are decoded by a thread for each core, a bounded number ahead; those that take much memory one at a time.
+    Files are decoded by a thread for each core; those that take much memory one at a time. Threads suffice: decoders
+    do not hold the interpreter's lock.
+
+    Args:
+      paths: the files.
+      limits: what is refused.
+      preparation: how pixels are prepared.
+      num_ahead: how many to decode before they are asked for, such as the next batches; at least four a core, and no
+        more than fit in 256 MB.
     """
+    cv2.setNumThreads(1)  # several pictures at a time leave no core to OpenCV's own threads
     turn, counting = threading.Lock(), threading.Lock()
-    num_threads = os.cpu_count() or 1
+    num_threads = processors.count_usable()
     budget = share_memory(num_threads)
     size = preparation.image_size
+    num_ahead = max(num_threads, min(max(num_ahead, 4 * num_threads), _MOST_AHEAD // (3 * size**2)))
     limits = limits.model_copy(update={"range": preparation.range or "full"})
     num_wide, num_clipped, num_few = 0, 0, 0
 
@@ -156,15 +170,16 @@ def read_all(
         except Rejected as rejection:
             return rejection
 
-    ahead: deque[tuple[Folder, Future[Array | Rejected]]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
-        for path in paths:
-            ahead.append((path, pool.submit(read_one, path)))
-            if len(ahead) > 4 * num_threads:
-                done, future = ahead.popleft()
-                yield done, future.result()
-        for path, future in ahead:
-            yield path, future.result()
+        started = ((path, pool.submit(read_one, path)) for path in paths)
+        ahead = deque(islice(started, num_ahead))
+        try:
+            while ahead:
+                path, future = ahead.popleft()
+                yield path, future.result()
+                ahead.extend(islice(started, 1))
+        finally:  # nobody asks for the others
+            pool.shutdown(cancel_futures=True)
     for line in _describe_wide(num_wide, num_clipped, num_few, preparation):
         log.warning("%s", line)
 
