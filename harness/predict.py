@@ -12,7 +12,7 @@ from harness.base import app, progress, tf_import
 from harness.base.errors import DataError, ExitCode, UnsavedRun
 from harness.config import flags
 from harness.dataset.images import rejection
-from harness.prediction import answers, lines, named_files
+from harness.prediction import answers, contact_sheet, lines, named_files, overlays
 from harness.runs import versions
 from harness.runs.workdir import Workdir
 
@@ -24,6 +24,7 @@ Says what is on pictures. Folders are walked; a file that cannot be read gets it
   python -m harness.predict runs/emotion_cnn 'holiday/**/*.jpg' --csv      more files than a command line takes
   find holiday -newer last -print0 | python -m harness.predict runs/emotion_cnn - -0 --json
   python -m harness.predict runs/emotion_cnn icons/ --clean.min_side 16      smaller ones than the run was trained on
+  python -m harness.predict runs/emotion_cnn holiday/ --sheet sheet.png --explain why/      to look at: which, and why
 """
 
 
@@ -31,6 +32,9 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
     arguments = _make_parser().parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
+    for target, check in ((arguments.sheet, contact_sheet.check_file), (arguments.explain, overlays.check_folder)):
+        if target is not None:
+            check(target)
     workdir = Workdir(arguments.run)
     with versions.naming(workdir):
         config = flags.override(versions.load_reading(workdir), arguments)
@@ -41,16 +45,24 @@ def main(argv: Sequence[str]) -> int:
         separator=b"\0" if arguments.null else b"\n",
     )
     tf_import.import_tensorflow()
+    from harness.results import explanation
     from harness.results.export import loader
 
     with versions.naming(workdir):
         model, class_names, preparation = loader.load_model(workdir)
-    write = lines.make_writer(class_names, arguments.form)
+    write = lines.make_writer(class_names, arguments.form, is_explained=arguments.explain is not None)
+    sheet = contact_sheet.ContactSheet(class_names) if arguments.sheet else None
+    explainer = None
+    if arguments.explain:
+        explainer = overlays.Overlays(arguments.explain, explanation.make_explainer(model), class_names)
     batches = answers.answer_all(paths, functools.partial(loader.predict, model), config.clean, preparation)
     should_stop = app.catch_stop_signals()
     num_read, rejected = 0, []
     with closing(batches), progress.open_bar(len(paths), "predicting", "pictures") as bar:
-        for batch in batches:
+        for answered in batches:
+            batch = explainer.write(answered) if explainer else answered
+            if sheet:
+                sheet.add(batch)
             bar.clear()
             for answer in batch:
                 write(answer)
@@ -64,9 +76,18 @@ def main(argv: Sequence[str]) -> int:
                 raise UnsavedRun(f"stopped by {reason}; each line that was printed is complete.", reason)
     if not num_read:
         raise DataError(f"not one picture could be read: {rejection.summarise(rejected)}")
+    if sheet:
+        sheet.write(arguments.sheet)
+        log.info("contact sheet: %s, with %s", arguments.sheet, _count(sheet.num, num_read))
+    if explainer and explainer.num_silent:
+        log.info("explained by all grey, as nothing speaks for their class: %d of %d", explainer.num_silent, num_read)
     if num_read < len(paths):
         log.info("could not be read: %d of %d files", len(paths) - num_read, len(paths))
     return ExitCode.DONE
+
+
+def _count(num: int, num_read: int) -> str:
+    return f"{num} pictures" if num == num_read else f"the first {num} of {num_read} pictures"
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -84,6 +105,18 @@ def _make_parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     for name, text in (("json", "print one JSON object a line"), ("csv", "print a table of comma-separated values")):
         form.add_argument(f"--{name}", action="store_const", dest="form", const=name, default="text", help=text)
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help=f"a new PNG or JPEG: the first {contact_sheet.MOST} pictures, small, with their classes",
+    )
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="a new folder: a file for each picture that shows which places speak for its class",
+    )
     return parser
 
 

@@ -25,12 +25,14 @@ class Answer(NamedTuple):
       pixels: as the model took them, uint8 [size, size, 3].
       chances: the probability of each class, float32 [num_classes].
       rejected: why there are neither.
+      explanation: the file that shows why, "" if none was asked for.
     """
 
     path: str
     pixels: Array | None = None
     chances: Array | None = None
     rejected: Rejected | None = None
+    explanation: str = ""
 
 
 def answer_all(

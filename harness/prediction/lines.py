@@ -9,18 +9,20 @@ from harness.base.text import visible
 from harness.prediction.answers import Answer
 
 
-def make_writer(class_names: Sequence[str], form: str) -> Callable[[Answer], None]:
+def make_writer(class_names: Sequence[str], form: str, *, is_explained: bool = False) -> Callable[[Answer], None]:
     """Returns a function that prints the line of an answer, after it has printed what stands above all.
 
     Args:
       class_names: the class of each label.
       form: "json", "csv" or "text", where the line of a file that cannot be used goes to the standard error output.
+      is_explained: whether JSON and CSV name the file that explains each answer.
     """
     if form == "json":
         return lambda answer: print(_as_json(answer, class_names))
     if form == "csv":
-        _print_row(["path", "label", "probability", *(f"p_{name}" for name in class_names), "error"])
-        return lambda answer: _print_row(_as_row(answer, class_names))
+        more = ["explanation"] * is_explained
+        _print_row(["path", "label", "probability", *(f"p_{name}" for name in class_names), "error", *more])
+        return lambda answer: _print_row([*_as_row(answer, class_names), *[answer.explanation] * is_explained])
     width = max(len(visible(name)) for name in class_names)
 
     def write(answer: Answer) -> None:
@@ -46,7 +48,8 @@ def _as_json(answer: Answer, class_names: Sequence[str]) -> str:
         return json.dumps({"path": answer.path, "error": str(answer.rejected)})
     label, chance = find_label(answer, class_names)
     chances = {name: round(float(each), 6) for name, each in zip(class_names, answer.chances)}
-    return json.dumps({"path": answer.path, "label": label, "probability": chance, "probabilities": chances})
+    found = {"path": answer.path, "label": label, "probability": chance, "probabilities": chances}
+    return json.dumps(found | ({"explanation": answer.explanation} if answer.explanation else {}))
 
 
 def _as_row(answer: Answer, class_names: Sequence[str]) -> list[object]:

@@ -283,3 +283,18 @@ def test_a_damaged_export_is_refused(smoke_run, tmp_path, hundred):
     (run / "export" / "model.keras").write_bytes(b"PK broken")
     done = run_command("predict", run, hundred / "face 00.png")
     assert done.returncode == 5 and "cannot be read" in done.stderr
+
+
+def test_a_sheet_and_explanations_are_new_files_beside_the_same_answers(smoke_run, hundred, tmp_path):
+    sheet, why = tmp_path / "sheet.png", tmp_path / "why"
+    plain = run_command("predict", smoke_run, hundred, "--json")
+    done = run_command("predict", smoke_run, hundred, "--json", "--sheet", sheet, "--explain", why)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    drawn = [line.pop("explanation") for line in lines if "error" not in line]
+    assert lines == [json.loads(line) for line in plain.stdout.splitlines()]
+    assert sorted(drawn) == sorted(map(str, why.iterdir())) and len(drawn) == 99
+    assert f"contact sheet: {sheet}, with 99 pictures" in done.stderr
+    for target in (("--sheet", sheet), ("--explain", why)):
+        done = run_command("predict", smoke_run, hundred, *target)
+        assert done.returncode == 2 and done.stdout == "" and f"{target[0]} {target[1]} " in done.stderr
