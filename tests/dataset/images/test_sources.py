@@ -1,5 +1,6 @@
 """Picture files in folders: none of them makes the reader wait, read more than it must, or fail."""
 
+import itertools
 import os
 import sys
 import time
@@ -35,6 +36,19 @@ def test_pictures_that_take_much_memory_are_read_in_turn(tmp_path, monkeypatch):
     found = list(sources.read_all(paths, LIMITS, Preparation(64)))
     assert [path for path, _ in found] == paths
     assert all((picture == draw_face(index, happy=True)).all() for index, (_, picture) in enumerate(found))
+
+
+@pytest.mark.parametrize(("num_ahead", "most_bytes", "expected"), [(50, 256_000_000, 50), (500, 307_200, 100)])
+def test_no_more_is_read_than_was_asked_for_ahead(tmp_path, monkeypatch, num_ahead, most_bytes, expected):
+    monkeypatch.setattr(sources.processors, "count_usable", lambda: 2)
+    monkeypatch.setattr(sources, "_MOST_AHEAD", most_bytes)  # pictures of 32x32 take 3,072
+    path = write_picture(tmp_path / "face.png", draw_face(1, happy=True))
+    taken = itertools.count()
+    found = sources.read_all((path for _ in taken), LIMITS, Preparation(32), num_ahead=num_ahead)
+    for _ in range(3):
+        assert next(found)[1].shape == (32, 32, 3)
+    found.close()
+    assert next(taken) == expected + 2  # one for each that was given
 
 
 def refusal(path: Path, limits: CleanConfig = LIMITS) -> Rejected:
