@@ -89,10 +89,10 @@ def run_bare(run: Path, files: Sequence[Path], decode: Callable[[Path], np.ndarr
     import cv2
     import tensorflow as tf
 
-    from harness.results import export
+    from harness.results.export import loader
 
     cv2.setNumThreads(1)
-    model, _, _ = export.load_model(Workdir(run))
+    model, _, _ = loader.load_model(Workdir(run))
     pixels = tf.TensorSpec([None, SIZE, SIZE, 3], tf.uint8)
     predict = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), input_signature=[pixels])
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -34,7 +34,7 @@ def make_explainer(model: keras.Model) -> Explainer:
     """Returns a function of pixels and classes to class activation maps, of zero and more; it is compiled once.
 
     Args:
-      model: of `models.network.build_model`, or as `export.load_model` returns it; its backbone may be frozen.
+      model: of `models.network.build_model`, or as `loader.load_model` returns it; its backbone may be frozen.
 
     Raises:
       ValueError: the model has no convolutional map, or no layer of logits.
