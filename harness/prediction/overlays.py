@@ -6,7 +6,6 @@ Which places these are, results/explanation.py finds.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from harness.base import files
@@ -16,9 +15,9 @@ from harness.dataset.images.arrays import Array
 from harness.dataset.records.encoding import encode_jpeg
 from harness.prediction.answers import Answer
 from harness.prediction.lines import find_label
+from harness.results import overlay
 
 _QUALITY = 90
-_SPREAD = 1 / 40  # of the side
 _MOST_STEM, _MOST_LABEL = 120, 60  # bytes of a file's name, of which there are 255
 
 # From pixels uint8 [n, size, size, 3] and labels int [n] to maps float32 [n, h, w] of zero and more.
@@ -37,26 +36,6 @@ def check_folder(folder: Path) -> None:
         raise ConfigError(f"--explain {folder} is a file. Give a new folder.")
     if first := next(folder.iterdir(), None):
         raise ConfigError(f"--explain {folder} is not empty: it holds {first.name}. Give a new or an empty folder.")
-
-
-def draw(pixels: Array, places: Array) -> Array:
-    """Returns a picture and, to its right, its grey copy with places in colour: uint8 [size, 2 * size, 3].
-
-    A place is spread a little, as an activation comes from its neighbourhood: a fine map is otherwise a few dots.
-
-    Args:
-      pixels: uint8 [size, size, 3], RGB.
-      places: float32 [h, w] of zero and more; the greatest is brightest. If nothing speaks for the class all is grey.
-    """
-    size = pixels.shape[0]
-    heat = cv2.resize(places, (size, size), interpolation=cv2.INTER_LINEAR)
-    heat = cv2.GaussianBlur(heat, (0, 0), size * _SPREAD)
-    heat = (heat / max(float(heat.max()), np.finfo(np.float32).tiny))[..., None]
-    colors = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
-    opacity = 0.15 + 0.65 * heat
-    shown = (1 - opacity) * gray + opacity * colors
-    return np.concatenate([pixels, shown.astype(np.uint8)], axis=1)
 
 
 class Overlays:
@@ -83,7 +62,8 @@ class Overlays:
 
     def _write_one(self, answer: Answer, pixels: Array, places: Array) -> Answer:
         path = self._folder / self._name(answer)
-        files.write_bytes(path, encode_jpeg(draw(pixels, places), _QUALITY))
+        shown = np.concatenate([pixels, overlay.draw(pixels, places)], axis=1)
+        files.write_bytes(path, encode_jpeg(shown, _QUALITY))
         self.num_silent += not places.any()
         return answer._replace(explanation=str(path))
 

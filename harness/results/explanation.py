@@ -5,7 +5,7 @@ networks", 2020: the gradient of the class's logit times the activation, summed 
 map, and what speaks against the class left out. Grad-CAM averages the gradient over the map first, which is wrong where
 a network flattens its last map, as its weights then depend on the place; after global averaging the two are the same.
 
-It draws nothing, and a map is no proof: docs/predicting.md says what it cannot tell.
+overlay.py draws them. A map is no proof: docs/predicting.md says what it cannot tell.
 """
 
 from collections.abc import Callable, Iterator

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import keras
@@ -23,7 +24,7 @@ from harness.dataset.records.manifest import Manifest
 from harness.input import decoding
 from harness.input.loaded_split import Split
 from harness.input.placement import Inputs
-from harness.results import evaluation, predictions, verdict
+from harness.results import evaluation, explanation, predictions, verdict
 from harness.results.evaluation import Answers, Evaluation
 from harness.results.export import exporter, loader, model_card
 from harness.results.export.exported import Exports
@@ -81,8 +82,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
     }
-    exports, difference = _export(run, found, labels)
-    summary |= {"export_difference": difference, "exports": exports.as_json()}
+    exported = _export(run, found, labels)
+    summary |= {"export_difference": exported.difference, "exports": exported.exports.as_json()}
     test = _measure_test(run, classifier, validation) if "test" in run.splits else None
     judged = verdict.judge(test or validation, chose_weights=test is None)
     name = workdir.root.name
@@ -106,9 +107,9 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         run=str(workdir.root),
         finished=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         findings=read_findings(run.config.data.records_folder, run.data, rows),
-        pictures=_collect_pictures(run, answers, classifier),
+        pictures=_collect_pictures(run, answers, classifier, exported.model),
         data_report=find_data_report(run.config.data.records_folder, run.data, workdir.root),
-        exports=exports,
+        exports=exported.exports,
     )
     files.write_text(workdir.report, page.render(facts))
     _track(tracker, run, answers, confusion)
@@ -123,8 +124,9 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     files.write_json(workdir.metrics, {**validation.as_values(), **summary, **judgement}, indent=indent)
 
 
-def _collect_pictures(run: Finished, answers: Answers, classifier: HogClassifier) -> Pictures:
-    shown = pictures.collect(run.splits["validation"], run.splits["train"], answers, classifier)
+def _collect_pictures(run: Finished, answers: Answers, classifier: HogClassifier, model: keras.Model) -> Pictures:
+    explain = explanation.make_explainer(model)
+    shown = pictures.collect(run.splits["validation"], run.splits["train"], answers, classifier, explain=explain)
     augmented = pictures.draw_augmented(run.splits["train"], run.config, run.inputs)
     return dataclasses.replace(shown, augmented=augmented)
 
@@ -177,12 +179,16 @@ def _measure_test(run: Finished, classifier: HogClassifier, validation: Evaluati
     )
 
 
-def _export(run: Finished, found: Metrics, labels: np.ndarray) -> tuple[Exports, float]:
-    """Writes the model in all formats that were asked for, and its card.
+class _Exported(NamedTuple):
+    """The model in float32, the largest difference of a probability that its file gives, and what became of others."""
 
-    Returns:
-      What became of them, and the largest difference of a probability that model.keras gives.
-    """
+    model: keras.Model
+    difference: float
+    exports: Exports
+
+
+def _export(run: Finished, found: Metrics, labels: np.ndarray) -> _Exported:
+    """Writes the model in all formats that were asked for, and its card."""
     config, data, workdir, split = run.config, run.data, run.workdir, run.splits["validation"]
     pictures = decoding.read_pictures(split.shards, split.expected, exporter.NUM_COMPARED)
     plain, difference = exporter.export_keras(
@@ -202,7 +208,7 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> tuple[Exports,
     for item in exports.left_out:
         log.warning("export: %s was left out: %s", item.format, item.reason)
     log.info("exported %s; read back, its probabilities differ by %.1g at most", workdir.export, difference)
-    return exports, difference
+    return _Exported(plain, difference, exports)
 
 
 def _track(tracker: Tracker, run: Finished, answers: Answers, confusion: bytes) -> None:

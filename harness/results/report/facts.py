@@ -30,7 +30,7 @@ class Picture:
       nearest: the training picture that looks most like it, small; None where none was looked for.
       nearest_path: of that picture.
       nearest_label: its class.
-      overlay: the picture with what the answer goes by laid over it, as JPEG; None where that was not asked for.
+      overlay: the picture in grey with what the answer goes by in colour, as JPEG; None where that was not asked for.
     """
 
     path: str

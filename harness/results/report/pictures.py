@@ -17,6 +17,7 @@ from harness.dataset.records.encoding import decode_pixels, encode_jpeg
 from harness.input import preview, record_reader
 from harness.input.loaded_split import Split
 from harness.input.placement import Inputs
+from harness.results import overlay
 from harness.results.evaluation import Answers
 from harness.results.report.facts import Picture, Pictures
 from harness.results.statistics import hog
@@ -28,8 +29,8 @@ _NUM_UNSURE, _NUM_RIGHT, _NUM_AUGMENTED = 12, 24, 8
 _SIDE, _QUALITY = 112, 75  # pixels, and JPEG's
 _AT_ONCE = 8  # pictures that are explained together
 
+# From pixels uint8 [n, size, size, 3] and labels int [n] to maps float32 [n, h, w] of zero and more.
 Explain = Callable[[Array, Ints], Array]
-"""From pixels uint8 [n, size, size, 3] and the label of each answer, int [n], to pixels that explain the answers."""
 
 
 def choose_mistakes(answers: Answers) -> list[int]:
@@ -69,7 +70,7 @@ def collect(
       train: the training split, in which the nearest pictures are looked for.
       answers: of the model.
       classifier: what knows the training pictures' features.
-      explain: lays over a mistake what its answer goes by; None: that is not shown.
+      explain: finds what the answers of mistakes go by; None: that is not shown.
 
     Raises:
       DataError: the records are damaged, or not those that were there when the splits were opened.
@@ -112,8 +113,8 @@ def _add_overlays(shown: dict[int, Picture], split: Split, mistakes: Sequence[in
     for start in range(0, len(mistakes), _AT_ONCE):
         places, _, pixels = zip(*_read(split, mistakes[start : start + _AT_ONCE]))
         predicted = np.array([shown[place].predicted for place in places])
-        for place, explained in zip(places, explain(np.stack(pixels), predicted)):
-            shown[place] = replace(shown[place], overlay=_shrink(explained))
+        for place, shows, speaking in zip(places, pixels, explain(np.stack(pixels), predicted)):
+            shown[place] = replace(shown[place], overlay=_shrink(overlay.draw(shows, speaking)))
 
 
 def _read(split: Split, places: Sequence[int]) -> Iterator[tuple[int, str, Array]]:

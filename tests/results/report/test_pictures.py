@@ -64,17 +64,22 @@ def test_the_nearest_training_picture_of_a_training_picture_is_itself(splits, cl
     assert [item.nearest_path for item in shown.mistakes] == [item.path for item in shown.mistakes]
 
 
-def test_an_explanation_is_asked_of_the_pixels_and_the_answers_of_the_mistakes(splits, classifier, answers):
+def test_what_the_answers_of_mistakes_go_by_is_laid_over_them(splits, classifier, answers):
     asked = []
 
-    def explain(pixels, predicted):
+    def light_top(pixels, predicted):
         asked.append((pixels.shape, predicted.tolist()))
-        return 255 - pixels
+        maps = np.zeros((len(pixels), 4, 4), np.float32)
+        maps[:, 0] = 1
+        return maps
 
-    shown = pictures.collect(splits["validation"], splits["train"], answers, classifier, explain=explain)
+    shown = pictures.collect(splits["validation"], splits["train"], answers, classifier, explain=light_top)
     assert asked == [((2, 32, 32, 3), (1 - answers.labels[:2]).tolist())]
     for item in shown.mistakes:
-        assert np.abs(decode(item.overlay).astype(int) - (255 - decode(item.jpeg).astype(int))).mean() < 8
+        colors = decode(item.overlay).astype(int)
+        strength = np.ptp(colors, axis=2).mean(axis=1)  # of colour, by row: grey has none
+        assert strength[:10].mean() > 3 * strength[-30:].mean()
+    assert all(item.overlay is None for item in (*shown.unsure, *shown.right))
 
 
 def test_mistakes_of_rare_pairs_and_of_the_most_confused_ones_are_both_shown():
