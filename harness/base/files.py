@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness.base.errors import StorageError
+
 if TYPE_CHECKING:
     from harness.base.storage import Folder
 
@@ -16,11 +18,20 @@ _BUFFER_BYTES = 1 << 20  # of many small writes each costs the file system more 
 
 @contextmanager
 def open_new(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file under a temporary name; if all goes well it is synced to disk and renamed to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Opens a file under a temporary name; if all goes well it is synced to disk and renamed to `path`.
+
+    Raises:
+      StorageError: no file can be made there.
+      OSError: the file cannot be written.
+    """
     temporary = path.with_name(_name_temporary(path, os.getpid()))
     try:
-        with naming(path), temporary.open("wb", buffering=_BUFFER_BYTES) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = temporary.open("wb", buffering=_BUFFER_BYTES)
+    except (FileExistsError, FileNotFoundError):  # a file in the place of a folder; /proc, or a folder that was removed
+        raise StorageError(f"{path} cannot be written: {path.parent} takes no files. Give another place.") from None
+    try:
+        with naming(path), opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
