@@ -43,6 +43,8 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--{next(iter(given))} is about picture files: give it with --images DIR.")
     if arguments.records and not arguments.split:
         raise ConfigError("--records is about a split: give it with --split NAME.")
+    if arguments.html is not None:
+        page.check_file(arguments.html)
     runs = comparison.load_runs(arguments.runs)
     if arguments.images:
         found = _compare_on_folder(runs, arguments)
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         found = _compare_on_split(runs, arguments.split, arguments.records)
     else:
         found = comparison.compare("validation", comparison.read_answers(runs))
-    if arguments.html:
+    if arguments.html is not None:
         files.write_text(arguments.html, page.render(found))
     app.show(json.dumps(plain_values.make(found)) if arguments.json else tables.describe(found))
     return ExitCode.DONE

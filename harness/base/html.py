@@ -7,9 +7,11 @@ import base64
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from harness.base.text import visible
 
+_MARK_BYTES = 4096  # at the beginning of a page, which hold the name of its generator
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #222; --quiet: #555; --soft: #f3f5f8; --line: #ddd;
   --accent: #4477aa; --good: #1c7a2b; --bad: #b3203b; --alarm: #fdf1f3; }
@@ -174,7 +176,23 @@ def whole(title: str, body: str, *, style: str = "", script: str = "", generator
     added = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="generator" content="{text(generator)}">'
+        f"{_mark(generator)}"
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(title)}</title>'
         f"<style>{_STYLE}{style}</style></head><body><h1>{text(title)}</h1>{body}{added}</body></html>\n"
     )
+
+
+def was_made(path: Path, generator: str) -> bool:
+    """Returns whether a file is a page that `whole` has made for this generator.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _mark(generator).encode() in file.read(_MARK_BYTES)
+
+
+def _mark(generator: str) -> str:
+    return f'<meta name="generator" content="{text(generator)}">'

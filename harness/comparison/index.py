@@ -17,7 +17,6 @@ from harness.runs.workdir import Workdir
 log = logging.getLogger("harness")
 FILE_NAME = "index.html"
 GENERATOR = "harness: index of runs"
-_MARK_BYTES = 4096  # at the beginning of a page, which hold the name of its generator
 _MOST_TRIES = 5
 _HEADER, _DATE = ("run", "state"), "date (UTC)"
 _FIGURES = ("verdict", *leaderboard.OF_ANSWERS, *leaderboard.OF_CLASSES, "parameters", "MB")
@@ -45,12 +44,7 @@ def renew(workdir: Workdir) -> None:
 
 def _may_write(path: Path) -> bool:
     """Whether there is no page yet, or one that `render` made."""
-    if not path.is_symlink() and not path.exists():
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return f'<meta name="generator" content="{html.text(GENERATOR)}">'.encode() in file.read(_MARK_BYTES)
+    return not (path.is_symlink() or path.exists()) or html.was_made(path, GENERATOR)
 
 
 def _write(path: Path) -> None:

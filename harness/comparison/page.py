@@ -1,8 +1,10 @@
 """A comparison of runs on one page, a file that needs no network."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from harness.base import html
+from harness.base.errors import ConfigError
 from harness.base.html import Html
 from harness.base.text import shorten
 from harness.comparison import leaderboard, tables
@@ -11,9 +13,21 @@ from harness.comparison.contrast import Word
 
 _MOST_PICTURES, _MOST_VALUE = 200, 60
 _COLOUR: dict[Word, str] = {"better": "good", "worse": "bad", "not shown to differ": "quiet"}
-
-
+_GENERATOR = "harness: comparison of runs"
 _STYLE = "body { max-width: 80rem; } td:not(:first-child) { white-space: nowrap; }"
+
+
+def check_file(path: Path) -> None:
+    """Refuses a file that something else is in; an earlier comparison may be written over.
+
+    Raises:
+      ConfigError: it is a folder, or no comparison.
+      OSError: it cannot be read.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--html {path} is a folder. Give a file, such as {path / 'comparison.html'}.")
+    if path.exists() and not html.was_made(path, _GENERATOR):
+        raise ConfigError(f"--html {path} exists already, and is no comparison. Give another name, or remove it.")
 
 
 def render(found: Comparison) -> str:
@@ -28,7 +42,7 @@ def render(found: Comparison) -> str:
     }
     line = f"{len(names):,} runs on {tables.describe_place(found)}"
     body = f'<p class="quiet">{html.text(line)}</p>{html.sections(contents)}'
-    return html.whole("Comparison of runs", body, style=_STYLE)
+    return html.whole("Comparison of runs", body, style=_STYLE, generator=_GENERATOR)
 
 
 def _show_contrasts(found: Comparison, names: list[str]) -> Html:

@@ -110,6 +110,22 @@ def test_thirty_runs_are_told_within_a_hundred_columns(tmp_path, capsys):
     assert file.read_text().count("run-with-a-long-name-29") > 1
 
 
+@pytest.mark.parametrize("place", ["report.html", "", "link.html"])
+def test_a_page_is_never_written_over_what_is_no_comparison(runs, tmp_path, place):
+    (tmp_path / "report.html").write_text("<!doctype html>of somebody else")
+    (tmp_path / "link.html").symlink_to("report.html")
+    with pytest.raises(ConfigError, match=r"--html .* (is a folder|is no comparison)\. Give"):
+        compare.main([*map(str, runs), "--html", str(tmp_path / place), "--quiet"])
+    assert (tmp_path / "report.html").read_text() == "<!doctype html>of somebody else"
+
+
+def test_a_comparison_may_be_made_again(runs, tmp_path, capsys):
+    file = tmp_path / "page.html"
+    for one, other in (runs, runs[::-1]):
+        assert compare.main([str(one), str(other), "--html", str(file), "--quiet"]) == 0
+        assert f"Differences from {one.name} on" in file.read_text()
+
+
 def test_hostile_names_are_escaped(tmp_path):
     evil = write_run(tmp_path / "<script>alert(1)<" / "x", GOOD, data__images="<img src=x onerror=alert(2)>")
     file = tmp_path / "page.html"
