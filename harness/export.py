@@ -17,7 +17,7 @@ from harness.dataset.records import manifest
 from harness.locks import lock
 from harness.results.export import requirements
 from harness.results.export.exported import Exports
-from harness.runs import identity
+from harness.runs import identity, versions
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     app.start_logging(quiet=arguments.quiet)
     formats = tuple(dict.fromkeys(itertools.chain(*arguments.formats)))
     workdir = Workdir(arguments.run)
-    config = identity.load_config(workdir)
+    with versions.naming(workdir):
+        config = identity.load_config(workdir)
     requirements.check_installed(formats)
     if not workdir.metrics.is_file():
         raise CheckpointError(

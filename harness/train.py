@@ -22,7 +22,7 @@ from harness.distribute.cluster import Cluster
 from harness.distribute.peers import Peers, open_peers
 from harness.results.export import requirements
 from harness.results.verdict import Verdict
-from harness.runs import effective_settings, identity, metrics_file
+from harness.runs import effective_settings, identity, metrics_file, versions
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir, name_run
 
@@ -92,7 +92,8 @@ def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | 
     config = config.model_copy(update={"data": sources})
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
-    identity.check(workdir, config, data)
+    with versions.naming(workdir):
+        identity.check(workdir, config, data)
     requirements.check_installed(config.runtime.exports)
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)

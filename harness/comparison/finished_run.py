@@ -3,7 +3,7 @@
 It reads files of the run folder and needs no TensorFlow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from harness.config import settings
 from harness.config.schema import Config
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Level
-from harness.runs import identity
+from harness.runs import versions
 from harness.runs.identity import InForce
 from harness.runs.workdir import Workdir
 
@@ -94,33 +94,41 @@ class Result:
 
 @dataclass(frozen=True)
 class FinishedRun(Result):
-    """The same with the settings, whose YAML takes longer to read than all the rest."""
+    """The same with the settings, whose YAML takes longer to read than all the rest.
+
+    Attributes:
+      config: the settings.
+      left_out: those that another version of harness knew, and this one does not, or not so.
+    """
 
     config: Config
+    left_out: Sequence[str] = ()
 
     def list_settings(self) -> dict[str, str]:
-        """Returns each setting's value as text, and what was in force where the machine had a say in it."""
+        """Returns each known setting's value as text, and what was in force where the machine had a say in it."""
         in_force = self.started.in_force
-        values = settings.list_values(self.config)
+        every = settings.list_values(self.config)
+        values = {name: value for name, value in every.items() if name not in self.left_out}
         values |= {f"in force: {name}": str(getattr(in_force, name)) for name in ("precision", "batch", "engine")}
         return {**values, "version of harness": self.started.harness}
 
 
 def load(root: Path) -> FinishedRun:
-    """Reads what a run has left.
+    """Reads what a run has left, of another version of harness as far as this one knows it.
 
     Raises:
       CheckpointError: the folder is no run, the run is not finished, or a file of it is damaged.
       ConfigError: its config is damaged.
     """
     workdir = Workdir(root)
-    config = identity.load_config(workdir)
-    if not workdir.metrics.is_file():
-        raise CheckpointError(
-            f"{root} is not finished ({workdir.metrics.name} is missing). Train it to the end: python -m harness.train "
-            f"--config {workdir.config} --run {root}"
-        )
-    return FinishedRun(**vars(load_result(root)), config=config)
+    with versions.naming(workdir):
+        config, left_out = versions.load_known(workdir)
+        if not workdir.metrics.is_file():
+            raise CheckpointError(
+                f"{root} is not finished ({workdir.metrics.name} is missing). Train it to the end: "
+                f"python -m harness.train --config {workdir.config} --run {root}"
+            )
+        return FinishedRun(**vars(load_result(root)), config=config, left_out=left_out)
 
 
 def load_result(root: Path) -> Result:

@@ -5,7 +5,7 @@ as this version knows them. A training goes on only by its own version: identity
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from pydantic import BaseModel, TypeAdapter
@@ -43,7 +43,21 @@ def read_version(workdir: Workdir) -> str:
 def load_reading(workdir: Workdir) -> Config:
     """Returns the config of a run, for what it says of reading files: of another version only that, as far as known.
 
-    It is told if another version made the run, and which of its settings are left out.
+    Raises:
+      CheckpointError: the folder is no run.
+      ConfigError: the config cannot be read.
+    """
+    return load_known(workdir, _READING)[0]
+
+
+def load_known(workdir: Workdir, sections: Collection[str] = tuple(Config.model_fields)) -> tuple[Config, list[str]]:
+    """Returns the config of a run, and which of its settings are left out since this version does not know them so.
+
+    It is told if another version made the run, and what is left out. A run of this version is read whole or refused.
+
+    Args:
+      workdir: the run folder.
+      sections: what is read of a run of another version.
 
     Raises:
       CheckpointError: the folder is no run.
@@ -51,11 +65,11 @@ def load_reading(workdir: Workdir) -> Config:
     """
     made_by = read_version(workdir)
     if made_by in ("", __version__) or not workdir.config.is_file():
-        return identity.load_config(workdir)
+        return identity.load_config(workdir), []
     unknown: list[str] = []
     found = settings.read_file(workdir.config, unknown=unknown)
-    left_out = [name for name in unknown if name.split(".")[0] in _READING]
-    known = {name: setting for name, setting in found.items() if name.split(".")[0] in _READING}
+    left_out = [name for name in unknown if name.split(".")[0] in sections]
+    known = {name: setting for name, setting in found.items() if name.split(".")[0] in sections}
     while True:
         try:
             config = settings.make_config(known)
@@ -66,7 +80,7 @@ def load_reading(workdir: Workdir) -> Config:
     log.warning("%s was made by harness %s, this is harness %s", workdir.root, made_by, __version__)
     if left_out:
         log.warning("left out of its settings, which this version does not know so: %s", list_names(left_out))
-    return config
+    return config, left_out
 
 
 @contextmanager
@@ -78,5 +92,7 @@ def naming(workdir: Workdir) -> Iterator[None]:
         made_by = read_version(workdir)
         if made_by in ("", __version__):
             raise
-        error.args = (f"{error} The run was made by harness {made_by}, and this is harness {__version__}: use that.",)
+        end = "" if str(error).endswith((".", "?")) else "."  # it may end with a command
+        both = f"The run was made by harness {made_by}, and this is harness {__version__}: use that."
+        error.args = (f"{error}{end} {both}",)
         raise

@@ -110,6 +110,20 @@ def test_thirty_runs_are_told_within_a_hundred_columns(tmp_path, capsys):
     assert file.read_text().count("run-with-a-long-name-29") > 1
 
 
+def test_a_run_of_another_version_is_compared_by_the_settings_that_are_known(runs, capsys):
+    one, other = runs
+    environment = json.loads((other / "environment.json").read_text())
+    (other / "environment.json").write_text(json.dumps(environment | {"harness": "9.8.7"}))
+    text = (other / "config.yaml").read_text()
+    text = text.replace("optim:\n", "optim:\n  warp: 9\n").replace("learning_rate: 0.01", "learning_rate: fast")
+    (other / "config.yaml").write_text(text)
+    found = compare_json(capsys, one, other)["settings"]
+    assert found["optim.learning_rate"] == {str(one): "0.001", str(other): ""}
+    assert "optim.warp" not in found and found["version of harness"][str(other)] == "9.8.7"
+    (other / "metrics.json").write_text("{}")
+    refuse(CheckpointError, runs, "metrics.json cannot be read", ". The run was made by harness 9.8.7")
+
+
 @pytest.mark.parametrize("place", ["report.html", "", "link.html"])
 def test_a_page_is_never_written_over_what_is_no_comparison(runs, tmp_path, place):
     (tmp_path / "report.html").write_text("<!doctype html>of somebody else")
