@@ -17,7 +17,7 @@ from harness.dataset.records import manifest
 from harness.locks import lock
 from harness.results.export import requirements
 from harness.results.export.exported import Exports
-from harness.runs import identity, versions
+from harness.runs import identity, metrics_file, versions
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -53,11 +53,7 @@ def main(argv: Sequence[str]) -> int:
     with versions.naming(workdir):
         config = identity.load_config(workdir)
     requirements.check_installed(formats)
-    if not workdir.metrics.is_file():
-        raise CheckpointError(
-            f"{workdir.root} is not complete ({workdir.metrics.name} is missing). Train it to the end: "
-            f"python -m harness.train --config {workdir.config} --run {workdir.root}"
-        )
+    metrics_file.check_complete(workdir)
     records = arguments.records or config.data.records_folder
     data = manifest.load(records, config.data.images)
     if data.digest != identity.read_environment(workdir).records_sha256:

@@ -12,12 +12,11 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from harness.base import json_files
 from harness.base.errors import CheckpointError
-from harness.base.json_files import Form
 from harness.config import settings
 from harness.config.schema import Config
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Level
-from harness.runs import versions
+from harness.runs import metrics_file, versions
 from harness.runs.identity import InForce
 from harness.runs.workdir import Workdir
 
@@ -70,7 +69,7 @@ class Started(BaseModel):
     in_force: InForce = InForce()
 
 
-_FIGURES, _STARTED = TypeAdapter(TrainingFigures), TypeAdapter(Started)
+_STARTED = TypeAdapter(Started)
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,7 @@ def load(root: Path) -> FinishedRun:
     workdir = Workdir(root)
     with versions.naming(workdir):
         config, left_out = versions.load_known(workdir)
-        if not workdir.metrics.is_file():
-            raise CheckpointError(
-                f"{root} is not finished ({workdir.metrics.name} is missing). Train it to the end: "
-                f"python -m harness.train --config {workdir.config} --run {root}"
-            )
+        metrics_file.check_complete(workdir)
         return FinishedRun(**vars(load_result(root)), config=config, left_out=left_out)
 
 
@@ -142,7 +137,7 @@ def load_result(root: Path) -> Result:
         str(root),
         workdir,
         read_start(workdir),
-        _read(workdir.metrics, _FIGURES),
+        metrics_file.read(workdir, TrainingFigures),
         workdir.keras_model.stat().st_size if workdir.keras_model.is_file() else None,
     )
 
@@ -153,11 +148,7 @@ def read_start(workdir: Workdir) -> Started:
     Raises:
       CheckpointError: environment.json is missing or damaged.
     """
-    return _read(workdir.environment, _STARTED)
-
-
-def _read(path: Path, form: TypeAdapter[Form]) -> Form:
     try:
-        return json_files.read(path, form)
+        return json_files.read(workdir.environment, _STARTED)
     except json_files.WrongForm as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. {_ADVICE}") from None
+        raise CheckpointError(f"{workdir.environment} cannot be read: {error}. {_ADVICE}") from None

@@ -16,6 +16,7 @@ from harness.base import csv_files, files
 from harness.base.errors import CheckpointError
 from harness.base.text import shorten
 from harness.dataset.records import tfrecord
+from harness.runs import metrics_file
 
 if TYPE_CHECKING:
     from harness.input.loaded_split import Split
@@ -110,9 +111,7 @@ def read(path: Path) -> Predictions:
         return found
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(
-            f"{path} cannot be read: {why}. Every finished training writes it: repeat this one in another folder."
-        ) from None
+        raise CheckpointError(f"{path} cannot be read: {why}. {metrics_file.REWRITE}") from None
 
 
 def _parse(row: Sequence[str], number: int) -> Prediction:

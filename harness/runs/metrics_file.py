@@ -9,6 +9,20 @@ from harness.base.errors import CheckpointError
 from harness.runs.workdir import Workdir
 
 Form = TypeVar("Form")
+REWRITE = "Remove metrics.json of the run, and the command that trained it writes the results again."
+
+
+def check_complete(workdir: Workdir) -> None:
+    """Looks whether a run has ended.
+
+    Raises:
+      CheckpointError: it has not.
+    """
+    if not workdir.metrics.is_file():
+        raise CheckpointError(
+            f"{workdir.root} is not complete ({workdir.metrics.name} is missing). Train it to the end: "
+            f"python -m harness.train --config {workdir.config} --run {workdir.root}"
+        )
 
 
 def read(workdir: Workdir, form: type[Form]) -> Form:
@@ -20,7 +34,4 @@ def read(workdir: Workdir, form: type[Form]) -> Form:
     try:
         return json_files.read(workdir.metrics, TypeAdapter(form))
     except json_files.WrongForm as error:
-        raise CheckpointError(
-            f"{workdir.metrics} cannot be read: {error}. Remove it, and the command that trained writes the results "
-            "again."
-        ) from None
+        raise CheckpointError(f"{workdir.metrics} cannot be read: {error}. {REWRITE}") from None

@@ -162,7 +162,7 @@ def test_what_cannot_be_compared_is_refused_in_words(runs, tmp_path):
     link.symlink_to(one)
     refuse(ConfigError, [one, link], "link is given twice, as")
     refuse(CheckpointError, [one, tmp_path / "none"], "is no run folder")
-    refuse(CheckpointError, [one, start_run(tmp_path / "begun").root], "is not finished", "python -m harness.train")
+    refuse(CheckpointError, [one, start_run(tmp_path / "begun").root], "is not complete", "python -m harness.train")
     refuse(ConfigError, [one, two, "--clean.min_side", "9"], "--clean.min_side is about picture files")
     refuse(ConfigError, [one, two, "--records", tmp_path], "--records is about a split")
 
@@ -187,7 +187,7 @@ def test_damaged_files_are_named(runs):
     (two / "predictions.csv").unlink()
     refuse(CheckpointError, [one, two], "predictions.csv cannot be read")
     (two / "metrics.json").write_text('{"accuracy": 2}')
-    refuse(CheckpointError, [one, two], "metrics.json cannot be read", "Leave this run out")
+    refuse(CheckpointError, [one, two], "metrics.json cannot be read", "Remove metrics.json of the run")
     (two / "environment.json").write_text("{}")
     refuse(CheckpointError, [one, two], "environment.json cannot be read")
 

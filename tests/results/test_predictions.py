@@ -84,7 +84,7 @@ HEADER = "path,group,label,predicted,probability,label_probability\n"
 def test_a_file_of_another_form_is_refused(tmp_path, content, expected):
     path = tmp_path / "predictions.csv"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"predictions\.csv cannot be read: .*{expected}.* repeat this one"):
+    with pytest.raises(CheckpointError, match=rf"predictions\.csv cannot be read: .*{expected}.* Remove metrics"):
         predictions.read(path)
 
 

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
-from harness.base.errors import CheckpointError
 from harness.config.preparation import Preparation
 from harness.models.network import LOGITS
 from harness.results.export import keras_files, signature
 from harness.results.export.signature import Signature
+from harness.runs import metrics_file
 from harness.runs.workdir import Workdir
 
 
@@ -32,10 +32,8 @@ def load_stored(workdir: Workdir) -> tuple[keras.Model, Signature]:
     """
     for path in (workdir.keras_model, workdir.signature):
         if not path.is_file():
-            raise CheckpointError(
-                f"{workdir.root} has no exported model ({path.name} is missing). Train it to the end: "
-                f"python -m harness.train --run {workdir.root}"
-            )
+            metrics_file.check_complete(workdir)
+            raise signature.refuse(path, "is missing")
     said = signature.read(workdir)
     model = keras_files.load(workdir.keras_model)
     _check_fit(model, said, workdir)

@@ -10,6 +10,7 @@ from harness.base import json_files
 from harness.base.errors import CheckpointError
 from harness.config.preparation import Preparation
 from harness.config.values import Color, Fit, ValueRange
+from harness.runs import metrics_file
 from harness.runs.workdir import Workdir
 
 
@@ -47,6 +48,4 @@ def read(workdir: Workdir) -> Signature:
 
 def refuse(path: Path, reason: str) -> CheckpointError:
     """Returns the error of an exported file that cannot be used for this reason."""
-    return CheckpointError(
-        f"{path} {reason}. To have it written again, remove metrics.json of the run and repeat its training command."
-    )
+    return CheckpointError(f"{path} {reason}. {metrics_file.REWRITE}")

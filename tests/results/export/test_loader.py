@@ -58,7 +58,7 @@ def test_a_model_says_how_pictures_are_prepared_for_it(tmp_path):
 )
 def test_names_and_outputs_and_sizes_and_shapes_have_to_agree(tmp_path, made, expected):
     workdir = write_model(tmp_path, **made)
-    with pytest.raises(CheckpointError, match=rf"signature\.json .*{expected}.*repeat its training"):
+    with pytest.raises(CheckpointError, match=rf"signature\.json .*{expected}.*command that trained"):
         loader.load_model(workdir)
 
 
@@ -100,7 +100,7 @@ def test_a_model_that_unpacks_to_gigabytes_is_refused_before_it_is_read(tmp_path
 def test_a_model_of_another_form_is_refused(tmp_path, config):
     workdir = write_model(tmp_path)
     rewrite(workdir, **{"config.json": config})
-    with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: .*repeat its training"):
+    with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: .*command that trained"):
         loader.load_model(workdir)
 
 
@@ -110,3 +110,15 @@ def test_a_model_that_is_no_archive_is_refused(tmp_path, content):
     workdir.keras_model.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.keras cannot be read: "):
         loader.load_model(workdir)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "signature.json"])
+def test_what_is_missing_is_trained_to_the_end_or_written_again(tmp_path, name):
+    workdir = write_model(tmp_path)
+    (workdir.export / name).unlink()
+    command = f"python -m harness.train --config {tmp_path}/config.yaml --run {tmp_path}"
+    with pytest.raises(CheckpointError, match=rf"is not complete \(metrics\.json is missing\)\. .*: {command}$"):
+        loader.load_stored(workdir)
+    workdir.metrics.write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"{name} is missing\. Remove metrics\.json of the run, and the command"):
+        loader.load_stored(workdir)
