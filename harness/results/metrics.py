@@ -13,6 +13,7 @@ from harness.results.statistics.ranking import Ranking
 
 # Pictures times classes up to which curves are measured under many weightings: some seconds.
 _MOST_RESAMPLED = 500_000
+_MOST_LACKING = 0.1  # of the classes, in a resample that is to tell something of their mean
 
 
 @dataclass(frozen=True)
@@ -213,17 +214,21 @@ def _bootstrap(labels: Array, probabilities: Array, members: Ints) -> dict[str, 
 
     def weigh(weights: Floats) -> Mapping[str, Floats]:
         totals = weights.sum(axis=1)
-        found = {
-            "loss": weights @ losses / totals,
-            "brier": weights @ brier / totals,
-            **_count(labels, probabilities, weights),
-        }
-        if not is_ranked:
-            return found
-        areas, averages = (_mean_known(part) for part in _measure(rankings, weights))
-        return {**found, "auc": areas, "average_precision": averages}
+        of_pictures = {"loss": weights @ losses / totals, "brier": weights @ brier / totals}
+        of_classes = _count(labels, probabilities, weights)
+        if is_ranked:
+            areas, averages = (_mean_known(part) for part in _measure(rankings, weights))
+            of_classes |= {"auc": areas, "average_precision": averages}
+        is_telling = _share_lacking(labels, weights) <= _MOST_LACKING
+        return {**of_pictures, **{name: np.where(is_telling, row, np.nan) for name, row in of_classes.items()}}
 
     return intervals.bootstrap(weigh, members, width=probabilities.shape[1] if is_ranked else 1)
+
+
+def _share_lacking(labels: Array, weights: Floats) -> Floats:
+    """The share [b] of the classes with pictures of which none has a weight [b, n]: a mean over the others misleads."""
+    present, numbers = np.unique(labels, return_inverse=True)
+    return (_sum_by(numbers, weights, len(present)) == 0).mean(axis=0)
 
 
 def _count(labels: Array, probabilities: Array, weights: Floats) -> dict[str, Floats]:

@@ -86,3 +86,12 @@ def test_a_bootstrap_comes_out_the_same_again_and_has_no_end_where_nothing_varie
 
 def test_groups_are_numbered_by_their_names():
     assert intervals.number_groups(["b", "a", "b", "\ud800"]).tolist() == [1, 0, 1, 2]
+
+
+def test_a_figure_that_resamples_change_has_no_interval():
+    """How many groups there are is always higher than in resamples, which lack some of them."""
+
+    def figures(weights):
+        return {"groups": (weights > 0).sum(axis=1).astype(float)}
+
+    assert intervals.bootstrap(figures, np.arange(30)) == {"groups": None}

@@ -108,6 +108,30 @@ def test_intervals_lie_around_their_figures_and_are_wider_for_pictures_in_groups
         assert high - low == pytest.approx(one, rel=0.1) and too_sure < 0.7 * (high - low)
 
 
+def test_resamples_without_a_class_do_not_flatter_the_means_over_classes():
+    """A model that always says a: a resample without a picture of b would give it a mean recall of 1."""
+    labels, groups = np.repeat([0, 1], [20, 15]), [str(i // 5) for i in range(35)]
+    found = metrics.measure(labels, np.tile([0.7, 0.3], (35, 1)), ("a", "b"), groups=groups)
+    assert (found.balanced_accuracy, found.balanced_accuracy_ci95) == (0.5, None)
+    low, high = found.f1_ci95
+    assert low < found.f1 < high < 0.5
+
+
+def test_a_class_of_one_picture_leaves_the_means_over_classes_without_an_interval():
+    labels, chances = np.arange(40), np.random.default_rng(0).dirichlet(np.ones(40), 40)
+    found = metrics.measure(labels, chances, [str(i) for i in range(40)])
+    for name in ("balanced_accuracy", "f1", "auc", "average_precision"):
+        assert getattr(found, f"{name}_ci95") is None
+    assert found.loss_ci95[0] < found.loss < found.loss_ci95[1]
+
+
+def test_classes_of_a_few_pictures_each_have_intervals():
+    labels, chances = draw(600, 100, seed=1)
+    found = metrics.measure(labels, chances, [str(i) for i in range(100)])
+    low, high = found.balanced_accuracy_ci95
+    assert low < found.balanced_accuracy < high
+
+
 @st.composite
 def predictions(draw):
     num_classes, num = draw(st.integers(2, 4)), draw(st.integers(1, 12))

@@ -82,8 +82,8 @@ def _effective_size(hits: Array, sizes: Ints, share: float) -> float:
 def bootstrap(figures: Figures, members: Ints, *, width: int = 1, seed: int = 0) -> dict[str, Interval | None]:
     """Returns the interval of each figure by drawing whole groups again and again.
 
-    A figure has none where there is one group only, where most resamples lack what it is about, or where all give the
-    same value.
+    A figure has none where there is one group only, where most resamples lack what it is about, where all give the same
+    value, or where nearly all lie on one side of the figure itself: it is then another one in them.
 
     Args:
       figures: gives the figures of weighted pictures, NaN where one is not defined.
@@ -92,11 +92,12 @@ def bootstrap(figures: Figures, members: Ints, *, width: int = 1, seed: int = 0)
       seed: of the drawing.
     """
     num_groups = int(members.max()) + 1
-    drawn = [figures(weights) for weights in _resample(members, width, seed)] if num_groups > 1 else []
-    if not drawn:
-        return dict.fromkeys(figures(np.ones((1, len(members)))))
-    values = {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
-    return {name: _cut(found, num_groups) for name, found in values.items()}
+    whole = figures(np.ones((1, len(members))))
+    if num_groups == 1:
+        return dict.fromkeys(whole)
+    drawn = [figures(weights) for weights in _resample(members, width, seed)]
+    values = {name: np.concatenate([part[name] for part in drawn]) for name in whole}
+    return {name: _cut(found, float(whole[name][0]), num_groups) for name, found in values.items()}
 
 
 def _resample(members: Ints, width: int, seed: int) -> Iterator[Floats]:
@@ -112,7 +113,7 @@ def _resample(members: Ints, width: int, seed: int) -> Iterator[Floats]:
         num_left -= num
 
 
-def _cut(values: Floats, num_groups: int) -> Interval | None:
+def _cut(values: Floats, value: float, num_groups: int) -> Interval | None:
     from scipy.special import ndtr
 
     known = values[np.isfinite(values)]
@@ -121,7 +122,7 @@ def _cut(values: Floats, num_groups: int) -> Interval | None:
     # Resampled groups vary less than groups do, by (G - 1) / G, and few of them less surely.
     level = float(ndtr(-student(num_groups - 1) * math.sqrt(num_groups / (num_groups - 1))))
     low, high = np.quantile(known, [level, 1 - level])
-    return float(low), float(high)
+    return (float(low), float(high)) if low <= value <= high else None
 
 
 def student(freedom: float) -> float:
