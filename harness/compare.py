@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base import app, files, tf_import
+from harness.base import app, files, storage, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import list_names
@@ -90,15 +90,9 @@ def _compare_on_folder(runs: Sequence[FinishedRun], arguments: argparse.Namespac
     notes = ["What these pictures have in common is not known: each counts as a group of its own."]
     if num_skipped:
         notes.append(f"{num_skipped:,} file{'s' * (num_skipped > 1)} could not be read: no figure counts them.")
-    if trained := [run.name for run in runs if _is_same(run.config.data.images, folder)]:
+    if trained := [run.name for run in runs if storage.is_same(run.config.data.images, folder)]:
         notes.append(f"{list_names(trained)} learnt from pictures of this folder, which says nothing of others.")
     return comparison.compare(f"{folder}/", measured, notes)
-
-
-def _is_same(one: Folder, other: Folder) -> bool:
-    if isinstance(one, Path) and isinstance(other, Path):
-        return one.resolve() == other.resolve()
-    return one == other
 
 
 if __name__ == "__main__":

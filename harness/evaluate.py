@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, TypeAdapter
 
-from harness.base import app, json_files, tf_import
+from harness.base import app, json_files, storage, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.config import flags
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("harness")
 _CHOSEN_ON = "validation"  # the split by which a run keeps its weights, and chooses temperature and thresholds
+_LEARNT = "train"
 DESCRIPTION = """\
 Measures the exported model of a run.
 
@@ -77,7 +78,11 @@ def main(argv: Sequence[str]) -> int:
     else:
         evaluation_set.check_fit(data, class_names, preparation, folder)
         found = _evaluate_split(model, data, folder, arguments.split, workdir)
-    judged = verdict.judge(found, chose_weights=data is not None and arguments.split == _CHOSEN_ON)
+    judged = verdict.judge(
+        found,
+        chose_weights=data is not None and arguments.split == _CHOSEN_ON,
+        has_learnt=arguments.split == _LEARNT if data else storage.is_same(config.data.images, arguments.images),
+    )
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
     app.show(json.dumps(values) if arguments.json else tables.describe(found, judged))
     return ExitCode.DONE
@@ -91,7 +96,7 @@ def _evaluate_split(
     from harness.results.statistics import calibration
 
     # On what it has learnt from a baseline says nothing.
-    classifier = _train_baseline(data, folder) if name != "train" else None
+    classifier = _train_baseline(data, folder) if name != _LEARNT else None
     with decoding.damage_named():
         split = loaded_split.open_split(data, folder, name, cache="none")
         labels, chances, of_baseline = evaluation.answer(model, classifier, evaluation.read_batches(split))

@@ -231,6 +231,13 @@ def parse(text: str) -> Folder:
     return RemotePath(bucket, key.strip("/"))
 
 
+def is_same(one: Folder, other: Folder) -> bool:
+    """Returns whether two names are of one folder, by whatever links."""
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return one == other
+
+
 def explain(path: Folder, error: "tf.errors.OpError", *, verb: str = "read") -> DataError:
     """Returns what a user can do about TensorFlow's error on a file or folder of the storage."""
     kind = type(error).__name__

@@ -59,15 +59,17 @@ class Verdict:
         return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
-def judge(found: "Evaluation", *, chose_weights: bool = False) -> Verdict:
+def judge(found: "Evaluation", *, chose_weights: bool = False, has_learnt: bool = False) -> Verdict:
     """Returns what to think of a model.
 
     Args:
       found: what it does on a split.
       chose_weights: whether the weights that are kept were chosen on this very split.
+      has_learnt: whether the model was trained on these pictures, or most of them.
     """
-    level = _rank(found)
-    sentences = [_describe_accuracy(found), _compare(found, level)]
+    silence = _explain_silence(found, has_learnt=has_learnt)
+    level: Level = "not shown" if silence else _rank(found)
+    sentences = [_describe_accuracy(found), silence or _compare(found, level)]
     if confused := describe_confused(found.metrics):
         sentences.append(confused)
     if missing := list_missing(found.metrics):
@@ -76,7 +78,8 @@ def judge(found: "Evaluation", *, chose_weights: bool = False) -> Verdict:
         sentences.append(few)
     if chose_weights:
         sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
-    return Verdict(level, tuple(sentences), tuple(_advise(found, level, missing, chose_weights=chose_weights)))
+    steps = _advise(found, level, missing, chose_weights=chose_weights, has_learnt=has_learnt)
+    return Verdict(level, tuple(sentences), tuple(steps))
 
 
 def list_missing(metrics: Metrics) -> list[str]:
@@ -103,8 +106,6 @@ def _count(number: int, word: str) -> str:
 
 def _rank(found: "Evaluation") -> Level:
     metrics = found.metrics
-    if _explain_silence(found):
-        return "not shown"
     if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.high < 0):
         return "bad"
     is_above = metrics.accuracy_ci95[0] > metrics.majority_accuracy
@@ -115,9 +116,9 @@ def _has_lost(found: "Evaluation") -> bool:
     return found.gain is not None and found.gain.mean < 0
 
 
-def _explain_silence(found: "Evaluation") -> str:
+def _explain_silence(found: "Evaluation", *, has_learnt: bool) -> str:
     """Returns why figures do not tell whether a model is good, whatever they are; "" if they may."""
-    if found.split == "train":
+    if has_learnt:
         return "The model has learnt these pictures: that says nothing of how it does on others."
     if max(map(sum, found.metrics.confusion)) == found.metrics.num_examples:
         return "All pictures are of one class: these figures do not tell whether the model is good."
@@ -138,8 +139,6 @@ def _describe_accuracy(found: "Evaluation") -> str:
 
 def _compare(found: "Evaluation", level: Level) -> str:
     metrics, gain = found.metrics, found.gain
-    if silence := _explain_silence(found):
-        return silence
     if metrics.accuracy <= metrics.majority_accuracy:
         return "Not good: it is no better than giving the most frequent class as the answer always."
     if gain is not None and gain.mean <= 0:
@@ -208,7 +207,9 @@ def _describe_groups(metrics: Metrics) -> str:
     return f"{groups} groups are few: pictures of a group are right or wrong together, so the interval is wide."
 
 
-def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool) -> list[str]:
+def _advise(
+    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, has_learnt: bool
+) -> list[str]:
     metrics, steps = found.metrics, []
     if level == "bad" or _has_lost(found):
         steps.append(
@@ -217,7 +218,7 @@ def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weig
         )
     if missing:
         steps.append(f"give {list_names(missing)} more groups of pictures, so that some are measured on")
-    if found.split == "train":
+    if has_learnt:
         steps.append("measure on another split, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
         steps.append("measure on more groups of pictures (--split.validation, --split.test of the build, or --images)")

@@ -92,6 +92,14 @@ def test_evaluation_reads_well(smoke_run):
     assert {line.split()[0] for line in classes[1:]} == {"happy", "sad"}
     assert confusion[1].split() == ["class", "happy", "sad"]
     assert calibration[0].startswith("calibration error ")
+    assert "The model has learnt these pictures: " in done.stdout
+
+
+@pytest.mark.slow
+def test_the_folder_that_a_run_was_trained_on_says_nothing_of_it(smoke_run, faces):
+    done = run_command("evaluate", smoke_run, "--images", faces, "--json")
+    verdict = json.loads(done.stdout)["verdict"]
+    assert verdict["level"] == "not shown" and verdict["sentences"][1].startswith("The model has learnt these pictures")
 
 
 @pytest.mark.parametrize(
