@@ -11,7 +11,7 @@ from harness.results.metrics import Metrics
 from harness.results.report.facts import DataReport, RunFacts
 from harness.results.statistics.intervals import Interval
 
-_LEVELS = {"good": "Good", "not shown": "Not shown to be good", "bad": "Bad"}
+_LEVELS = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 STYLE = """
 .level { font-size: 1.3rem; font-weight: 600; margin: 0; } .verdict p { margin: .35rem 0; }
 .verdict.is-good { border-color: var(--good); } .verdict.is-bad { border-color: var(--bad); }
