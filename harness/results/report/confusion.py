@@ -1,9 +1,9 @@
 """What is taken for what: the most confused pairs, the matrix as a table, and the figures of each class.
 
-A number in the matrix or beside a pair is a link to the mistakes below that it counts.
+A number in the matrix or beside a pair is a link to the mistakes below that it counts, where any of them are shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from harness.dataset.images.arrays import Array
 from harness.results import verdict
 from harness.results.metrics import Metrics
 from harness.results.report import charts
+from harness.results.report.facts import Picture
 
 _MOST_SQUARE = 20  # classes in the matrix
 _MOST_PAIRS, _MOST_CLASSES, _MOST_OPEN = 40, 40, 12  # rows, and those that are not folded
 _MOST_LETTERS = 40
+Pairs = Collection[tuple[int, int]]  # of labels: the class, and what it is taken for
 STYLE = """
 .matrix td, .matrix th { padding: .25rem .5rem; text-align: center; } .matrix td:first-child { text-align: left; }
 .matrix th { font-weight: 400; font-size: .8rem; vertical-align: bottom; overflow-wrap: anywhere; }
@@ -26,31 +28,40 @@ STYLE = """
 """
 
 
-def describe(metrics: Metrics) -> Html:
-    """Returns pairs, matrix and classes."""
-    pairs = verdict.list_confused(metrics)
+def describe(metrics: Metrics, mistakes: Iterable[Picture]) -> Html:
+    """Returns pairs, matrix and classes.
+
+    Args:
+      metrics: the figures.
+      mistakes: the pictures that are shown.
+    """
+    shown = {(picture.label, picture.predicted) for picture in mistakes}
     return Html(
-        f"<h3>Most confused</h3>{_list_pairs(metrics, pairs)}<h3>Confusion matrix</h3>{_draw(metrics)}"
+        f"<h3>Most confused</h3>{_list_pairs(metrics, shown)}<h3>Confusion matrix</h3>{_draw(metrics, shown)}"
         f"<h3>Classes</h3>{_list_classes(metrics)}"
     )
 
 
-def link_pair(label: int, predicted: int, words: object) -> Html:
-    """Returns words that show the mistakes of one pair of classes where they are clicked."""
-    return Html(f'<a href="#mistakes" data-show="{label}-{predicted}">{html.text(words)}</a>')
+def _count_pair(label: int, predicted: int, count: int, shown: Pairs) -> Html:
+    """A number that shows the mistakes of one pair of classes where it is clicked, if there are any to show."""
+    words = html.text(f"{count:,}")
+    if (label, predicted) not in shown:
+        return words
+    return Html(f'<a href="#mistakes" data-show="{label}-{predicted}">{words}</a>')
 
 
-def _list_pairs(metrics: Metrics, pairs: Sequence[tuple[int, int, int]]) -> Html:
+def _list_pairs(metrics: Metrics, shown: Pairs) -> Html:
+    pairs = verdict.list_confused(metrics)
     if not pairs:
         return Html("<p>No picture was taken for another class.</p>")
     totals = np.array(metrics.confusion).sum(axis=1)
     names = [shorten(name, _MOST_LETTERS) for name in metrics.class_names]
     rows = [
-        (names[label], names[other], link_pair(label, other, f"{count:,}"), f"{count / totals[label]:.0%}")
+        (names[label], names[other], _count_pair(label, other, count, shown), f"{count / totals[label]:.0%}")
         for label, other, count in pairs[:_MOST_PAIRS]
     ]
     left_out = len(pairs) - len(rows)
-    more = [f"and {left_out:,} more pairs: confusion in metrics.json has all"] if left_out else []
+    more = [f"and {left_out:,} more pair{'s' * (left_out > 1)}: confusion in metrics.json has all"] if left_out else []
     header = ("class", "taken for", "pictures", "of the class")
     return Html(f"{_fold_long(header, rows, kind='sortable second-word')}{html.paragraphs(more, kind='quiet')}")
 
@@ -62,19 +73,19 @@ def _fold_long(header: Sequence[object], rows: Sequence[Sequence[object]], *, ki
     return Html(f"{html.table(header, first, kind=kind)}{more}")
 
 
-def _draw(metrics: Metrics) -> Html:
+def _draw(metrics: Metrics, shown: Pairs) -> Html:
     counts = np.array(metrics.confusion)
     if len(counts) <= _MOST_SQUARE:
-        shown, words = np.arange(len(counts)), "Rows are the true classes, columns what they are taken for."
+        classes, words = np.arange(len(counts)), "Rows are the true classes, columns what they are taken for."
     else:
-        shown = charts.find_most_confused(metrics, _MOST_SQUARE)
-        words = f"The {len(shown)} of {len(counts):,} classes that are confused most. The shares are of all pictures."
-    header = ("", *(shorten(metrics.class_names[label], _MOST_LETTERS) for label in shown))
+        classes = charts.find_most_confused(metrics, _MOST_SQUARE)
+        words = f"The {len(classes)} of {len(counts):,} classes that are confused most. The shares are of all pictures."
+    header = ("", *(shorten(metrics.class_names[label], _MOST_LETTERS) for label in classes))
     totals = counts.sum(axis=1)
     body = "".join(
         f"<tr><td>{html.text(shorten(metrics.class_names[label], _MOST_LETTERS))}</td>"
-        f"{''.join(_cell(label, other, counts, totals) for other in shown.tolist())}</tr>"
-        for label in shown.tolist()
+        f"{''.join(_cell(label, other, counts, totals, shown) for other in classes.tolist())}</tr>"
+        for label in classes.tolist()
     )
     head = "".join(f"<th>{html.text(cell)}</th>" for cell in header)
     return Html(
@@ -83,14 +94,13 @@ def _draw(metrics: Metrics) -> Html:
     )
 
 
-def _cell(label: int, other: int, counts: Array, totals: Array) -> str:
+def _cell(label: int, other: int, counts: Array, totals: Array, shown: Pairs) -> str:
     count = int(counts[label, other])
     share = count / max(1, int(totals[label]))
     colour = "68,119,170" if label == other else "238,102,119"
     shade = f' style="background:rgba({colour},{0.65 * share:.2f})"' if count else ""
-    number = link_pair(label, other, f"{count:,}") if count and label != other else html.text(f"{count:,}")
-    small = f"<small>{share:.0%}</small>" if count else ""
-    return f'<td class="{"right" if label == other else ""}"{shade}>{number if count else ""}{small}</td>'
+    number = f"{_count_pair(label, other, count, shown)}<small>{share:.0%}</small>" if count else ""
+    return f'<td class="{"right" if label == other else ""}"{shade}>{number}</td>'
 
 
 def _list_classes(metrics: Metrics) -> Html:

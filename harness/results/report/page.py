@@ -54,7 +54,7 @@ def render(facts: RunFacts) -> str:
         {
             "Figures": overview.list_figures(facts),
             "How it got there": progress.describe(facts),
-            "Where it fails": f"{_say_split(facts)}{confusion.describe(metrics)}",
+            "Where it fails": f"{_say_split(facts)}{confusion.describe(metrics, facts.pictures.mistakes)}",
             "Subsets": subsets.describe(facts),
             "Pictures": gallery.describe(facts.pictures, metrics.class_names),
             "Scores": curves.describe_scores(facts.answers, metrics),

@@ -208,6 +208,12 @@ def test_numbers_of_the_matrix_and_of_pairs_show_the_mistakes_of_their_pair():
     assert '<td class="right" style="background:rgba(68,119,170,0.65)">5<small>100%</small></td>' in text
 
 
+def test_a_number_whose_mistakes_are_not_shown_is_no_link():
+    """The page shows 36 mistakes at most: of many pairs, none of some."""
+    text = render(make_facts(pictures=Pictures(num_mistakes=1)))
+    assert "data-show=" not in text.split("<script>")[0] and ">1<small>" in text
+
+
 def test_a_mistake_stands_beside_the_nearest_training_picture_and_its_overlay():
     shown = make_picture(1, 0, nearest=make_jpeg(), nearest_path="happy/near.png", overlay=make_jpeg())
     page = read(make_facts(pictures=Pictures(mistakes=(shown,), num_mistakes=3)))
