@@ -1,9 +1,8 @@
 """Exported models of runs, asked about the same pictures one after another, on this machine."""
 
 import dataclasses
+import functools
 import logging
-import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
@@ -20,11 +19,10 @@ from harness.dataset.records.manifest import Manifest
 from harness.input import decoding, evaluation_set, loaded_split
 from harness.input.evaluation_set import Skipped
 from harness.results import evaluation, metrics, predictions
-from harness.results.export import loader
+from harness.results.export import answering, loader
 from harness.results.predictions import Prediction, Predictions
 
 log = logging.getLogger("harness")
-_WARM_UPS, _MOST_TIMED, _TIMED_S = 3, 50, 1.0  # single pictures, and the time they may take
 
 
 def measure_split(runs: Sequence[FinishedRun], data: Manifest, folder: Folder, name: str) -> list[Measured]:
@@ -99,11 +97,4 @@ def _list_predictions(paths: Iterable[str], names: Sequence[str], labels: Array,
 def _time(model: keras.Model) -> float:
     """Returns the median of what a single picture takes, in milliseconds, whatever it shows."""
     picture = np.zeros((1, *model.input_shape[1:]), np.uint8)
-    for _ in range(_WARM_UPS):
-        loader.predict(model, picture)
-    took: list[float] = []
-    while len(took) < _MOST_TIMED and sum(took) < _TIMED_S:
-        started = time.perf_counter()
-        loader.predict(model, picture)
-        took.append(time.perf_counter() - started)
-    return 1000 * statistics.median(took)
+    return answering.time_single(functools.partial(loader.predict, model), picture)

@@ -3,8 +3,9 @@
 Which places these are, results/explanation.py finds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,11 @@ from harness.prediction.answers import Answer
 from harness.prediction.lines import find_label
 from harness.results import overlay
 
+if TYPE_CHECKING:
+    from harness.results.explanation import Explainer
+
 _QUALITY = 90
 _MOST_STEM, _MOST_LABEL = 120, 60  # bytes of a file's name, of which there are 255
-
-# From pixels uint8 [n, size, size, 3] and labels int [n] to maps float32 [n, h, w] of zero and more.
-Explain = Callable[[Array, Array], Array]
 
 
 def check_folder(folder: Path) -> None:
@@ -41,7 +42,7 @@ def check_folder(folder: Path) -> None:
 class Overlays:
     """The files of one folder, named after pictures with their class and probability; names that meet get a number."""
 
-    def __init__(self, folder: Path, explain: Explain, class_names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, explain: "Explainer", class_names: Sequence[str]) -> None:
         self._folder, self._explain, self._class_names = folder, explain, class_names
         self._num_named: dict[str, int] = {}
         self.num_silent = 0  # pictures in which nothing speaks for the class

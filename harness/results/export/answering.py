@@ -100,11 +100,11 @@ def _answer(ask: Ask, pictures: np.ndarray) -> dict[str, object]:
     chances = np.concatenate([ask(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)])
     if chances.shape[1] == 1:
         chances = np.concatenate([1 - chances, chances], axis=1)
-    return {"chances": chances.tolist(), "ms": _time(ask, pictures[:1])}
+    return {"chances": chances.tolist(), "ms": time_single(ask, pictures[:1])}
 
 
-def _time(ask: Ask, picture: np.ndarray) -> float:
-    """Returns the median of what one picture takes, in milliseconds."""
+def time_single(ask: Ask, picture: np.ndarray) -> float:
+    """Returns the median of what one picture, uint8 [1, size, size, 3], takes, in milliseconds."""
     for _ in range(_WARM_UPS):
         ask(picture)
     took: list[float] = []

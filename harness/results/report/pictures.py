@@ -3,7 +3,7 @@
 The surest mistakes, and of each of the most confused pairs some, so that a number in the matrix has pictures to show.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from harness.config.schema import Config
-from harness.dataset.images.arrays import Array, Ints
+from harness.dataset.images.arrays import Array
 from harness.dataset.records import tfrecord
 from harness.dataset.records.encoding import decode_pixels, encode_jpeg
 from harness.input import preview, record_reader
@@ -19,6 +19,7 @@ from harness.input.loaded_split import Split
 from harness.input.placement import Inputs
 from harness.results import overlay
 from harness.results.evaluation import Answers
+from harness.results.explanation import Explainer
 from harness.results.report.facts import Picture, Pictures
 from harness.results.statistics import hog
 from harness.results.statistics.baselines import HogClassifier
@@ -28,9 +29,6 @@ _NUM_SUREST, _NUM_PAIRS, _NUM_OF_PAIR, _MOST_MISTAKES = 24, 12, 2, 36
 _NUM_UNSURE, _NUM_RIGHT, _NUM_AUGMENTED = 12, 24, 8
 _SIDE, _QUALITY = 112, 75  # pixels, and JPEG's
 _AT_ONCE = 8  # pictures that are explained together
-
-# From pixels uint8 [n, size, size, 3] and labels int [n] to maps float32 [n, h, w] of zero and more.
-Explain = Callable[[Array, Ints], Array]
 
 
 def choose_mistakes(answers: Answers) -> list[int]:
@@ -61,7 +59,7 @@ def _choose_right(answers: Answers, seed: int) -> tuple[list[int], list[int]]:
 
 
 def collect(
-    split: Split, train: Split, answers: Answers, classifier: HogClassifier, *, explain: Explain | None = None
+    split: Split, train: Split, answers: Answers, classifier: HogClassifier, *, explain: Explainer | None = None
 ) -> Pictures:
     """Returns the pictures of the page, but those as augmented.
 
@@ -109,7 +107,7 @@ def _add_nearest(shown: dict[int, Picture], features: dict[int, Array], train: S
         shown[place] = replace(shown[place], nearest=jpeg, nearest_path=path, nearest_label=label)
 
 
-def _add_overlays(shown: dict[int, Picture], split: Split, mistakes: Sequence[int], explain: Explain) -> None:
+def _add_overlays(shown: dict[int, Picture], split: Split, mistakes: Sequence[int], explain: Explainer) -> None:
     for start in range(0, len(mistakes), _AT_ONCE):
         places, _, pixels = zip(*_read(split, mistakes[start : start + _AT_ONCE]))
         predicted = np.array([shown[place].predicted for place in places])
