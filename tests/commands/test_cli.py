@@ -56,7 +56,8 @@ def test_help_comes_without_tensorflow(command):
             ("train", "--images", "data/mine"),
             3,
             "error: there are no records in tfrecords/mine (no manifest.json). Build them first: "
-            "python -m harness.build_records --images data/mine --records tfrecords/mine",
+            "python -m harness.build_records --images data/mine --records tfrecords/mine; or, if they lie elsewhere, "
+            "give that folder: --records DIR",
         ),
         (("build_records", "--images", "MISSING"), 3, "error: there is no images folder MISSING"),
         (("evaluate", "MISSING"), 5, "error: MISSING is no run folder"),

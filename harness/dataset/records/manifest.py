@@ -180,7 +180,8 @@ def load(folder: Folder, images: Folder | str = "FOLDER") -> Manifest:
     if not path.is_file():
         raise DataError(
             f"there are no records in {folder} (no {FILE_NAME}). Build them first: python -m harness.build_records "
-            f"--images {images} --records {folder}{storage.advice(folder)}"
+            f"--images {images} --records {folder}; or, if they lie elsewhere, give that folder: --records DIR"
+            f"{storage.advice(folder)}"
         )
     manifest = _read(folder)
     for split in manifest.splits.values():
