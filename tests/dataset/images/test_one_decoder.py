@@ -6,8 +6,8 @@ from pathlib import Path
 
 from conftest import ROOT
 
-# Besides the decoder: what this project wrote itself, in records and on plots, and what decodes where the project is not
-# there, which tests compare with the decoder pixel by pixel.
+# Besides the decoder: what this project wrote itself, in records and on plots, and what decodes where this project is
+# not: tests compare that with the decoder pixel by pixel.
 ALLOWED = {
     "harness/dataset/images/decoder.py": {"Image.open", "simplejpeg.decode_jpeg", "simplejpeg.decode_jpeg_header"},
     "harness/dataset/images/wide_pixels.py": {"cv2.imdecode"},
