@@ -9,6 +9,8 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -288,6 +290,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
         pytest.skip(lacks)
     with slurm_cluster.start(tmp_path_factory.mktemp("slurm"), num_nodes=4) as running:
         yield running
+
+
+def wait_for(path: Path) -> None:
+    wait_until(path.exists)
+
+
+def wait_until(is_so: Callable[[], object], limit_s: float = 120) -> None:
+    limit = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < limit, is_so
+        time.sleep(0.05)
 
 
 def write_search(folder: Path, records: Path) -> Path:
