@@ -132,11 +132,14 @@ def test_a_resized_picture_differs_by_one_level_at_most(preparation, size):
     st.sampled_from([STRETCH, CROP, PAD]),
     st.integers(0, 99),
 )
-def test_any_picture_differs_by_one_level_at_most(height, width, mode, turn, preparation, seed):
+def test_any_picture_differs_by_one_level_or_two_where_one_side_grows_and_one_shrinks(
+    height, width, mode, turn, preparation, seed
+):
     image = draw(height, width, mode, seed)
     formats = {"CMYK": ["JPEG"], "RGB": ["JPEG", "PNG"], "L": ["JPEG", "PNG"]}.get(mode, ["PNG"])
     for file_format in formats:
-        assert difference(encode(image, file_format, turn=turn), preparation) <= 1
+        most = 2 if min(height, width) < SIZE < max(height, width) else 1
+        assert difference(encode(image, file_format, turn=turn), preparation) <= most
 
 
 def test_exif_data_of_either_byte_order_and_behind_the_pixels_are_read():

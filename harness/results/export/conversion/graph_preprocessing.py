@@ -1,6 +1,7 @@
 """Encoded pictures to what a model takes, inside a TensorFlow graph: dataset/images/fitting.py and resizing.py there.
 
-Without resizing the pixels are equal to the bit to those of `predict`; else they differ by one level of 255 at most.
+Without resizing the pixels are equal to the bit to those of `predict`; else they differ by one level of 255 at
+most, by two where one side grows and the other shrinks.
 """
 
 import tensorflow as tf
