@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
         found = _evaluate_split(model, data, folder, arguments.split, workdir)
     judged = verdict.judge(
         found,
-        chose_weights=data is not None and arguments.split == _CHOSEN_ON,
+        chose_weights=data is not None and arguments.split == _CHOSEN_ON and config.train.keep == "best",
         has_learnt=arguments.split == _LEARNT if data else storage.is_same(config.data.images, arguments.images),
     )
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}

@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 
 from harness.dataset.images.arrays import Array
-from harness.results import differences, metrics
-from harness.results.differences import Difference
+from harness.results import metrics
 from harness.results.predictions import Predictions
+from harness.results.statistics import differences
+from harness.results.statistics.differences import Difference
 
 Word = Literal["better", "worse", "not shown to differ"]
 _LEVEL = 0.05

@@ -165,6 +165,11 @@ class TrainConfig(Section):
         description="figure of the validation by which weights are kept, a run stops, the learning rate falls "
         "(plateau) and trials of a search are compared; of epochs with the same the one of the lower loss is kept",
     )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="weights that are kept: best, of the epoch with the best train.monitor; last, of the last epoch, "
+        "and no validation stops the run",
+    )
     min_epochs: int = Field(
         15, ge=1, le=MOST, description="the first epoch whose weights may be the best, at most half of all epochs"
     )
@@ -204,7 +209,7 @@ class TrainConfig(Section):
     @property
     def first_judged_epoch(self) -> int:
         """The first epoch whose weights may be kept; the validation of the first few says little."""
-        return max(1, min(self.min_epochs, self.num_epochs // 2))
+        return self.num_epochs if self.keep == "last" else max(1, min(self.min_epochs, self.num_epochs // 2))
 
 
 class RuntimeConfig(Section):

@@ -13,13 +13,13 @@ from harness.dataset.images.arrays import Array, Ints
 from harness.dataset.records import tfrecord
 from harness.input import pipeline, record_reader
 from harness.input.loaded_split import Split
-from harness.results import differences, metrics
-from harness.results.differences import Difference
+from harness.results import metrics
 from harness.results.export import loader
 from harness.results.metrics import Metrics
-from harness.results.statistics import baselines, calibration, hog, intervals
+from harness.results.statistics import baselines, calibration, differences, hog, intervals
 from harness.results.statistics.baselines import Baseline, HogClassifier
 from harness.results.statistics.calibration import Calibration, Choices
+from harness.results.statistics.differences import Difference
 
 _BATCH = 64
 

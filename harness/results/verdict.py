@@ -16,8 +16,8 @@ from harness.results.statistics import calibration
 from harness.results.statistics.intervals import Interval
 
 if TYPE_CHECKING:
-    from harness.results.differences import Difference
     from harness.results.evaluation import Evaluation
+    from harness.results.statistics.differences import Difference
 
 Level = Literal["good", "not shown", "bad"]
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider

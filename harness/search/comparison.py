@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 
 from harness.base.errors import DataError
-from harness.results import differences, metrics, predictions
-from harness.results.differences import Difference
+from harness.results import metrics, predictions
 from harness.results.predictions import Predictions
+from harness.results.statistics import differences
+from harness.results.statistics.differences import Difference
 from harness.search.trials.trial import Objective
 
 Verdict = Literal["better", "not shown to be better", "worse", "the same settings"]

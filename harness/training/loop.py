@@ -197,7 +197,8 @@ class Loop:
             history.track(row, self.tracker)
             history.write(self.workdir.metrics_csv, progress.history)
         self.checkpoints.save(progress)
-        is_best, epochs = progress.best_epoch == progress.epoch, self.config.train.num_epochs
+        is_best = progress.best_epoch == progress.epoch and self.config.train.keep == "best"
+        epochs = self.config.train.num_epochs
         monitor = self.config.train.monitor
         log.info(
             "%s", history.describe(row, monitor=monitor, epochs=epochs, seconds_left=seconds_left, is_best=is_best)
@@ -208,7 +209,7 @@ class Loop:
 
     def _is_best(self, row: history.Row, progress: Progress) -> bool:
         """Whether an epoch is better than the one whose weights are kept, if there is one."""
-        if not progress.best_epoch:
+        if not progress.best_epoch or self.config.train.keep == "last":
             return True
         return history.is_better(row, progress.history[progress.best_epoch - 1], self.config.train.monitor)
 
@@ -245,7 +246,6 @@ class Loop:
 
 
 def _is_over(progress: Progress, train: TrainConfig) -> bool:
-    has_stalled = (
-        bool(train.patience and progress.best_epoch) and progress.epoch - progress.best_epoch >= train.patience
-    )
+    may_stall = bool(train.patience and progress.best_epoch) and train.keep == "best"
+    has_stalled = may_stall and progress.epoch - progress.best_epoch >= train.patience
     return progress.epoch >= train.num_epochs or has_stalled

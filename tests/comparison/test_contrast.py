@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from made_runs import rows_of
 
 from harness.comparison import contrast
-from harness.results.differences import Difference
+from harness.results.statistics.differences import Difference
 
 GOOD, BAD = [0.9] * 8 + [0.1] * 8, [0.1] * 8 + [0.9] * 8
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.results import differences
+from harness.results.statistics import differences
 
 KINDS = {
     "seeds as a whole": {"seed": 0.3, "picture": 0.3},

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import DataError
-from harness.results.differences import Difference
 from harness.results.predictions import Prediction
+from harness.results.statistics.differences import Difference
 from harness.search.comparison import Spread, compare, describe, list_rows
 
 E = 2.718281828459045

@@ -72,6 +72,18 @@ def test_a_run_keeps_the_epoch_and_stops_by_the_figure_it_goes_by(face_records, 
     assert len(table) == min(8, best["epoch"] + 2)
 
 
+def test_the_last_epoch_is_kept_where_the_validation_has_no_say(face_records, tmp_path):
+    """The learning rate is so high that the loss is the lowest long before, and patience would end the run."""
+    given = {"train__keep": "last", "train__min_epochs": 1, "train__patience": 1, "train__epochs": 6}
+    rows, _ = train(face_records, tmp_path, **given, optim__learning_rate=0.02, train__batch_size=4)
+    table = [dict(zip(rows[0].split(","), map(float, row.split(",")))) for row in rows[1:]]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert len(table) == found["best_epoch"] == 6
+    assert min(range(6), key=lambda index: table[index]["val_loss"]) < 5
+    assert found["loss"] == pytest.approx(table[-1]["val_loss"], rel=1e-5)
+    assert "flatters" not in " ".join(found["verdict"]["sentences"])
+
+
 @pytest.mark.slow
 def test_accumulated_batches_learn_what_a_large_one_does(face_records, tmp_path):
     still = {"model__dropout": 0.0, "model__dense_dropout": 0.0, "augment__enabled": False, "optim__warmup_epochs": 2.0}

@@ -31,6 +31,7 @@ from harness.results.export.exported import Exports
 from harness.results.export.exporter import Probe
 from harness.results.export.formats import Source
 from harness.results.export.model_card import Figures
+from harness.results.kept_epoch import KeptEpoch
 from harness.results.metrics import Metrics
 from harness.results.predictions import Predictions
 from harness.results.report import charts, page, pictures
@@ -85,11 +86,11 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     exported = _export(run, found, labels)
     summary |= {"export_difference": exported.difference, "exports": exported.exports.as_json()}
     test = _measure_test(run, classifier, validation) if "test" in run.splits else None
-    judged = verdict.judge(test or validation, chose_weights=test is None)
+    judged = verdict.judge(test or validation, chose_weights=test is None and run.config.train.keep == "best")
     name = workdir.root.name
     confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
-    curves = charts.draw_curves(progress.history, best_epoch=progress.best_epoch, title=f"{name}: learning curves")
-    files.write_bytes(workdir.curves, curves)
+    kept_epoch = KeptEpoch(progress.history, progress.best_epoch, run.config.train)
+    files.write_bytes(workdir.curves, charts.draw_curves(kept_epoch, title=f"{name}: learning curves"))
     files.write_bytes(workdir.confusion, confusion)
     facts = RunFacts(
         name=name,

@@ -1,7 +1,5 @@
 """Figures of a run as PNG bytes: learning curves and the confusion matrix."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
@@ -10,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.base import figures
 from harness.base.figures import BLUE, RED
 from harness.dataset.images.arrays import Array
+from harness.results.kept_epoch import KeptEpoch
 from harness.results.metrics import Metrics
 
 _MOST_COUNTED, _MOST_NAMED = 20, 40  # classes whose counts and names find room beside one another
@@ -18,10 +17,11 @@ _SHADE = "share of the true class"
 _MOST_UPRIGHT = 12  # characters of a name that stands level below its column
 
 
-def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, title: str) -> bytes:
-    """Draws loss and accuracy of both splits by epoch, with a line at the epoch whose weights are kept."""
-    figure = figures.new_figure(10, 4)
-    figure.suptitle(figures.title(title))
+def draw_curves(kept: KeptEpoch, *, title: str) -> bytes:
+    """Draws loss and accuracy of both splits by epoch, with the epoch whose weights are kept, and says why it is."""
+    figure = figures.new_figure(10, 4.6)
+    figure.suptitle(f"{figures.title(title)}\n{kept.reason}", fontsize="medium")
+    history = kept.history
     epochs = [row["epoch"] for row in history]
     for axes, name, unit in zip(
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy [nats]", "share of pictures")
@@ -30,7 +30,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], *, best_epoch: int, titl
             epochs, [row[name] for row in history], color=BLUE, label="train (augmented, with dropout)", marker="."
         )
         axes.plot(epochs, [row[f"val_{name}"] for row in history], color=RED, label="validation", marker=".")
-        axes.axvline(best_epoch, color="0.4", linestyle=":", label=f"kept: epoch {best_epoch}")
+        kept.mark(axes, is_named=True)
         axes.set(xlabel="epoch", ylabel=unit, title=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

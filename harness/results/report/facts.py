@@ -11,6 +11,7 @@ from harness.dataset.curation.findings import Finding
 from harness.results.evaluation import Answers, Evaluation
 from harness.results.export.exported import Exports
 from harness.results.history import Row
+from harness.results.kept_epoch import KeptEpoch
 from harness.results.predictions import Predictions
 from harness.results.verdict import Verdict
 from harness.runs.identity import Environment
@@ -120,6 +121,11 @@ class RunFacts:
     pictures: Pictures = Pictures()
     data_report: DataReport = DataReport()
     exports: Exports = field(default_factory=Exports)
+
+    @property
+    def kept(self) -> KeptEpoch:
+        """The epoch whose weights are kept."""
+        return KeptEpoch(self.history, self.best_epoch, self.config.train)
 
     @property
     def judged(self) -> Evaluation:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from harness.base import figures, html
-from harness.base.figures import BLUE, GREY, RED
+from harness.base.figures import BLUE, RED
 from harness.base.html import Html
 from harness.results.history import Row
 from harness.results.report.facts import RunFacts
@@ -43,45 +43,12 @@ def describe(facts: RunFacts) -> Html:
 
 def explain(facts: RunFacts) -> list[str]:
     """Returns why the epoch was kept, whether the run learnt by heart, and how its learning rate and time went."""
-    return [*_explain_kept(facts), _explain_fit(facts), _explain_pace(facts)]
-
-
-def _explain_kept(facts: RunFacts) -> list[str]:
-    rows, train = facts.history, facts.config.train
-    kept, lowest = rows[facts.best_epoch - 1], find_lowest(rows)
-    first, name = train.first_judged_epoch, train.monitor
-    best = "lowest" if name == "val_loss" else "highest"
-    among = f" of epochs {first} to {len(rows)}" if first > 1 else ""
-    sentences = [
-        f"Epoch {facts.best_epoch} of {len(rows)} is kept: its {name} of {kept[name]:.4f} is the {best}{among}."
-    ]
-    if lowest["epoch"] != kept["epoch"]:
-        told = f"The lowest validation loss is {lowest['val_loss']:.4f}, at epoch {lowest['epoch']:.0f}."
-        if lowest["epoch"] < first:
-            told += (
-                f" That epoch may not be kept: train.min_epochs is {train.min_epochs}, so the first that may is "
-                f"{first}, since the first validations of a run say little."
-            )
-        elif name != "val_loss":
-            told += f" The epoch is chosen by train.monitor, which is {name}, and not by the loss."
-        sentences.append(told)
-    if facts.best_epoch == len(rows) and len(rows) == train.num_epochs:
-        sentences.append("The last epoch is the one kept: more of them (--epochs) may give a better one.")
-    elif len(rows) < train.num_epochs:
-        sentences.append(
-            f"It ended before epoch {train.num_epochs}: {train.patience} epochs (train.patience) had not been better."
-        )
-    return sentences
-
-
-def find_lowest(rows: Sequence[Row]) -> Row:
-    """Returns the epoch of the lowest validation loss."""
-    return min(rows, key=lambda row: row["val_loss"])
+    return [*facts.kept.explain(), _explain_fit(facts), _explain_pace(facts)]
 
 
 def _explain_fit(facts: RunFacts) -> str:
     rows = facts.history
-    lowest, last = find_lowest(rows), rows[-1]
+    lowest, last = facts.kept.lowest, rows[-1]
     if len(rows) < _LEAST_EPOCHS:
         return f"{len(rows)} epochs are too few to say whether it learns the training pictures by heart."
     if last["val_loss"] > _RISEN * lowest["val_loss"] and last["loss"] < lowest["loss"]:
@@ -169,14 +136,8 @@ def _draw_single(
 
 
 def _finish(axes: Axes, facts: RunFacts, *, title: str, unit: str) -> None:
-    """Shades the epochs that may not be kept, and marks the one that is and the one of the lowest loss."""
-    first, lowest = facts.config.train.first_judged_epoch, find_lowest(facts.history)["epoch"]
-    if first > 1:
-        axes.axvspan(0.5, min(first, len(facts.history) + 1) - 0.5, color=GREY, alpha=0.15, linewidth=0)
-    axes.axvline(facts.best_epoch, color=GREY, linestyle="--")
-    if lowest != facts.best_epoch:
-        axes.axvline(lowest, color=GREY, linestyle=":")
-    axes.set(xlabel="epoch", ylabel=unit, title=title, xlim=(0.5, len(facts.history) + 0.5))
+    facts.kept.mark(axes)
+    axes.set(xlabel="epoch", ylabel=unit, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
 
