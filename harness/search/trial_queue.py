@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import ConfigError, DataError, HarnessError, MemoryLimitError
-from harness.base.text import format_value
 from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.runs import identity
 from harness.runs.workdir import Workdir
 from harness.search import hparams
 from harness.search.oracle import propose
-from harness.search.search_loop import IDLE_S, Taken
 from harness.search.space.space import make_trial_config
 from harness.search.trials import trial_folder
 from harness.search.trials.child import Ending
 from harness.search.trials.claims import Claims
+from harness.search.trials.slot_loop import IDLE_S, Taken
+from harness.search.trials.trial import describe_values
 from harness.search.trials.trial_folder import Record
 
 log = logging.getLogger("harness")
@@ -173,8 +173,3 @@ def _tell_failures(failed: list[tuple[str, Record]], folder: Path) -> HarnessErr
         f"Their logs are {folder}/trials/NAME/train.log. The same command goes on with other values; "
         "--tune.max_failures allows more."
     )
-
-
-def describe_values(values: Mapping[str, object]) -> str:
-    """Returns what a trial tries, in words."""
-    return ", ".join(f"{name} {format_value(value)}" for name, value in values.items())

@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 
-from harness.base.errors import DataError, HarnessError, InterruptedRun, UnsavedRun
-from harness.base.text import list_names
+from harness.base.errors import DataError
 from harness.config.schema import Config
 from harness.config.settings import Setting
 from harness.dataset.records.manifest import Manifest
@@ -12,10 +11,10 @@ from harness.runs import identity
 from harness.runs.workdir import Workdir
 from harness.search import outcome, progress, retrain
 from harness.search.oracle import count_trials
-from harness.search.search_loop import Done, Queue, Stop, work
 from harness.search.space.space import check_batches
 from harness.search.trial_queue import TrialQueue
 from harness.search.trials import trial_folder
+from harness.search.trials.slot_loop import Queue, Stop, check_stop, work
 from harness.search.trials.slots import Slot, list_slots
 from harness.search.trials.trial import Trial, rank
 
@@ -66,7 +65,7 @@ def search(
             f"failed: {trials[-1].reason}"
         )
     outcome.write_best(config, given, trials)
-    seeds = retrain.SeedQueue(folder, _choose_configs(config, trials), config.tune.retrain, stop)
+    seeds = retrain.make_queue(folder, _choose_configs(config, trials), config.tune.retrain, stop)
     _work(seeds, slots, stop, config, is_shown=False)
     found = outcome.judge(config, data, trials)
     outcome.write_best(config, given, trials, found)
@@ -114,27 +113,4 @@ def _work(queue: Queue, slots: tuple[Slot, ...], stop: Stop, config: Config, *, 
     )
     with table as show:
         done = work(queue, slots, stop, limit_s=60 * tune.minutes_per_trial, show=show)
-    if reason := stop.asked():
-        raise _tell_stop(reason, done, config)
-
-
-def _tell_stop(reason: str, done: Done, config: Config) -> HarnessError:
-    """Returns the error of a process that was asked to stop, which speaks of its own trials alone.
-
-    Exit code 75 promises a scheduler that the next start begins further on.
-    """
-    saved = sorted(name for name, has_saved in done.stopped.items() if has_saved)
-    unsaved = sorted(set(done.stopped) - set(saved))
-    if unsaved and not saved and not done.ended:
-        return UnsavedRun(
-            f"stopped by {reason} before trials {list_names(unsaved, separator=', ')} had anything new to save; the "
-            "same command goes on where this one began.",
-            reason,
-        )
-    num_ended = sum(trial.status != "running" for trial in load_trials(config))
-    lists = (("saved", saved), ("without anything new to save", unsaved))
-    told = [f"{what}: {list_names(names, separator=', ')}" for what, names in lists if names]
-    return InterruptedRun(
-        f"stopped by {reason} after {num_ended} trials of {config.tune.folder}; "
-        f"{'; '.join(told) or 'none was running here'}. The same command goes on from there."
-    )
+    check_stop(stop, done, tune.folder, lambda: sum(trial.status != "running" for trial in load_trials(config)))

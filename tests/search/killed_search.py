@@ -15,10 +15,10 @@ import sklearn.gaussian_process  # noqa: F401 - once, before the forks
 
 from harness.config import settings
 from harness.search import outcome
-from harness.search.search_loop import Stop, work
 from harness.search.trial_queue import TrialQueue
 from harness.search.trials import child
 from harness.search.trials.child import Ending
+from harness.search.trials.slot_loop import Stop, work
 from harness.search.trials.slots import Slot
 from harness.search.tuner import load_trials
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.base.text import format_value
 from harness.config.training_sections import Monitor
 from harness.search.space.combinations import Value
 
@@ -53,3 +54,8 @@ def rank(trials: tuple[Trial, ...], objective: Objective) -> tuple[Trial, ...]:
     completed = [trial for trial in trials if trial.score is not None]
     sign = 1 if objective == "val_loss" else -1
     return tuple(sorted(completed, key=lambda trial: sign * trial.score if trial.score is not None else 0.0))
+
+
+def describe_values(values: Mapping[str, object]) -> str:
+    """Returns what a trial tries, in words."""
+    return ", ".join(f"{name} {format_value(value)}" for name, value in values.items())

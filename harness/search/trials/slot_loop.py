@@ -9,9 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from harness.base.errors import ClusterError, ExitCode, StorageError
+from harness.base.errors import ClusterError, ExitCode, InterruptedRun, StorageError, UnsavedRun
+from harness.base.text import list_names
 from harness.locks import lock
 from harness.locks.verdict import Verdict
 from harness.runs.workdir import Workdir
@@ -145,3 +147,36 @@ def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> En
         if num_refused == _MOST_REFUSALS:
             return ending
     return Ending(ExitCode.DONE)
+
+
+def check_stop(stop: Stop, done: Done, folder: Path, count_ended: Callable[[], int]) -> None:
+    """Ends a process that was asked to stop with the error that says what it has done itself.
+
+    Exit code 75 promises a scheduler that the next start begins further on.
+
+    Args:
+      stop: whether it was asked to.
+      done: what its slots have done.
+      folder: of the whole.
+      count_ended: returns how many trainings of all processes have ended.
+
+    Raises:
+      InterruptedRun: something of it was saved, or has ended.
+      UnsavedRun: nothing was.
+    """
+    if not (reason := stop.asked()):
+        return
+    saved = sorted(name for name, has_saved in done.stopped.items() if has_saved)
+    unsaved = sorted(set(done.stopped) - set(saved))
+    if unsaved and not saved and not done.ended:
+        raise UnsavedRun(
+            f"stopped by {reason} before trials {list_names(unsaved, separator=', ')} had anything new to save; the "
+            "same command goes on where this one began.",
+            reason,
+        )
+    lists = (("saved", saved), ("without anything new to save", unsaved))
+    told = [f"{what}: {list_names(names, separator=', ')}" for what, names in lists if names]
+    raise InterruptedRun(
+        f"stopped by {reason} after {count_ended()} trials of {folder}; "
+        f"{'; '.join(told) or 'none was running here'}. The same command goes on from there."
+    )
