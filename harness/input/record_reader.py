@@ -8,7 +8,8 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -131,11 +132,26 @@ def read_examples(
     Raises:
       DataError: a record is damaged or not what is expected, or its shard cannot be read.
     """
+    for number, example in read_serialized(shards, wanted, expected):
+        yield number, _parse(example, keys, expected, partial(name_record, shards, number))
+
+
+def read_serialized(shards: Shards, wanted: np.ndarray, expected: Expected) -> Iterator[tuple[int, bytes]]:
+    """Yields examples of shards with their numbers, as they stand there.
+
+    Args:
+      shards: as of `read_examples`.
+      wanted: int64 [n], increasing numbers.
+      expected: what shards are compared with.
+
+    Raises:
+      DataError: a record is damaged, or its shard cannot be read.
+    """
     start = 0
     for path, count in shards:
         here = wanted[slice(*np.searchsorted(wanted, [start, start + count]))]
         if len(here):
-            yield from zip(here.tolist(), _read_shard(storage.parse(path), (here - start).tolist(), expected, keys))
+            yield from zip(here.tolist(), _read_shard(storage.parse(path), (here - start).tolist(), expected))
         start += count
 
 
@@ -148,17 +164,16 @@ def name_record(shards: Shards, number: int) -> str:
     raise IndexError(number)
 
 
-def _read_shard(path: Folder, positions: Sequence[int], expected: Expected, keys: Sequence[str]) -> Iterator[Fields]:
+def _read_shard(path: Folder, positions: Sequence[int], expected: Expected) -> Iterator[bytes]:
     try:
         file, status = _open(path)
         with file:
             expected.check_shard(path, status)
             examples = tfrecord.read_shard(file, status.st_size, positions)
             for position, example in zip(positions, examples):
-                fields = _parse(example, keys, expected, f"record {position} of {path}")
                 if position == positions[-1]:
                     file.close()  # whoever takes the last one does not come back
-                yield fields
+                yield example
     except tfrecord.DamagedRecord as damage:
         raise manifest.explain(path, damage) from None
     except OSError as error:
@@ -205,20 +220,22 @@ def fetch(address: str, num_bytes: int) -> Iterator[bytes]:
             yield from pieces.prefetch(1).as_numpy_iterator()
 
 
-def _parse(example: bytes, keys: Sequence[str], expected: Expected, name: str) -> Fields:
-    """The first value of each key, in whatever order and with whatever else they come."""
+def _parse(example: bytes, keys: Sequence[str], expected: Expected, name: Callable[[], str]) -> Fields:
+    """The first value of each key, in whatever order and with whatever else they come; `name` is asked for an error."""
     try:
         features = tf.train.Example.FromString(example).features.feature
         fields = tuple(_first_value(features[key], key) for key in keys)
     except (DecodeError, IndexError):
-        raise DataError(f"{name} is no tf.train.Example with {' and '.join(keys)}. Build the records again.") from None
+        raise DataError(
+            f"{name()} is no tf.train.Example with {' and '.join(keys)}. Build the records again."
+        ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{name} holds a name that is no UTF-8 text. Build the records again.") from None
+        raise DataError(f"{name()} holds a name that is no UTF-8 text. Build the records again.") from None
     if tfrecord.LABEL in keys:
         text = features[tfrecord.TEXT].bytes_list.value
         wrong = expected.check_label(fields[keys.index(tfrecord.LABEL)], text[0] if text else None)
         if wrong:
-            raise DataError(f"{name} {wrong}. Build the records again.")
+            raise DataError(f"{name()} {wrong}. Build the records again.")
     return fields
 
 

@@ -114,6 +114,32 @@ def read(path: Path) -> Predictions:
         raise CheckpointError(f"{path} cannot be read: {why}. {metrics_file.REWRITE}") from None
 
 
+def write_probabilities(path: Path, chances: np.ndarray) -> None:
+    """Writes the probabilities of every class, float32 [n, num_classes], complete or not at all."""
+    with files.open_new(path) as file:
+        np.save(file, chances.astype(np.float32), allow_pickle=False)
+
+
+def read_probabilities(path: Path, num_pictures: int, num_classes: int) -> np.ndarray:
+    """Returns what `write_probabilities` wrote of so many pictures.
+
+    Raises:
+      CheckpointError: it is missing, damaged, or of other pictures or classes.
+    """
+    try:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path} cannot be read: {why}. {metrics_file.REWRITE}") from None
+    if found.dtype != np.float32 or found.shape != (num_pictures, num_classes) or not np.isfinite(found).all():
+        raise CheckpointError(
+            f"{path} holds {found.dtype} {list(found.shape)}, expected float32 {[num_pictures, num_classes]} of finite "
+            f"numbers. {metrics_file.REWRITE}"
+        )
+    return found
+
+
 def _parse(row: Sequence[str], number: int) -> Prediction:
     if len(row) != len(COLUMNS):
         raise ValueError(f"picture {number} has {len(row)} columns, expected {len(COLUMNS)}")

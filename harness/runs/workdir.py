@@ -58,6 +58,11 @@ class Workdir:
         return self.root / "predictions.csv"
 
     @property
+    def probabilities(self) -> Path:
+        """The probability of every class for each of these pictures: float32 [n, num_classes], in NumPy's format."""
+        return self.root / "probabilities.npy"
+
+    @property
     def curves(self) -> Path:
         """Loss and accuracy by epoch."""
         return self.root / "curves.png"

@@ -4,8 +4,6 @@ records/tfrecord.py lays out the bytes of a shard.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -86,7 +84,7 @@ def obtain(
     if done is not None and files.digest_file(work.root / shard.file) == done.info.sha256:
         return done
     if previous is not None and all(item.file == previous.file for item in shard.items):
-        _link_or_copy(work.place / previous.file, work.root / shard.file)
+        files.link_or_copy(work.place / previous.file, work.root / shard.file)
         done = Shard(replace(previous, file=shard.file), tuple(item.offset for item in shard.items))
     else:
         done = _write(work, shard, class_names, config)
@@ -129,16 +127,6 @@ def read_done(work: BuildFolder, shard: PlannedShard) -> Shard | None:
 
 def _note_of(work: BuildFolder, file_name: str) -> Path:
     return work.done / f"{file_name}.json"
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
 
 
 def _write(work: BuildFolder, shard: PlannedShard, class_names: Sequence[str], config: RecordsConfig) -> Shard:

@@ -94,18 +94,35 @@ class Written:
     starts: tuple[int, ...]
 
 
+class ShardWriter:
+    """Writes serialized examples to an open file, one after another."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest, self._num_bytes = file, hashlib.sha256(), 0
+        self._starts: list[int] = []
+
+    def add(self, example: bytes) -> None:
+        """Writes one example."""
+        length = struct.pack("<Q", len(example))
+        framed = length + _masked_crc(length) + example + _masked_crc(example)
+        self._file.write(framed)
+        self._digest.update(framed)
+        self._starts.append(self._num_bytes + _HEADER_BYTES)
+        self._num_bytes += len(framed)
+
+    @property
+    def written(self) -> Written:
+        """What has been written so far."""
+        return Written(self._num_bytes, self._digest.hexdigest(), tuple(self._starts))
+
+
 def write_shard(path: Path, examples: Iterable[bytes]) -> Written:
     """Writes serialized examples as one TFRecord file, complete or not at all."""
-    digest, num_bytes, starts = hashlib.sha256(), 0, []
     with files.open_new(path) as file:
+        writer = ShardWriter(file)
         for example in examples:
-            length = struct.pack("<Q", len(example))
-            framed = length + _masked_crc(length) + example + _masked_crc(example)
-            file.write(framed)
-            digest.update(framed)
-            starts.append(num_bytes + _HEADER_BYTES)
-            num_bytes += len(framed)
-    return Written(num_bytes, digest.hexdigest(), tuple(starts))
+            writer.add(example)
+    return writer.written
 
 
 class DamagedRecord(ValueError):

@@ -120,6 +120,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     kept[monitor] = progress.history[progress.best_epoch - 1][monitor]
     tensorboard.write_hparams(workdir, run.config, kept)
     predictions.write(workdir.predictions, rows)
+    predictions.write_probabilities(workdir.probabilities, chances)
     judgement = {"test": test and test.as_values(), "verdict": dataclasses.asdict(judged)}
     indent = 2 if len(found.class_names) <= _MOST_INDENTED else None
     files.write_json(workdir.metrics, {**validation.as_values(), **summary, **judgement}, indent=indent)

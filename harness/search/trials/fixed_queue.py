@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.schema import Config
+from harness.runs import identity
 from harness.runs.workdir import Workdir
 from harness.search.space.combinations import Value
 from harness.search.trials import trial_folder
@@ -62,20 +63,37 @@ class FixedQueue:
                 claim = self._claims.take(wanted.name)
                 if claim is None:
                     continue
-                if _is_over(workdir):
+                config = None if _is_over(workdir) else self._settle(wanted)
+                if config is None:
                     claim.close()
                     continue
-                return self._open(workdir, wanted, claim)
+                return self._open(workdir, wanted, config, claim)
             if is_over:
                 return None
             time.sleep(IDLE_S)
         return None
 
-    def _open(self, workdir: Workdir, wanted: Wanted, claim: ExitStack) -> Taken:
+    def _settle(self, wanted: Wanted) -> Config | None:
+        """Returns the settings with the precision that the first training has found, or they would not compare.
+
+        None while the first has not found it.
+        """
+        config, runs = wanted.config, [Workdir(self._parent / other.name) for other in self._wanted]
+        if config.train.precision != "auto":
+            return config
+        begun = [run for run in runs if run.root.exists()]
+        known = next((run for run in begun if run.config.is_file() and run.environment.is_file()), None)
+        if known is None:
+            is_first = not begun or begun[0].root.name == wanted.name
+            return config if is_first else None
+        precision = identity.read_effective(known).get("precision", "float32")
+        return config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
+
+    def _open(self, workdir: Workdir, wanted: Wanted, config: Config, claim: ExitStack) -> Taken:
         try:
             if not workdir.root.exists():
                 record = Record(dict(wanted.values), {}, 0, trial_folder.now())
-                trial_folder.create(self._parent, wanted.name, record, wanted.config)
+                trial_folder.create(self._parent, wanted.name, record, config)
                 log.info("%s: %s", wanted.name, describe_values(wanted.values))
             return Taken(workdir, trial_folder.read(workdir), claim)
         except BaseException:
