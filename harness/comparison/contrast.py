@@ -68,7 +68,7 @@ def contrast(reference: Predictions, others: Sequence[Predictions]) -> tuple[Con
     losses = [_losses(rows) for rows in (reference, *others)]
     won = [int((row & ~right[0]).sum()) for row in right[1:]]
     lost = [int((right[0] & ~row).sum()) for row in right[1:]]
-    mcnemar = [_test_exactly(*counts) for counts in zip(won, lost)]
+    mcnemar = [differences.test_exactly(*counts) for counts in zip(won, lost)]
     p_right = [differences.p_value(row[None], right[0][None], groups) for row in right[1:]]
     accuracies = _judge(right, groups, [max(pair) for pair in zip(p_right, mcnemar)], sign=1)
     p_loss = [differences.p_value(row[None], losses[0][None], groups) for row in losses[1:]]
@@ -107,10 +107,3 @@ def _is_right(rows: Predictions) -> Array:
 
 def _losses(rows: Predictions) -> Array:
     return metrics.cross_entropy(np.array([row.label_probability for row in rows]))
-
-
-def _test_exactly(num_won: int, num_lost: int) -> float:
-    from scipy.stats import binomtest  # takes a second to import
-
-    total = num_won + num_lost
-    return float(binomtest(num_won, total).pvalue) if total else 1.0

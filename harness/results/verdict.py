@@ -23,7 +23,7 @@ Level = Literal["good", "not shown", "bad"]
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
 _WIDTH = 100  # columns
 _NUM_PAIRS = 3  # of classes, told as taken for one another
-_SPLITS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "test", "cross-validation")
 
 
 class Sample(Protocol):
@@ -120,7 +120,7 @@ def _explain_silence(found: "Evaluation", *, has_learnt: bool) -> str:
     """Returns why figures do not tell whether a model is good, whatever they are; "" if they may."""
     if has_learnt:
         return "The model has learnt these pictures: that says nothing of how it does on others."
-    if max(map(sum, found.metrics.confusion)) == found.metrics.num_examples:
+    if sum(any(row) for row in found.metrics.confusion) == 1:
         return "All pictures are of one class: these figures do not tell whether the model is good."
     return ""
 

@@ -91,8 +91,17 @@ def train(split: Split) -> HogClassifier:
     Raises:
       DataError: the records are damaged, or not those that were there when the split was opened.
     """
-    features, labels = zip(*_read(split, MOST_TRAINED))
-    return HogClassifier(np.concatenate(features), np.concatenate(labels))
+    return HogClassifier(*describe(split, MOST_TRAINED))
+
+
+def describe(split: Split, most: int) -> tuple[Array, Ints]:
+    """Returns the features, float32 [n, k], and the labels, int64 [n], of a split, or of its first `most`.
+
+    Raises:
+      DataError: as of `train`.
+    """
+    features, labels = zip(*_read(split, most))
+    return np.concatenate(features), np.concatenate(labels)
 
 
 def predict(classifier: HogClassifier, split: Split) -> Ints:

@@ -59,6 +59,14 @@ def p_value(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array
     return intervals.student_tail(abs(mean) / error, freedom) if error else 0.0
 
 
+def test_exactly(num_won: int, num_lost: int) -> float:
+    """Returns the p-value of McNemar's exact test (1947) for pictures that only one of two runs gets right."""
+    from scipy.stats import binomtest  # takes a second to import
+
+    total = num_won + num_lost
+    return float(binomtest(num_won, total).pvalue) if total else 1.0
+
+
 def _measure(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> tuple[float, float, float]:
     """The mean difference, its standard error, infinite where nothing tells of it, and its degrees of freedom."""
     _, members = np.unique(np.asarray(groups, object), return_inverse=True)

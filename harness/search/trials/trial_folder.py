@@ -249,6 +249,11 @@ def note_ending(workdir: Workdir, record: Record, ending: Ending) -> Record:
     return ended
 
 
+def begin_again(record: Record) -> Record:
+    """Returns the record of a trial that has failed, such that it is taken up again where it stands."""
+    return replace(record, status="running", finished="", exit_code=0, reason="", log_end=())
+
+
 def rebuild(folder: Path, config: Config) -> list[str]:
     """Makes records that cannot be read anew from what the trials themselves have left.
 

@@ -1,0 +1,121 @@
+"""The trainings of a cross-validation: which there are, and with what each is trained and measured.
+
+Each is trained for all its epochs on the other folds, and its last weights are measured on its own. Choosing an epoch
+by the fold that is measured would flatter the figures. An inner split for that choice would take a fifth of the
+pictures from the training, and be too small to choose by: sets that need cross-validation are small.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base.errors import ConfigError
+from harness.config.schema import Config
+from harness.cross_validation.folds import NUM_PARTS
+from harness.runs.workdir import Workdir
+from harness.search.trials import trial_folder
+from harness.search.trials.child import Ending
+from harness.search.trials.fixed_queue import FixedQueue, Wanted
+from harness.search.trials.slot_loop import Taken
+
+CURVE_PARTS = (1, 2)  # of NUM_PARTS, beside all of them
+_RUNS = "trainings"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+      setting: the name of its settings.
+      repeat: which division of the pictures into folds, from 0.
+      fold: the one it is measured on, from 0.
+      num_parts: how many parts of each other fold it is trained on.
+    """
+
+    setting: str
+    repeat: int
+    fold: int
+    num_parts: int = NUM_PARTS
+
+    @property
+    def name(self) -> str:
+        """Of its run folder; folds and repeats are counted from 1 where people see them."""
+        part = "" if self.num_parts == NUM_PARTS else f"-{self.num_parts}-of-{NUM_PARTS}-parts"
+        return f"{self.setting}-repeat-{self.repeat + 1}-fold-{self.fold + 1}{part}"
+
+
+def check(config: Config, name: str) -> None:
+    """Looks whether settings can be measured so.
+
+    Args:
+      config: the settings.
+      name: what they are called.
+
+    Raises:
+      ConfigError: the fold that is measured would have a say in the training, or its pictures may have been seen.
+    """
+    if config.optim.schedule == "plateau":
+        raise ConfigError(
+            f"optim.schedule is plateau in {name}: the learning rate would follow the pictures that are measured. Give "
+            "--optim.schedule cosine or constant."
+        )
+    if config.train.start_from is not None:
+        raise ConfigError(
+            f"train.start_from is {config.train.start_from} in {name}: its weights may have seen the pictures that are "
+            "measured. Leave it out."
+        )
+
+
+def list_trainings(
+    settings: Sequence[str], num_folds: int, num_repeats: int, *, with_curve: bool
+) -> tuple[Training, ...]:
+    """Returns all trainings in the order in which they are begun; the first settings have those of a learning curve."""
+    found = []
+    for repeat in range(num_repeats):
+        for fold in range(num_folds):
+            found += [Training(setting, repeat, fold) for setting in settings]
+            found += [Training(settings[0], repeat, fold, parts) for parts in CURVE_PARTS if with_curve]
+    return tuple(found)
+
+
+def make_config(config: Config, training: Training, records: Path) -> Config:
+    """Returns what a training is trained with: its own records and seed, and no choice by what is measured."""
+    train = {"keep": "last", "seed": config.train.seed + training.repeat, "run": None, "last_epoch": 0}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"records": records}),
+            "train": config.train.model_copy(update=train),
+        }
+    )
+
+
+def workdir_of(folder: Path, training: Training) -> Workdir:
+    """Returns the run folder of a training."""
+    return Workdir(folder / _RUNS / training.name)
+
+
+class TrainingQueue(FixedQueue):
+    """The trainings, of which no complete one keeps its checkpoints: nobody goes on with it."""
+
+    def note(self, taken: Taken, ending: Ending) -> None:
+        """Notes how a training ended; one that failed is left so."""
+        super().note(taken, ending)
+        if not ending.is_paused and not ending.reason:
+            shutil.rmtree(taken.workdir.checkpoints.parent, ignore_errors=True)
+
+
+def make_queue(
+    folder: Path, configs: Mapping[Training, Config], should_stop: Callable[[], str | None]
+) -> TrainingQueue:
+    """Returns the queue of these trainings, of which those that failed in an earlier start are tried again."""
+    for training in configs:
+        workdir = workdir_of(folder, training)
+        if workdir.record.is_file() and (record := trial_folder.read(workdir)).status == "failed":
+            trial_folder.write(workdir, trial_folder.begin_again(record))
+    wanted = [
+        Wanted(training.name, config, {"fold": training.fold + 1, "repeat": training.repeat + 1})
+        for training, config in configs.items()
+    ]
+    return TrainingQueue(folder, folder / _RUNS, wanted, should_stop)
