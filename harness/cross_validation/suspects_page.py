@@ -112,7 +112,8 @@ def _show_cases(facts: Facts) -> list[str]:
 
 
 def _introduce(facts: Facts, num_shown: int) -> Html:
-    number = f"{facts.num_suspects:,} of {facts.num_pictures:,} pictures have"
+    has = "has" if facts.num_suspects == 1 else "have"
+    number = f"{facts.num_suspects:,} of {facts.num_pictures:,} pictures {has}"
     said = [
         f"{number} a label that is doubted by models which never saw the picture, nor any of its group. A doubt is no "
         "proof: the models are wrong, too. Keep each label, correct it, or leave the picture out.",

@@ -78,6 +78,7 @@ def read(facts) -> Page:
 def test_a_case_names_both_labels_their_probabilities_and_its_path():
     page = read(make_facts())
     assert "Suspected labels: tfrecords/faces" in page.words and "3 of 100 pictures have a label" in page.words
+    assert "1 of 100 pictures has a label" in read(make_facts([make_case(0)])).words
     assert "1. happy/0.png" in page.words
     assert "others labelled happylabelled happy: 3%may be sad: 96%others labelled sad" in page.words
     assert "not decidedkeep happyit is sadleave the picture outanother class" in page.words
