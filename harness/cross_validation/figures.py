@@ -125,7 +125,7 @@ def measure(found: OutOfFold, baseline: tuple[HogClassifier, Ints] | None = None
 
 def _count_once(found: Metrics, repeats: int) -> Metrics:
     per_class = {
-        name: metrics.ClassFigures(**{**each, "num_examples": each["num_examples"] // repeats})  # type: ignore[typeddict-item]
+        name: metrics.ClassFigures(**{**each, "num_examples": each["num_examples"] // repeats})
         for name, each in found.per_class.items()
     }
     return dataclasses.replace(found, num_examples=found.num_examples // repeats, per_class=per_class)
@@ -179,7 +179,8 @@ def contrast(first: OutOfFold, second: OutOfFold) -> Contrast:
     groups = first.pictures.groups
     right = [one.is_right.astype(np.float64) for one in (first, second)]
     losses = [metrics.cross_entropy(one.label_chances) for one in (first, second)]
-    return Contrast(_judge(*right, groups, sign=1, is_share=True), _judge(*losses, groups, sign=-1))
+    accuracy = _judge(right[0], right[1], groups, sign=1, is_share=True)
+    return Contrast(accuracy, _judge(losses[0], losses[1], groups, sign=-1))
 
 
 def _judge(first: Array, second: Array, groups: Sequence[str], *, sign: int, is_share: bool = False) -> Judged:

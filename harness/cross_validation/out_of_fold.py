@@ -42,7 +42,8 @@ class OutOfFold:
     @property
     def is_right(self) -> Array:
         """Whether each answer is right: bool [num_repeats, n]."""
-        return self.chances.argmax(axis=2) == self.pictures.labels
+        right: Array = self.chances.argmax(axis=2) == self.pictures.labels
+        return right
 
     @property
     def label_chances(self) -> Floats:
