@@ -34,7 +34,7 @@ import numpy as np
 from generalization import ROOT, SAMPLE, run
 
 from harness.base import csv_files
-from harness.cross_validation import suspects
+from harness.cross_validation.labels import suspects
 from harness.results import predictions
 
 SHAPES = ("bar", "circle", "cross", "ring", "square", "triangle")

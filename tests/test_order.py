@@ -39,6 +39,7 @@ ORDER = (
     "search.trials",
     "search.report",
     "search",
+    "cross_validation.labels",
     "cross_validation",
     "diagnostics.checks",
     "diagnostics",

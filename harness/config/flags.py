@@ -5,7 +5,7 @@ It imports no TensorFlow: `--help` and a mistyped flag answer at once.
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -72,6 +72,7 @@ def make_parser(
     sections: Sequence[str],
     seed: str | None = None,
     of_run: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """Returns a parser with one flag for each setting of `sections`, and the short ones people type.
 
@@ -81,6 +82,7 @@ def make_parser(
       sections: the config sections the command reads.
       seed: the setting that `--seed` stands for.
       of_run: settings that a command on a run takes from that run, unless their flags are given.
+      others: single settings of sections that are not read otherwise.
     """
     parser = _Parser(
         prog=f"python -m harness.{module}",
@@ -110,7 +112,21 @@ def make_parser(
             if name.split(".")[0] == section and name not in _FILE_ONLY:
                 flags = [short[name]] if name in short else []
                 _add_flag(group, name, *flags, default=settings.default_text(name))
+    for name in others:
+        group = parser.add_argument_group(name.split(".")[0]) if name == others[0] else group
+        _add_flag(group, name, default=settings.default_text(name))
     return parser
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Returns what reads a whole number from `least` to `most` out of the text of a flag, for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"it is {visible(text)!r}, expected a whole number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, *short: str, default: str) -> None:

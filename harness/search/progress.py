@@ -31,7 +31,12 @@ _MOST_OF_NODE = 16  # characters of its name
 
 @contextmanager
 def open_table(
-    list_trials: Callable[[], Sequence[Trial]], *, objective: Objective, total: int | None, is_shown: bool
+    list_trials: Callable[[], Sequence[Trial]],
+    *,
+    objective: Objective,
+    total: int | None,
+    is_shown: bool,
+    noun: str = "trial",
 ) -> Iterator[Callable[[], None]]:
     """Shows the table until the block ends; gives a function that brings it up to date, to be called often.
 
@@ -40,6 +45,7 @@ def open_table(
       objective: of the search.
       total: trials at most; None if unknown.
       is_shown: whether anybody wants it; without a terminal nothing is shown.
+      noun: what a training is called; only of trials one is the best.
     """
     console = Console(stderr=True)
     if not (is_shown and console.is_terminal):
@@ -52,7 +58,8 @@ def open_table(
             """Brings the table up to date, unless that was done just before."""
             if time.monotonic() - last[0] > _REFRESH_S:
                 last[0] = time.monotonic()
-                live.update(make_table(list_trials(), objective, total, seconds=time.monotonic() - started))
+                seconds = time.monotonic() - started
+                live.update(make_table(list_trials(), objective, total, seconds=seconds, noun=noun))
 
         yield show
 
@@ -71,24 +78,26 @@ def _log_above() -> Iterator[None]:
             handler.setStream(stream)
 
 
-def make_table(trials: Sequence[Trial], objective: Objective, total: int | None, *, seconds: float) -> Table:
+def make_table(
+    trials: Sequence[Trial], objective: Objective, total: int | None, *, seconds: float, noun: str = "trial"
+) -> Table:
     """Returns the table of a search that has run for so many seconds in this process."""
     ranked = rank(tuple(trials), objective)
     num_failed = sum(trial.status == "failed" for trial in trials)
     running = [trial for trial in trials if trial.status == "running"]
     of = f" of {total}" if total is not None else ""
     title = (
-        f"{len(ranked)}{of} trials done, {len(running)} running, {num_failed} failed, {tqdm.format_interval(seconds)}"
+        f"{len(ranked)}{of} {noun}s done, {len(running)} running, {num_failed} failed, {tqdm.format_interval(seconds)}"
     )
     if total is not None and (left := _estimate(trials, total)) is not None:
         title += f", about {tqdm.format_interval(left)} left"
-    if ranked:
+    if ranked and noun == "trial":
         title += f"; best {objective} {format_value(ranked[0].score)} of trial {ranked[0].name}"
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     nodes = [lock.find_host(trial.run) for trial in running[:_MOST_ROWS]]
     with_nodes = any(node not in ("", socket.gethostname()) for node in nodes)
     for heading in (
-        "trial",
+        noun,
         *(["node"] if with_nodes else []),
         "epoch",
         "loss",
@@ -96,7 +105,7 @@ def make_table(trials: Sequence[Trial], objective: Objective, total: int | None,
         "val accuracy",
         "images/s",
     ):
-        table.add_column(heading, justify="left" if heading in ("trial", "node") else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading in (noun, "node") else "right", no_wrap=True)
     table.add_column("settings")  # the only one that gives way on a narrow terminal
     for trial, node in zip(running, nodes):
         row = read_last_epoch(Workdir(trial.run).metrics_csv)

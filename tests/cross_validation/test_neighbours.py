@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from conftest import draw_face
 
-from harness.cross_validation import neighbours
-from harness.cross_validation.neighbours import Pictures
-from harness.cross_validation.suspects import Suspect
+from harness.cross_validation.labels import neighbours
+from harness.cross_validation.labels.neighbours import Pictures
+from harness.cross_validation.labels.suspects import Suspect
 
 NAMES = ("happy", "sad")
 

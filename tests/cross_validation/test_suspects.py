@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.base import csv_files
 from harness.base.errors import DataError
-from harness.cross_validation import suspects
-from harness.cross_validation.suspects import Suspect
+from harness.cross_validation.labels import suspects
+from harness.cross_validation.labels.suspects import Suspect
 
 NAMES = ("cat", "dog")
 PATHS = [f"{number}.png" for number in range(1000)]
@@ -180,7 +180,7 @@ def test_a_spreadsheet_runs_no_name(tmp_path):
 def test_cleanlab_is_imported_when_it_is_needed_and_says_nothing():
     program = """
 import sys, numpy as np
-from harness.cross_validation import suspects
+from harness.cross_validation.labels import suspects
 assert "cleanlab" not in sys.modules and "sklearn" not in sys.modules
 labels = np.array([0] * 10 + [1] * 10)
 chances = np.eye(2, dtype=np.float32)[[1, *labels[1:]]]

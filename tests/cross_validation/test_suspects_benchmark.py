@@ -12,8 +12,8 @@ import suspects as benchmark
 from conftest import ROOT, command_environment, files_of, list_recorded, read_findings
 from suspects import Measurement, Picture
 
-from harness.cross_validation import suspects
-from harness.cross_validation.suspects import Suspect
+from harness.cross_validation.labels import suspects
+from harness.cross_validation.labels.suspects import Suspect
 from harness.results import predictions
 from harness.results.predictions import Prediction
 

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from harness.base import csv_files
-from harness.cross_validation.neighbours import Case, Neighbour
-from harness.cross_validation.suspects import Suspect
-from harness.cross_validation.suspects_page import Facts, render
+from harness.cross_validation.labels.neighbours import Case, Neighbour
+from harness.cross_validation.labels.page import Facts, render
+from harness.cross_validation.labels.suspects import Suspect
 
 NAMES = ("happy", "sad", "angry")
 COMMAND = "python -m harness.build_records --images data/faces --clean.labels corrections.csv"

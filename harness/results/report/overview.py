@@ -10,6 +10,7 @@ from harness.results.evaluation import Evaluation
 from harness.results.metrics import Metrics
 from harness.results.report.facts import DataReport, RunFacts
 from harness.results.statistics.intervals import Interval
+from harness.results.verdict import Verdict
 
 _LEVELS = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 STYLE = """
@@ -23,16 +24,21 @@ STYLE = """
 
 def describe(facts: RunFacts) -> Html:
     """Returns what stands above all sections."""
-    judged = facts.verdict
+    return Html(
+        f'<p class="quiet">finished {html.text(facts.finished)}; {html.text(facts.config.model.name)} of '
+        f"{facts.num_parameters:,} parameters, {len(facts.validation.metrics.class_names):,} classes</p>"
+        f"{describe_verdict(facts.verdict, facts.judged)}{_warn(facts.data_report)}"
+    )
+
+
+def describe_verdict(judged: Verdict, found: Evaluation) -> Html:
+    """Returns what to think of figures and what to do next, and the most important of them in boxes."""
     kind = {"good": "is-good", "bad": "is-bad"}.get(judged.level, "")
     steps = "".join(f"<li>{html.text(begin_large(step))}</li>" for step in judged.next_steps)
     following = f"<p><b>What to do next</b></p><ol>{steps}</ol>" if steps else ""
     return Html(
-        f'<p class="quiet">finished {html.text(facts.finished)}; {html.text(facts.config.model.name)} of '
-        f"{facts.num_parameters:,} parameters, {len(facts.validation.metrics.class_names):,} classes</p>"
         f'<div class="verdict {kind}"><p class="level">{_LEVELS[judged.level]}</p>'
-        f"{html.paragraphs(map(begin_large, judged.sentences))}{following}</div>"
-        f"{_boxes(facts.judged)}{_warn(facts.data_report)}"
+        f"{html.paragraphs(map(begin_large, judged.sentences))}{following}</div>{_boxes(found)}"
     )
 
 
@@ -65,16 +71,24 @@ def _warn(report: DataReport) -> Html:
 def list_figures(facts: RunFacts) -> Html:
     """Returns the table of all figures: of the test split, where there is one, beside the validation split."""
     splits = [facts.test, facts.validation] if facts.test is not None else [facts.validation]
-    header = ["figure", *(cell for found in splits for cell in (found.split, "95 % interval"))]
-    rows = [[words, *(cell for found in splits for cell in _cells(found.metrics, name))] for words, name in _FIGURES]
-    rows.append(["always the most frequent class", *(cell for found in splits for cell in _majority(found))])
-    if all(found.baseline is not None for found in splits):
-        rows.append(["HOG features and logistic regression", *(cell for found in splits for cell in _baseline(found))])
     note = (
         "Figures of splits whose pictures come in groups have intervals that count groups. Accuracy, areas and "
         "average precision are best at 1, log loss and Brier score at 0."
     )
-    return Html(f"{html.table(header, rows)}{html.paragraphs([note], kind='quiet')}")
+    table = tabulate_figures([(found.split, found) for found in splits])
+    return Html(f"{table}{html.paragraphs([note], kind='quiet')}")
+
+
+def tabulate_figures(shown: Sequence[tuple[str, Evaluation]]) -> Html:
+    """Returns all figures of evaluations, each under its name, beside one another."""
+    header = ["figure", *(cell for name, _ in shown for cell in (name, "95 % interval"))]
+    rows = [[words, *(cell for _, found in shown for cell in _cells(found.metrics, name))] for words, name in _FIGURES]
+    rows.append(["always the most frequent class", *(cell for _, found in shown for cell in _majority(found))])
+    if any(found.baseline is not None for _, found in shown):
+        rows.append(
+            ["HOG features and logistic regression", *(cell for _, found in shown for cell in _baseline(found))]
+        )
+    return html.table(header, rows)
 
 
 _FIGURES = (
@@ -100,4 +114,6 @@ def _majority(found: Evaluation) -> Sequence[str]:
 
 
 def _baseline(found: Evaluation) -> Sequence[str]:
+    if found.baseline is None:
+        return "-", "-"
     return f"{found.baseline.accuracy:.3f}", verdict.describe_interval(found.baseline.accuracy_ci95)

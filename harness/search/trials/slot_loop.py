@@ -149,7 +149,7 @@ def _find_ending(workdir: Workdir, slot: Slot, stop: Stop, limit_s: float) -> En
     return Ending(ExitCode.DONE)
 
 
-def check_stop(stop: Stop, done: Done, folder: Path, count_ended: Callable[[], int]) -> None:
+def check_stop(stop: Stop, done: Done, folder: Path, count_ended: Callable[[], int], *, noun: str = "trial") -> None:
     """Ends a process that was asked to stop with the error that says what it has done itself.
 
     Exit code 75 promises a scheduler that the next start begins further on.
@@ -159,6 +159,7 @@ def check_stop(stop: Stop, done: Done, folder: Path, count_ended: Callable[[], i
       done: what its slots have done.
       folder: of the whole.
       count_ended: returns how many trainings of all processes have ended.
+      noun: what a training is called.
 
     Raises:
       InterruptedRun: something of it was saved, or has ended.
@@ -170,13 +171,13 @@ def check_stop(stop: Stop, done: Done, folder: Path, count_ended: Callable[[], i
     unsaved = sorted(set(done.stopped) - set(saved))
     if unsaved and not saved and not done.ended:
         raise UnsavedRun(
-            f"stopped by {reason} before trials {list_names(unsaved, separator=', ')} had anything new to save; the "
+            f"stopped by {reason} before {noun}s {list_names(unsaved, separator=', ')} had anything new to save; the "
             "same command goes on where this one began.",
             reason,
         )
     lists = (("saved", saved), ("without anything new to save", unsaved))
     told = [f"{what}: {list_names(names, separator=', ')}" for what, names in lists if names]
     raise InterruptedRun(
-        f"stopped by {reason} after {count_ended()} trials of {folder}; "
+        f"stopped by {reason} after {count_ended()} {noun}s of {folder}; "
         f"{'; '.join(told) or 'none was running here'}. The same command goes on from there."
     )

@@ -1,7 +1,7 @@
 """Suspects on one page on which a person decides each in a glance, and which makes corrections.csv of the decisions.
 
 The page is one file that needs no network and no server. It changes no label: corrections.csv does, once it is given to
-a build. Which pictures stand on it neighbours.py finds; what runs in it stands in suspects_script.py.
+a build. Which pictures stand on it neighbours.py finds; what runs in it stands in script.py.
 """
 
 import json
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from harness.base import html
 from harness.base.html import Html
 from harness.base.text import shorten
-from harness.cross_validation import suspects_script
-from harness.cross_validation.neighbours import MOST_COMPARED, Case, Neighbour
-from harness.cross_validation.suspects import Suspect
+from harness.cross_validation.labels import script
+from harness.cross_validation.labels.neighbours import MOST_COMPARED, Case, Neighbour
+from harness.cross_validation.labels.suspects import Suspect
 
 GENERATOR = "harness suspects"
 _MOST_BYTES = 1_900_000  # of cases and class names, so that the page stays below 2 MB
@@ -86,14 +86,14 @@ def render(facts: Facts) -> str:
     body = html.sections({"Suspects": "".join(shown), "Use the corrections": _describe_use(facts.command)})
     bar = (
         '<div class="bar"><b id="count" role="status"></b><button type="button" id="download" disabled>Download '
-        f'corrections.csv</button><span class="quiet" id="lost" hidden>{suspects_script.LOST}</span></div>'
+        f'corrections.csv</button><span class="quiet" id="lost" hidden>{script.LOST}</span></div>'
     )
     data = _encode(facts.cases[: len(shown)], facts)
     return html.whole(
         title,
         f'{_introduce(facts, len(shown))}<form autocomplete="off">{body}</form>{bar}{data}',
         style=_STYLE,
-        script=suspects_script.SCRIPT,
+        script=script.SCRIPT,
         generator=GENERATOR,
     )
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from harness.cross_validation.suspects import Suspect
+from harness.cross_validation.labels.suspects import Suspect
 from harness.dataset.images.arrays import Array, Ints
 from harness.dataset.records.encoding import encode_jpeg
 from harness.results.statistics import hog
 
 MOST_CASES = 40
-MOST_COMPARED = (
-    5_000  # pictures, shared evenly by the classes that are needed; each takes some 2 ms to read and describe
-)
+MOST_COMPARED = 5_000  # pictures, shared evenly by the classes needed; each takes some 2 ms to read and describe
 _NUM_NEIGHBOURS = 3
 _BATCH = 256
 # Pixels, and JPEG's quality. A case of coloured noise has 45 kB so, one of the sample 17.
