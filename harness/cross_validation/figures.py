@@ -18,14 +18,12 @@ from harness.dataset.images.arrays import Array, Ints
 from harness.results import evaluation, metrics
 from harness.results.evaluation import Answers, Evaluation
 from harness.results.metrics import Metrics
-from harness.results.statistics import differences, intervals
+from harness.results.statistics import calibration, differences, intervals
 from harness.results.statistics.baselines import MOST_TRAINED, HogClassifier
-from harness.results.statistics.calibration import Choices
 from harness.results.statistics.differences import Difference
 from harness.results.statistics.intervals import Interval
 
 SPLIT = "cross-validation"
-_NO_CHOICES = Choices(None, None, "", ())  # nothing is chosen on pictures that are measured
 _LEVEL = 0.05
 
 
@@ -118,7 +116,7 @@ def measure(found: OutOfFold, baseline: tuple[HogClassifier, Ints] | None = None
         SPLIT,
         answers,
         pictures.class_names,
-        choices=_NO_CHOICES,
+        choices=calibration.NOTHING_TO_CHOOSE,
         classifier=classifier,
         of_baseline=of_baseline,
     )
@@ -141,7 +139,9 @@ def measure_folds(found: OutOfFold) -> tuple[FoldFigures, ...]:
         for fold in np.unique(folds):
             inside = folds == fold
             answers = Answers(pictures.labels[inside], found.chances[repeat, inside], groups[inside].tolist())
-            measured = evaluation.evaluate(f"fold {fold + 1}", answers, pictures.class_names, choices=_NO_CHOICES)
+            measured = evaluation.evaluate(
+                f"fold {fold + 1}", answers, pictures.class_names, choices=calibration.NOTHING_TO_CHOOSE
+            )
             rows.append(FoldFigures(repeat + 1, int(fold) + 1, int((~inside).sum()), measured))
     return tuple(rows)
 

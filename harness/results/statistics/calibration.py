@@ -97,6 +97,7 @@ class Choices:
     confidences: tuple[float, ...]
 
 
+NOTHING_TO_CHOOSE = Choices(None, None, "", ())  # of pictures on which nothing may be chosen
 NOT_CHOSEN = Choices(None, None, "nothing is known of a temperature or thresholds chosen on the validation split", ())
 
 
