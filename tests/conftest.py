@@ -107,7 +107,7 @@ def run_command_anew(
     )
 
 
-TRAINING, PRECISION = ("bench", "train", "tune", "verify_resume"), "--train.precision"
+TRAINING, PRECISION = ("bench", "cross_validate", "train", "tune", "verify_resume"), "--train.precision"
 
 
 def command_line(module: str, *arguments: object) -> list[str]:

@@ -118,8 +118,8 @@ def divide(data: Manifest, folder: Folder, target: Path, pictures: Pictures, ass
     present = np.unique(numbers).tolist()
     names = {number: tfrecord.shard_name("fold", place, len(present)) for place, number in enumerate(present)}
     writers: dict[int, ShardWriter] = {}
-    for name in names.values():
-        files.remove_unfinished(target / _SHARDS / name)
+    for left in (target / _SHARDS).glob("*"):  # of a process that was killed: without a layout nobody knows it
+        left.unlink()
     with contextlib.ExitStack() as stack:
         for number in present:
             file = stack.enter_context(files.open_new(target / _SHARDS / names[number]))
@@ -183,8 +183,8 @@ def make_records(data: Manifest, target: Path, fold: int, *, num_parts: int = NU
         "train": [part for part in layout.parts if part.fold != fold and part.part < num_parts],
         "validation": [part for part in layout.parts if part.fold == fold],
     }
-    whole = _count_classes(layout.parts)
-    learnt = _count_classes(chosen["train"])
+    whole = _count_classes(layout.parts, data.class_names)
+    learnt = _count_classes(chosen["train"], data.class_names)
     if missing := [name for name in data.class_names if whole[name] and not learnt[name]]:
         raise DataError(
             f"without fold {fold + 1}, {num_parts} of {NUM_PARTS} parts of the groups have no picture of "
@@ -208,11 +208,10 @@ def _link(split: str, parts: Sequence[_Part], target: Path, folder: Path, class_
     return SplitInfo(
         num_examples=sum(shard.num_examples for shard in shards),
         num_groups=sum(part.num_groups for part in parts),
-        class_counts=_count_classes(parts),
+        class_counts=_count_classes(parts, class_names),
         shards=tuple(shards),
     )
 
 
-def _count_classes(parts: Sequence[_Part]) -> dict[str, int]:
-    names = parts[0].class_counts if parts else {}
-    return {name: sum(part.class_counts[name] for part in parts) for name in names}
+def _count_classes(parts: Sequence[_Part], class_names: Sequence[str]) -> dict[str, int]:
+    return {name: sum(part.class_counts[name] for part in parts) for name in class_names}

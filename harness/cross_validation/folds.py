@@ -64,6 +64,12 @@ def check(pictures: Pictures, num_folds: int) -> list[str]:
             else f"all {len(members):,} pictures are of one group, which is never divided: records with more groups "
             "(split.group_by of the build) can be cross-validated."
         )
+    largest = int(np.bincount(pictures.labels).max())
+    if largest < num_folds:
+        raise DataError(
+            f"no class has as many pictures as there are folds, {num_folds}: the largest has {largest}. Give at most "
+            f"--folds {max(2, largest)}, or records with more pictures."
+        )
     counts = {
         name: len(np.unique(members[pictures.labels == label])) for label, name in enumerate(pictures.class_names)
     }
@@ -117,7 +123,7 @@ def assign(pictures: Pictures, num_folds: int, *, seed: int) -> Assignment:
 def _deal_parts(labels: Array, members: Ints, folds: Ints, seed: int) -> Ints:
     """Divides each fold into parts of whole groups: the largest first, each to the part with the fewest of its class.
 
-    The order of groups of the same size is drawn.
+    In a fold of few groups that is left open: then it goes by all folds. The order of groups of the same size is drawn.
     """
     num_groups, num_classes = int(members.max()) + 1, int(labels.max()) + 1
     counts = np.zeros((num_groups, num_classes), np.int64)
@@ -130,7 +136,7 @@ def _deal_parts(labels: Array, members: Ints, folds: Ints, seed: int) -> Ints:
     part_of = np.zeros(num_groups, np.int64)
     for group in order:
         here, most = held[fold_of[group]], int(counts[group].argmax())
-        part = int(np.lexsort((here.sum(axis=1), here[:, most]))[0])
+        part = int(np.lexsort((held.sum(axis=(0, 2)), held[:, :, most].sum(axis=0), here[:, most]))[0])
         part_of[group] = part
         here[part] += counts[group]
     return part_of[members]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -117,7 +116,6 @@ def test_the_probability_of_the_label_finds_most_on_made_probabilities():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("harness.cross_validate") is None, reason="there is no cross-validation yet")
 def test_a_measurement_of_all_ways(tmp_path):
     out = tmp_path / "out.jsonl"
     size = ("--image-size", 32, "--epochs", 2, "--sets", "shapes", "--rates", 0.1, "--seeds", 1)
