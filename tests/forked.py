@@ -1,6 +1,7 @@
 """Commands under test in processes that are forked from one that has imported TensorFlow, to save its import each time.
 
-It is not for what a start itself does: that wants `python -m` anew.
+The trainings that a search starts are forked from it. All this is not for what a start itself does: that wants
+`python -m` anew.
 """
 
 import importlib.util
@@ -12,10 +13,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import IO
 
 PRELOADED = ("harness.training.trainer", "harness.diagnostics.throughput", "keras_tuner", "matplotlib.figure")
 
@@ -37,10 +42,9 @@ def run_forked(
     with tempfile.TemporaryDirectory() as folder:
         given, *told = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         given.write_bytes(stdin)
-        process = _start_server().Process(
-            target=_run_here, args=(module, arguments, cwd, dict(environment), given, told)
+        process = start_forked(
+            module, arguments, cwd=cwd, environment=environment, given=given, told=told, ends_with_us=False
         )
-        process.start()
         process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
@@ -48,6 +52,23 @@ def run_forked(
             raise subprocess.TimeoutExpired([module, *arguments], timeout_s)
         stdout, stderr = (path.read_text(encoding="utf-8") for path in told)
     return subprocess.CompletedProcess([module, *arguments], process.exitcode, stdout, stderr)
+
+
+def start_forked(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    told: Sequence[Path],
+    given: Path = Path(os.devnull),
+    ends_with_us: bool = True,
+) -> BaseProcess:
+    """Starts what `run_forked` runs; `given` is its standard input, `told` the files of its other two streams."""
+    everything = (module, arguments, cwd, dict(environment), given, told)
+    process = _start_server().Process(target=_run_here, args=everything, daemon=ends_with_us)
+    process.start()
+    return process
 
 
 def _start_server() -> ForkServerContext:
@@ -71,10 +92,76 @@ def _run_here(
     sys.stdin = given.open()
     for stream, path in zip((1, 2), told):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
+    os.chdir(cwd)
+    if module == "harness.tune":
+        subprocess.Popen = _Popen
+    _run_module(module, arguments, environment)
+
+
+def _run_module(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(cwd)
     random.seed()  # or all would draw what the server would
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+class _Popen(subprocess.Popen):
+    """Forks a training instead of starting it; any other command is started as ever."""
+
+    def __new__(cls, args: Sequence[str], **options: object) -> "subprocess.Popen | _Training":
+        is_training = list(args[:3]) == [sys.executable, "-m", "harness.train"]
+        return _Training(args[2], args[3:], **options) if is_training else super().__new__(cls)
+
+
+class _Training:
+    """A forked training, with as much of Popen as a search uses."""
+
+    def __init__(
+        self, module: str, arguments: Sequence[str], *, env: Mapping[str, str], stdout: IO[bytes], **_: object
+    ) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(_train_here(module, arguments, env, stdout.fileno()))
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self) -> int:
+        while self.poll() is None:
+            time.sleep(0.02)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _train_here(module: str, arguments: Sequence[str], environment: Mapping[str, str], own_log: int) -> int:
+    """Returns the exit code of a training in this process, a fork of a search, whose files and handlers it drops."""
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for stream in (1, 2):
+            os.dup2(own_log, stream)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the locks of the search among them
+        _run_module(module, arguments, environment)
+    except SystemExit as error:
+        return int(error.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0

@@ -15,6 +15,9 @@ from harness.runs.workdir import Workdir
 
 @pytest.mark.slow
 def test_hyperband_trains_promoted_trials_from_where_they_stopped(search, tmp_path):
+    tree = yaml.safe_load(search.read_text())
+    tree["tune"]["space"] = {"optim.learning_rate": {"values": [1e-3, 3e-3]}}  # fewer than a round has
+    search.write_text(yaml.safe_dump(tree))
     done = run_command(
         *("tune", "--config", search, "--tune.algorithm", "hyperband", "--tune.max_epochs", "3", "--retrain", "0"),
         *("--runtime.deterministic", "true"),
@@ -36,16 +39,21 @@ def test_hyperband_trains_promoted_trials_from_where_they_stopped(search, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_bayesian_search_keeps_conditions_ties_and_values_to_start_with(search, tmp_path):
+def test_a_bayesian_search_of_networks_and_optimizers_keeps_conditions_ties_and_values_to_start_with(search, tmp_path):
     tree = yaml.safe_load(search.read_text())
     tree["train"]["epochs"] = 1
+    tree["model"]["name"] = "residual_cnn"
+    tree["optim"] = {"ema": 0.5}
+    first = {"model.name": "emotion_cnn", "optim.name": "sgd", "optim.momentum": 0.5, "optim.schedule": "plateau"}
     tree["tune"] |= {
         "algorithm": "bayesian",
         "trials": 4,
         "retrain": 0,
         "slots": 2,
-        "start": [{"optim.name": "sgd", "optim.momentum": 0.5}],
+        "start": [first],
         "space": {
+            "model.name": {"values": ["residual_cnn", "emotion_cnn"]},
+            "optim.schedule": {"values": ["cosine", "plateau"]},
             "optim.name": {"values": ["adam", "sgd"]},
             "optim.momentum": {"min": 0.0, "max": 0.9, "when": {"optim.name": "sgd"}},
             "model.dropout": {"tied": "model.dense_dropout"},
@@ -56,28 +64,14 @@ def test_a_bayesian_search_keeps_conditions_ties_and_values_to_start_with(search
     done = run_command("tune", "--config", search)
     assert done.returncode == 0, done.stderr
     runs = sorted((tmp_path / "tune" / "trials").iterdir())
+    assert len(runs) == 4 and all((run / "report.html").is_file() for run in runs)
     configs = [settings.make_config(settings.read_file(run / "config.yaml")) for run in runs]
+    networks = [(c.model.name, c.optim.schedule) for c in configs]
+    assert networks[:2] == [("residual_cnn", "constant"), ("emotion_cnn", "plateau")]
     tried = [(c.optim.name, c.optim.momentum, c.model.dropout, c.model.dense_dropout) for c in configs]
-    assert tried[:2] == [("adam", 0.9, 0.1, 0.5), ("sgd", 0.5, 0.5, 0.5)] and len(set(tried)) == 4
+    assert tried[:2] == [("adam", 0.9, 0.1, 0.5), ("sgd", 0.5, 0.5, 0.5)] and len(set(zip(networks, tried))) == 4
     for name, momentum, dropout, dense_dropout in tried[1:]:
         assert dropout == dense_dropout and (name == "sgd" or momentum == 0.9)
-
-
-@pytest.mark.slow
-def test_networks_optimizers_and_schedules_can_be_searched(search, tmp_path):
-    tree = yaml.safe_load(search.read_text())
-    tree["model"]["name"] = "residual_cnn"
-    tree["optim"] = {"ema": 0.5}
-    tree["train"]["epochs"] = 1
-    tree["tune"]["space"] = {
-        "model.name": {"values": ["residual_cnn", "emotion_cnn"]},
-        "optim.name": {"values": ["adam", "sgd"]},
-        "optim.schedule": {"values": ["cosine", "plateau"]},
-    }
-    search.write_text(yaml.safe_dump(tree))
-    done = run_command("tune", "--config", search, "--retrain", "0")
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "tune" / "trials").glob("*/report.html"))) == 2
 
 
 @pytest.mark.slow
