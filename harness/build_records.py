@@ -15,10 +15,12 @@ from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder, RemotePath
 from harness.config import flags
 from harness.config.dataset_sections import DataConfig
+from harness.config.schema import Config
 from harness.dataset.build import builder, existing_records, process_pool
 from harness.dataset.build.step import Task
 from harness.dataset.curation import quarantine
 from harness.dataset.records import manifest
+from harness.dataset.report import corrected_labels
 
 log = logging.getLogger("harness")
 _VERIFIED = "{records}: {num_shards} shards with {num_examples} records, {num_bytes} bytes: every byte as written"
@@ -68,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         command=command,
         should_stop=app.catch_stop_signals(),
     )
-    app.show(json.dumps(_summarise(config.data.records_folder)) if arguments.json and task is None else text)
+    app.show(json.dumps(_summarise(config)) if arguments.json and task is None else text)
     if arguments.move_rejects and task is None:
         folder = config.data.records_folder
         found = existing_records.read_findings(folder, manifest.load(folder))
@@ -108,7 +110,8 @@ def _verify(folder: Folder, num_workers: int) -> dict[str, object]:
     return {"records": str(folder), "num_shards": len(tasks), "num_examples": sum(counts), "num_bytes": num_bytes}
 
 
-def _summarise(folder: Folder) -> dict[str, object]:
+def _summarise(config: Config) -> dict[str, object]:
+    folder = config.data.records_folder
     found = manifest.load(folder)
     splits = {
         name: {
@@ -119,8 +122,11 @@ def _summarise(folder: Folder) -> dict[str, object]:
         }
         for name, info in found.splits.items()
     }
-    rejected = dict(found.rejected)
-    return {"records": str(folder), "splits": splits, "rejected": rejected, "digest": found.digest}
+    summary = {"records": str(folder), "splits": splits, "rejected": dict(found.rejected), "digest": found.digest}
+    if config.clean.labels:
+        counts = corrected_labels.gather(existing_records.read_findings(folder, found)).count()
+        return {**summary, "labels": counts}
+    return summary
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ ORDER = (
     "dataset.structure",
     "dataset.images",
     "dataset.listing",
+    "dataset.corrections",
     "dataset.records",
     "dataset.curation",
     "dataset.report",

@@ -106,6 +106,12 @@ class CleanConfig(Section):
         description="near copies of different classes: keep takes all, on one side of the split, and shows them; drop "
         "rejects all, fail stops",
     )
+    labels: str | None = Field(
+        None,
+        min_length=1,
+        description="table of corrected labels: FILE.csv with the columns path, label and, if you like, reason, in the "
+        "images folder or here; an empty label leaves the picture out; null: every label as it is",
+    )
 
     @field_validator("near_conflicts")
     @classmethod

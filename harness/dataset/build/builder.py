@@ -21,6 +21,7 @@ from harness.dataset.build.process_pool import Died, Stopped
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.build.step import Step, Task, divide
 from harness.dataset.build.stop_request import StopRequest
+from harness.dataset.corrections import corrected_listing
 from harness.dataset.curation import cleaner, findings, plan
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.plan import Plan
@@ -83,6 +84,8 @@ def _list(config: Config) -> Inputs:
     """Returns what the records will follow from; says what there is."""
     lists = inputs.digest_lists(config)  # before they are read, so that a change is noticed at the end
     listing = pictures.list_pictures(config.data)
+    if config.clean.labels:
+        listing = corrected_listing.correct(listing, config.clean.labels, config.data)
     left_out = [cleaner.leave_out(item) for item in listing.left_out]
     num_files = len(listing.pictures) + sum(item.reason != Reason.MISSING for item in left_out)
     log.info("%d files in %s", num_files, config.data.images)
@@ -116,7 +119,8 @@ def _build(step: Step, given: Inputs, existing: Manifest | None, *, overwrite: b
     del found
     if inputs.digest_lists(step.config) != given.lists:
         raise DataError(
-            "a list of groups or labels, or the split that is kept, changed during the build: start it again."
+            "a table of groups, labels or corrections, or the split that is kept, changed during the build: start it "
+            "again."
         )
     return _write(step, given, made, whole, sources_sha256=sources_sha256, command=command)
 
@@ -128,7 +132,7 @@ def _confirm(step: Step, existing: Manifest, sources_sha256: str) -> str:
       DataError: they were built from other pictures.
     """
     if existing.sources_sha256 != sources_sha256:
-        raise refuse(step.work.target, existing, "pictures")
+        raise refuse(step.work.target, existing, "pictures, or other tables of labels or groups")
     step.work.abandon()
     return f"{step.work.target} is up to date: {summary.count(existing)}"
 

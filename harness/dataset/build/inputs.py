@@ -1,4 +1,5 @@
-"""Digests of what records follow from besides settings: pictures, tables of groups and labels, a split that is kept.
+"""Digests of what records follow from besides settings: pictures, tables of groups, labels and corrections, and a
+split that is kept.
 
 They tell whether records are up to date.
 """
@@ -12,7 +13,7 @@ from harness.config.schema import Config
 from harness.dataset.curation import plan
 from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.groups import group_file
-from harness.dataset.listing import labels
+from harness.dataset.listing import labels, table
 from harness.dataset.listing.listed import Listing
 
 
@@ -38,7 +39,7 @@ def digest_sources(found: Sequence[Finding], lists: Sequence[str]) -> str:
 
 def digest_given(listing: Listing) -> list[str]:
     """Returns a digest of the classes, splits and groups that no folder is called after; none if there are none."""
-    given = [list(item) for item in listing.pictures if item[1:] != (item.path.partition("/")[0], "", "")]
+    given = [list(item[:4]) for item in listing.pictures if item[1:4] != (item.path.partition("/")[0], "", "")]
     return [files.digest_json(sorted(given))] if given else []
 
 
@@ -54,6 +55,8 @@ def digest_lists(config: Config) -> list[str]:
         listed.append(plan.file_of_previous(config.split.previous))
     if config.data.labels:
         listed.append(labels.locate(config.data.labels, config.data.images)[0])
+    if config.clean.labels:
+        listed.append(table.locate(config.clean.labels, config.data.images))
     try:
         return [files.digest_file(path) for path in listed if path and path.is_file()]
     except OSError as error:

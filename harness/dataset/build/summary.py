@@ -17,6 +17,7 @@ from harness.dataset.curation.findings import Finding
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import Manifest, SplitInfo
+from harness.dataset.report import corrected_labels
 
 REPORT_NAME = "report.html"
 _MOST_COLUMNS = 10  # classes up to which each has a column
@@ -65,11 +66,13 @@ def list_settings(config: Config) -> dict[str, dict[str, object]]:
 
 def digest_config(config: Config) -> str:
     """A digest of the settings that records follow from."""
-    classes = config.data.classes
+    classes, sections = config.data.classes, config.sections("clean", "split", "records")
+    if config.clean.labels is None:  # so that records of before there was the setting stay what they are
+        del sections["clean"]["labels"]
     if classes is None:
-        return config.digest("clean", "split", "records")
+        return files.digest_json(sections)
     in_order = list(classes.items()) if isinstance(classes, dict) else classes  # which is that of the labels
-    return files.digest_json([config.sections("clean", "split", "records"), in_order])
+    return files.digest_json([sections, in_order])
 
 
 def locate_findings(made: Plan, layout: Layout, written: Mapping[str, Shard]) -> Iterator[Finding]:
@@ -114,6 +117,8 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
     lines = "\n".join(
         [_describe_labels(result.class_names), *_describe_given(result, made), groups, *_describe_unread(made.findings)]
     )
+    if policies.labels:
+        lines += f"\n{corrected_labels.tabulate(corrected_labels.gather(made.findings), policies.labels)}"
     where = f"records: {target}   every verdict: {target / REPORT_NAME}"
     return f"{findings.summarise(made.findings, result.class_names)}\n\n{format_table(rows)}\n\n{lines}\n{where}"
 

@@ -37,7 +37,7 @@ VERSION = 6
 # each other. They get no fingerprint, so that only exact copies of them are found.
 _LEAST_COMPARED_SIDE = 64
 # Settings of `clean` that say nothing of a file by itself.
-_JUDGED_LATER = ("near_copies", "label_conflicts", "near_conflicts")
+_JUDGED_LATER = ("near_copies", "label_conflicts", "near_conflicts", "labels")
 
 
 def digest_rules(config: Config) -> str:
@@ -101,16 +101,24 @@ def refuse(path: str, rejection: Rejected) -> Finding:
 
 
 def as_listed(finding: Finding, picture: Listed) -> Finding:
-    """Returns the finding with the class, split and group that its picture is listed with now.
+    """Returns the finding with the class, split and group that its picture is listed with now, corrected or not.
 
     They are no part of what is examined: another listing of the same files costs no examination.
     """
-    return finding._replace(class_name=picture.class_name, split=picture.split, group=picture.group)
+    return finding._replace(
+        class_name=picture.class_name,
+        split=picture.split,
+        group=picture.group,
+        label_was=picture.label_was,
+        label_reason=picture.label_reason,
+    )
 
 
 def leave_out(item: LeftOut) -> Finding:
     """Returns the finding of a file that is no picture by its name or its place."""
-    return Finding(item.file.path, item.file.class_name).rejected(item.reason, item.measured, item.limit)
+    file = item.file
+    finding = Finding(file.path, file.class_name, label_was=file.label_was, label_reason=file.label_reason)
+    return finding.rejected(item.reason, item.measured, item.limit)
 
 
 @dataclass(frozen=True)

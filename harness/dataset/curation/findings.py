@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     to 1, see dataset/images/quality.py. `levels` are the values of pixels of more than 8 bits, see
     dataset/images/wide_pixels.py, and `range` those that are black and white in the encoded picture; it is empty as
     long as that is not known, and there is no encoded picture then. The encoded picture lies at `offset` of `file`, in
-    `length` bytes.
+    `length` bytes. `label_was` is the class before `clean.labels` corrected or confirmed it, `label_reason` why.
 
     A build changes findings and sends them to other processes several times, which costs far less with a tuple than
     with a dataclass.
@@ -56,6 +56,8 @@ class Finding(NamedTuple):
     split: str = ""
     group: str = ""
     near_copy_of: str = ""
+    label_was: str = ""
+    label_reason: str = ""
     red: float = 0.0
     green: float = 0.0
     blue: float = 0.0
@@ -89,9 +91,9 @@ class Finding(NamedTuple):
 _KINDS = Finding.__annotations__
 _WORDS = {"verdict": {KEPT, REJECTED}, "reason": {"", *map(str, Reason)}, "split": {"", *SPLITS}}
 COLUMNS = Finding._fields
-_ADDED = ("levels", "range")  # beside each other; older files lack both
+_ADDED = ("label_was", "label_reason", "levels", "range")  # in their order; older files lack some
 # Words that many findings share are kept in memory once.
-_SHARED = {"range", "class_name", "verdict", "reason", "limit", "notes", "format", "split", "file"}
+_SHARED = {"range", "class_name", "label_was", "verdict", "reason", "limit", "notes", "format", "split", "file"}
 
 
 def as_row(finding: Finding) -> list[object]:
@@ -140,12 +142,18 @@ def read(path: "Folder") -> list[Finding]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv_files.read_rows(file)
         header = next(rows, None)
-        if header == [name for name in COLUMNS if name not in _ADDED]:
-            place = COLUMNS.index(_ADDED[0])
-            return [from_row([*row[:place], *("" for _ in _ADDED), *row[place:]]) for row in rows]
-        if header != list(COLUMNS):
+        missing = [name for name in _ADDED if header and name not in header]
+        if header != [name for name in COLUMNS if name not in missing]:
             raise ValueError(f"{path} does not have the columns of this version")
-        return [from_row(row) for row in rows]
+        places = [COLUMNS.index(name) for name in missing]
+        return [from_row(_fill(row, places)) for row in rows]
+
+
+def _fill(row: list[str], places: Sequence[int]) -> list[str]:
+    """The row with an empty cell at each of the places, which ascend."""
+    for place in places:
+        row.insert(place, "")
+    return row
 
 
 def summarise_rejects(findings: Iterable[Finding]) -> str:

@@ -24,13 +24,13 @@ def move_rejects(found: Sequence[Finding], images: Path, folder: Path) -> int:
 
     `folder`/undo.sh is complete before the first file is moved; run it with `sh` to have all of them back. Links move
     as links. A file that cannot be read, has no valid name or no label stays where it is, and so does one that has
-    changed since it was judged.
+    changed since it was judged, or that `clean.labels` names: its next build would find a line without a picture.
 
     Raises:
       DataError: `folder` lies in the images folder, or a file is in the way.
       StorageError: a file cannot be moved.
     """
-    wanted = [item for item in found if not item.is_kept and item.reason not in _STAYS]
+    wanted = [item for item in found if not item.is_kept and item.reason not in _STAYS and not item.label_was]
     _check_place(images, folder, wanted)
     present = [item for item in wanted if (images / item.path).is_file()]
     is_unchanged = [_is_as_judged(images / item.path, item) for item in present]

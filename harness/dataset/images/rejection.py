@@ -16,6 +16,7 @@ class Reason(str, Enum):
     MISSING = "missing"
     UNLISTED = "unlisted"
     UNLABELLED = "unlabelled"
+    LEFT_OUT = "left_out"
     UNREADABLE = "unreadable"
     BAD_NAME = "bad_name"
     SYSTEM_FILE = "system_file"
@@ -37,6 +38,7 @@ _ADVICE: Mapping[Reason, str] = {
     Reason.MISSING: "No setting takes it: put the file there, or correct its path in the table of labels.",
     Reason.UNLISTED: "No setting takes it: add a row to the table of labels if it is meant.",
     Reason.UNLABELLED: "No setting takes it: write its label into the table if it is meant.",
+    Reason.LEFT_OUT: "Remove its line from the table of --clean.labels if the picture is meant.",
     Reason.UNREADABLE: "No setting takes it: make it readable, or remove it.",
     Reason.LINKED_FOLDER: "Give --data.follow_links true if what it leads to belongs here.",
     Reason.BAD_NAME: "No setting takes it: rename it.",

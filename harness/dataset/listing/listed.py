@@ -14,13 +14,16 @@ from harness.dataset.listing.walk import LinkedFolder
 class Listed(NamedTuple):
     """One picture file. `path` is relative to the images folder, in POSIX form.
 
-    `split` and `group` are "" unless folders or a table give them.
+    `split` and `group` are "" unless folders or a table give them. `label_was` is the class that the picture had before
+    its label was corrected, or confirmed, and `label_reason` why; both are "" of all others.
     """
 
     path: str
     class_name: str
     split: str = ""
     group: str = ""
+    label_was: str = ""
+    label_reason: str = ""
 
 
 class LeftOut(NamedTuple):

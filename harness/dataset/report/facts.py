@@ -12,6 +12,7 @@ import numpy as np
 from harness.dataset.images.arrays import Array
 from harness.dataset.images.rejection import Reason
 from harness.dataset.records.manifest import ShardInfo
+from harness.dataset.report.corrected_labels import CorrectedLabels
 
 # How much the page shows; a caller needs no more thumbnails than these, and the totals say what was left out.
 MAX_REJECTS = 24  # of one reason
@@ -163,7 +164,7 @@ class Facts:
     `classes` is in the order of the labels, then by name those of which nothing is kept; "" is of files that have none.
     `lines` say how the pictures were listed. `rejects` is by reason: samples of what `classes` counts; `advice` says by
     reason what to do about them. `notes` counts kept pictures by note, and `note_meanings` says what was done about
-    each.
+    each. `corrected` is what `clean.labels` has changed.
     """
 
     classes: Mapping[str, ClassCounts]
@@ -180,6 +181,7 @@ class Facts:
     notes: Mapping[str, int] = field(default_factory=dict)
     note_meanings: Mapping[str, str] = field(default_factory=dict)
     probe: Probe = Probe(skipped="it was not asked for")
+    corrected: CorrectedLabels = field(default_factory=CorrectedLabels)
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ import numpy as np
 from harness.base import html
 from harness.base.html import Html
 from harness.dataset.curation.findings import NO_CLASS
-from harness.dataset.report import charts, gallery
+from harness.dataset.report import charts, corrected_labels, gallery
 from harness.dataset.report.facts import Facts, KeptPictures, Probe
 from harness.dataset.report.gallery import count, words
 
@@ -29,7 +29,7 @@ h3 .quiet { font-weight: 400; font-size: .9rem; margin-left: .4rem; } th a { col
 .counts tr:last-child.total td { font-weight: 600; }
 .words td:last-child, .words th:last-child { text-align: left; }
 .hashes td:last-child { font-family: ui-monospace, monospace; font-size: .85em; overflow-wrap: anywhere; }
-td:first-child { max-width: 22rem; }
+td:first-child { max-width: 22rem; } .corrected td, .corrected th { text-align: left; }
 .probe td:nth-child(n+3), .probe th { white-space: nowrap; }
 .probe td:nth-child(2), .probe th:nth-child(2) { text-align: left; min-width: 6rem; }
 """
@@ -44,6 +44,7 @@ def render(name: str, facts: Facts) -> str:
     """
     sections = {
         "Classes": _classes(facts),
+        "Corrected labels": corrected_labels.show(facts.corrected),
         "Split": _split(facts),
         "Sizes and formats": _sizes(facts),
         "Rejected": _rejected(facts),

@@ -19,7 +19,7 @@ from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason, advise
 from harness.dataset.records.manifest import Manifest
-from harness.dataset.report import data_warnings, facts, selection, shortcuts, wide_pictures
+from harness.dataset.report import corrected_labels, data_warnings, facts, selection, shortcuts, wide_pictures
 from harness.dataset.report.facts import (
     ClassCounts,
     Copies,
@@ -72,7 +72,7 @@ _EXACT_OUTCOMES = {
 _FEW, _IMBALANCE = 10, 10
 _MOST_NAMED = 5  # classes in a sentence
 _MANY_REJECTED = 0.05  # share of all files
-_TOLD_ELSEWHERE = (*findings.COPIES, Reason.MISSING, Reason.UNLISTED, Reason.UNLABELLED)
+_TOLD_ELSEWHERE = (*findings.COPIES, Reason.MISSING, Reason.UNLISTED, Reason.UNLABELLED, Reason.LEFT_OUT)
 _STRETCHED_SHARE = 0.25  # of all pictures
 
 # What draws thumbnails elsewhere: from findings to a JPEG or None for each.
@@ -149,6 +149,7 @@ def make_facts(
         notes=Counter(note for item in kept for note in item.notes.split()),
         note_meanings=NOTE_MEANINGS,
         probe=_describe_probe(found_shortcuts),
+        corrected=corrected_labels.gather(made.findings),
         lines=made.lines,
         warnings=result.warnings,
     )
@@ -160,6 +161,7 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     warnings += data_warnings.describe_conflicts(config.clean, made.conflicts, has_leaks=bool(made.leaks))
     if made.leaks:
         warnings.append(f"{made.leaks.describe()}. To put each group into one split, set split.leaks: move.")
+    warnings += corrected_labels.list_warnings(corrected_labels.gather(made.findings), config.clean.labels)
     warnings += made.warnings
     rejects = [item for item in made.findings if not item.is_kept and item.reason not in _TOLD_ELSEWHERE]
     num_files = sum(item.reason != Reason.MISSING for item in made.findings)

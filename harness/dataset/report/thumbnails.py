@@ -22,7 +22,7 @@ from harness.dataset.records.encoding import decode_pixels, encode_jpeg
 from harness.dataset.report import facts
 
 # Rejected files of which something can be seen.
-_VISIBLE = (Reason.CUT_OFF, Reason.CORRUPT, Reason.SALVAGED, Reason.TOO_SMALL)
+_VISIBLE = (Reason.LEFT_OUT, Reason.CUT_OFF, Reason.CORRUPT, Reason.SALVAGED, Reason.TOO_SMALL)
 _MOST_PIXELS = 5_000_000  # of a rejected file
 _CPU_TIME_S = 5.0  # for decoding a rejected file: its pixels take a tenth of that
 

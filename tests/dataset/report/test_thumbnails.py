@@ -76,7 +76,7 @@ def test_only_rejects_of_which_something_can_be_seen_are_tried():
     visible = [
         reason for reason in Reason if thumbnails.is_visible_reject(Finding("a/b", "a").rejected(reason, "", ""))
     ]
-    assert visible == [Reason.CUT_OFF, Reason.CORRUPT, Reason.SALVAGED, Reason.TOO_SMALL]
+    assert visible == [Reason.LEFT_OUT, Reason.CUT_OFF, Reason.CORRUPT, Reason.SALVAGED, Reason.TOO_SMALL]
 
 
 def test_thousands_of_scans_are_not_decoded_for_the_report_either(tmp_path):
