@@ -52,12 +52,15 @@ _ADVICE: Mapping[Reason, str] = {
     Reason.TOO_SMALL: "Lower --clean.min_side only if pictures as small are meant: they show little.",
     Reason.TOO_LARGE: "Raise --clean.max_pixels if the picture is meant: it takes 3 to 32 bytes of memory a pixel.",
     Reason.DUPLICATE: "No setting keeps it, and nothing need be done: one copy says all.",
-    Reason.LABEL_CONFLICT: "Remove the wrong one; --clean.label_conflicts keep takes both, one with a wrong label.",
+    Reason.LABEL_CONFLICT: "Remove the wrong one, or correct its label (clean.labels); --clean.label_conflicts keep "
+    "takes both, one with a wrong label.",
 }
 _MEMORY_ADVICE = "No setting takes it: free memory, or make the picture smaller; --clean.max_pixels refuses its like."
 _BYTES_ADVICE = "Raise --clean.max_bytes if the file is meant: all of it is read into memory."
 _TWICE_ADVICE = "No setting takes it: its pictures would be found twice. Remove the link."
-_NEAR_ADVICE = "Remove the wrong one, or give --clean.near_conflicts keep if both labels are right."
+_NEAR_ADVICE = (
+    "Remove the wrong one, or correct its label (clean.labels); give --clean.near_conflicts keep if both are right."
+)
 
 
 class Rejected(Exception):
