@@ -15,6 +15,7 @@ from harness.base.json_files import WrongForm
 from harness.base.text import list_names
 from harness.config import flags, settings
 from harness.config.schema import Config
+from harness.cross_validation import trainings
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.search.trials.claims import Claims
@@ -65,14 +66,14 @@ def main(argv: Sequence[str]) -> int:
         named |= _read_other(arguments.against, given, next(iter(named)))
     folder = config.train.run or Path("runs") / f"{next(iter(named))}-cv"
     data = manifest.load(config.data.records_folder, config.data.images)
+    for name, each in named.items():
+        trainings.check(each, name)
     should_stop = app.catch_stop_signals()
     _claim_folder(folder, config, data, arguments.folds, should_stop)
     tf_import.import_tensorflow()
-    from harness.cross_validation import cross_validator, outcome, tables, trainings
+    from harness.cross_validation import cross_validator, outcome, tables
     from harness.cross_validation.cross_validator import Question
 
-    for name, each in named.items():
-        trainings.check(each, name)
     _hide_gpus()
     question = Question(
         folder=folder,
@@ -141,7 +142,7 @@ def _claim_folder(
             reason = should_stop() or ""
             raise UnsavedRun(f"stopped by {reason} before the first training; the same command starts it.", reason)
         path, asked = folder / _CONFIG, folder / _ASKED
-        if asked.exists():
+        if asked.exists() and trainings.are_begun(folder):  # before that it may be asked something else
             _check_same(folder, config, data, num_folds)
             return
         for each in (path, asked):

@@ -1,7 +1,7 @@
 """Commands under test in processes that are forked from one that has imported TensorFlow, to save its import each time.
 
-The trainings that a search starts are forked from it. All this is not for what a start itself does: that wants
-`python -m` anew.
+The trainings that a search or a cross-validation starts are forked from it. All this is not for what a start itself
+does: that wants `python -m` anew.
 """
 
 import importlib.util
@@ -93,7 +93,7 @@ def _run_here(
     for stream, path in zip((1, 2), told):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
     os.chdir(cwd)
-    if module == "harness.tune":
+    if module in ("harness.cross_validate", "harness.tune"):
         subprocess.Popen = _Popen
     _run_module(module, arguments, environment)
 

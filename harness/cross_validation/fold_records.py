@@ -6,6 +6,7 @@ training split, and to those of that one, its validation split: so a training is
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -118,8 +119,8 @@ def divide(data: Manifest, folder: Folder, target: Path, pictures: Pictures, ass
     present = np.unique(numbers).tolist()
     names = {number: tfrecord.shard_name("fold", place, len(present)) for place, number in enumerate(present)}
     writers: dict[int, ShardWriter] = {}
-    for left in (target / _SHARDS).glob("*"):  # of a process that was killed: without a layout nobody knows it
-        left.unlink()
+    if target.exists():  # of a process that was killed before its layout, or of other folds
+        shutil.rmtree(target)
     with contextlib.ExitStack() as stack:
         for number in present:
             file = stack.enter_context(files.open_new(target / _SHARDS / names[number]))

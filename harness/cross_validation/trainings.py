@@ -96,6 +96,12 @@ def workdir_of(folder: Path, training: Training) -> Workdir:
     return Workdir(folder / _RUNS / training.name)
 
 
+def are_begun(folder: Path) -> bool:
+    """Returns whether there is any training in the folder of a cross-validation."""
+    parent = folder / _RUNS
+    return parent.is_dir() and any(not path.name.startswith(".") for path in parent.iterdir())
+
+
 class TrainingQueue(FixedQueue):
     """The trainings, of which no complete one keeps its checkpoints: nobody goes on with it."""
 

@@ -141,7 +141,7 @@ def test_a_training_that_failed_is_told_and_tried_again(face_records, tmp_path):
         (
             ("--folds", "25"),
             3,
-            "no class has as many pictures as there are folds, 25: the largest has 12. Give at most",
+            "24 pictures in 20 groups cannot be divided into 25 folds: a group is never divided. Give at most",
         ),
         (("--optim.schedule", "plateau"), 2, "optim.schedule is plateau in smoke: the learning rate would follow"),
         (("--against", "missing.yaml"), 2, "cannot read the config file missing.yaml"),
@@ -178,3 +178,10 @@ def test_a_folder_of_another_question_is_refused(words, sentence, validated, fac
     folder, _ = validated
     done = cross_validate(*SHORT, "--records", face_records, "--run", folder, *words)
     assert done.returncode == 5 and sentence in done.stderr and "--run runs/NEW" in done.stderr
+
+
+def test_a_refused_question_leaves_the_folder_free_for_another(face_records, tmp_path):
+    flags = ("--config", SMOKE, "--records", face_records, "--run", tmp_path / "cv")
+    assert cross_validate(*flags, "--folds", 25).returncode == 3
+    done = cross_validate(*flags, "--folds", 24)
+    assert done.returncode == 3 and "Give at most --folds 20" in done.stderr
