@@ -30,7 +30,7 @@ def shown_commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("module", "arguments"), shown_commands(), ids=" ".join)
 def test_a_shown_command_is_accepted(module, arguments, smoke_run, tmp_path):
-    if module in ("build_records", "train", "tune"):
+    if module in ("build_records", "cross_validate", "train", "tune"):
         words = shlex.split(arguments)
         if "runs/tune/best.yaml" in words:  # is made by the search
             words = [str(ROOT / "configs" / "best.yaml") if word == "runs/tune/best.yaml" else word for word in words]
