@@ -15,7 +15,7 @@ from harness.config import flags
 from harness.config.values import ExportFormat
 from harness.dataset.records import manifest
 from harness.locks import lock
-from harness.results.export import requirements
+from harness.results.export import exported, requirements
 from harness.results.export.exported import Exports
 from harness.runs import identity, metrics_file, versions
 from harness.runs.workdir import Workdir
@@ -82,19 +82,8 @@ def _parse_formats(text: str) -> list[str]:
 
 def describe(exports: Exports) -> str:
     """Returns the figures of the files as a table for a person."""
-    header = ("format", "file", "MB", "largest difference", "other class", "ms a picture")
-    rows = [
-        (
-            item.format,
-            item.file,
-            f"{item.num_bytes / 1e6:.2f}",
-            f"{item.difference:.1e}",
-            f"{item.flips} of {item.num_pictures}",
-            f"{item.ms_a_picture:.2f}",
-        )
-        for item in exports.files
-    ]
-    return format_table([header, *rows], num_left=2)
+    rows = [(item.format, item.file, *item.list_figures()) for item in exports.files]
+    return format_table([("format", "file", *exported.FIGURES), *rows], num_left=2)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from harness.runs.workdir import Workdir
 
 _Count = Annotated[int, Field(ge=0)]
 _Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FIGURES = ("MB", "largest difference", "other class", "ms a picture")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ class ExportedFile:
     flips: _Count
     accuracy: _Figure
     ms_a_picture: _Figure
+
+    def list_figures(self) -> tuple[str, str, str, str]:
+        """Returns what stands below `FIGURES` in every table of files."""
+        return (
+            f"{self.num_bytes / 1e6:,.2f}",
+            describe_difference(self.difference),
+            f"{self.flips} of {self.num_pictures}",
+            f"{self.ms_a_picture:,.2f}",
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,11 @@ class Exports:
     def as_json(self) -> dict[str, Sequence[dict[str, object]]]:
         """Returns plain values, as export.json and metrics.json hold them."""
         return {"files": [asdict(item) for item in self.files], "left_out": [asdict(item) for item in self.left_out]}
+
+
+def describe_difference(difference: float) -> str:
+    """Returns the largest difference of a probability as text."""
+    return f"{difference:.2g}"
 
 
 _FORM = TypeAdapter(Exports)

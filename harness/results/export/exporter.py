@@ -89,9 +89,10 @@ def export_keras(
 
 
 def _differs(workdir: Workdir, difference: float, tolerance: float) -> CheckpointError:
+    shown = exported.describe_difference(difference)
     return CheckpointError(
-        f"{workdir.keras_model} gives probabilities that differ by {difference:.2g} from the trained model's; expected "
-        f"at most {tolerance}. The checkpoints in {workdir.best} are unharmed."
+        f"{workdir.keras_model} gives probabilities that differ by {shown} from the trained model's; expected at most "
+        f"{tolerance}. The checkpoints in {workdir.best} are unharmed."
     )
 
 
@@ -178,10 +179,11 @@ def _judge(
     form = FORMATS[name]
     found = _measure(name, room / form.file, answers, expected, probe=probe, tolerance=form.tolerance)
     if not found.difference <= form.tolerance:
+        shown = exported.describe_difference(found.difference)
         return LeftOut(
             name,
-            f"its probabilities differ by {found.difference:.2g} from those of model.keras, expected at most "
-            f"{form.tolerance}; it takes {found.flips} of {found.num_pictures} pictures for another class",
+            f"its probabilities differ by {shown} from those of model.keras, expected at most {form.tolerance}; it "
+            f"takes {found.flips} of {found.num_pictures} pictures for another class",
         )
     before = _share_right(expected, probe.labels)
     if form.most_lost is not None and found.accuracy < before - form.most_lost:

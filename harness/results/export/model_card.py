@@ -15,6 +15,7 @@ from harness.base.text import cap_rows, list_names, visible
 from harness.config.preparation import describe_preparation
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
+from harness.results.export import exported
 from harness.results.export.exported import Exports
 from harness.runs.workdir import Workdir
 
@@ -146,17 +147,7 @@ def _list_licences(images: str) -> list[str]:
 
 def _describe_files(exports: Exports, data: Manifest) -> str:
     size = data.preparation.image_size
-    rows = [("file", "MB", "largest difference", "other class", "ms a picture")]
-    rows += [
-        (
-            f"`{item.file}`",
-            f"{item.num_bytes / 1e6:.2f}",
-            f"{item.difference:.1e}",
-            f"{item.flips} of {item.num_pictures}",
-            f"{item.ms_a_picture:.1f}",
-        )
-        for item in exports.files
-    ]
+    rows = [("file", *exported.FIGURES), *((f"`{item.file}`", *item.list_figures()) for item in exports.files)]
     measured = (
         f"{_table(rows)}\n\nEach was run on validation pictures in a process of its own: the largest difference of a "
         "probability and the pictures taken for another class are from the trained model for `model.keras`, and from "

@@ -26,7 +26,7 @@ from harness.input.loaded_split import Split
 from harness.input.placement import Inputs
 from harness.results import evaluation, explanation, predictions, verdict
 from harness.results.evaluation import Answers, Evaluation
-from harness.results.export import exporter, loader, model_card
+from harness.results.export import exported, exporter, loader, model_card
 from harness.results.export.exported import Exports
 from harness.results.export.exporter import Probe
 from harness.results.export.formats import Source
@@ -83,8 +83,8 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
     }
-    exported = _export(run, found, labels)
-    summary |= {"export_difference": exported.difference, "exports": exported.exports.as_json()}
+    export = _export(run, found, labels)
+    summary |= {"export_difference": export.difference, "exports": export.exports.as_json()}
     test = _measure_test(run, classifier, validation) if "test" in run.splits else None
     judged = verdict.judge(test or validation, chose_weights=test is None and run.config.train.keep == "best")
     name = workdir.root.name
@@ -108,9 +108,9 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
         run=str(workdir.root),
         finished=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         findings=read_findings(run.config.data.records_folder, run.data, rows),
-        pictures=_collect_pictures(run, answers, classifier, exported.model),
+        pictures=_collect_pictures(run, answers, classifier, export.model),
         data_report=find_data_report(run.config.data.records_folder, run.data, workdir.root),
-        exports=exported.exports,
+        exports=export.exports,
     )
     files.write_text(workdir.report, page.render(facts))
     _track(tracker, run, answers, confusion)
@@ -209,7 +209,8 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> _Exported:
     model_card.write(workdir, config, data, figures, exports, num_weights=plain.count_params())
     for item in exports.left_out:
         log.warning("export: %s was left out: %s", item.format, item.reason)
-    log.info("exported %s; read back, its probabilities differ by %.1g at most", workdir.export, difference)
+    shown = exported.describe_difference(difference)
+    log.info("exported %s; read back, its probabilities differ by %s at most", workdir.export, shown)
     return _Exported(plain, difference, exports)
 
 

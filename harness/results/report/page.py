@@ -5,7 +5,7 @@ It shows the facts that artifacts.py has gathered, and decides nothing: the othe
 
 from harness.base import html
 from harness.base.html import Html
-from harness.results.export.exported import ExportedFile
+from harness.results.export import exported
 from harness.results.report import confusion, curves, gallery, origin, overview, progress, subsets
 from harness.results.report.facts import RunFacts
 
@@ -94,15 +94,5 @@ def _describe_files(facts: RunFacts) -> str:
         return ""
     num = facts.exports.files[0].num_pictures
     said = f"Each file was run on {num} validation pictures in a process of its own, on the CPUs of this machine."
-    header = ("file in export/", "MB", "largest difference of a probability", "other class", "ms a picture")
-    return html.paragraphs([said]) + html.table(header, [_row(item) for item in facts.exports.files])
-
-
-def _row(item: ExportedFile) -> tuple[object, ...]:
-    return (
-        html.breakable(item.file),
-        f"{item.num_bytes / 1e6:,.2f}",
-        f"{item.difference:.1g}",
-        f"{item.flips} of {item.num_pictures}",
-        f"{item.ms_a_picture:,.2f}",
-    )
+    rows = [(html.breakable(item.file), *item.list_figures()) for item in facts.exports.files]
+    return html.paragraphs([said]) + html.table(("file in export/", *exported.FIGURES), rows)

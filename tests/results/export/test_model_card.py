@@ -41,7 +41,7 @@ def test_a_card_names_its_run_figures_files_and_licences(tmp_path):
         "would be right for 0.885 of them",
         "say little: rose (3).",
         "`Copying`, `LICENSE.txt`",
-        "| `model.tflite` | 1.50 | 2.5e-07 | 1 of 32 | 4.2 |",
+        "| `model.tflite` | 1.50 | 2.5e-07 | 1 of 32 | 4.25 |",
         "float32 [n, 64, 64, 3]",
     ):
         assert words in page, words
