@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.base import app, files, storage, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
-from harness.base.text import list_names
+from harness.base.text import count, list_names
 from harness.comparison import comparison, page, plain_values, tables
 from harness.comparison.comparison import Comparison
 from harness.comparison.finished_run import FinishedRun
@@ -89,7 +89,7 @@ def _compare_on_folder(runs: Sequence[FinishedRun], arguments: argparse.Namespac
     measured, num_skipped = measuring.measure_folder(runs, folder, paths, config.clean)
     notes = ["What these pictures have in common is not known: each counts as a group of its own."]
     if num_skipped:
-        notes.append(f"{num_skipped:,} file{'s' * (num_skipped > 1)} could not be read: no figure counts them.")
+        notes.append(f"{count(num_skipped, 'file')} could not be read: no figure counts them.")
     if trained := [run.name for run in runs if storage.is_same(run.config.data.images, folder)]:
         notes.append(f"{list_names(trained)} learnt from pictures of this folder, which says nothing of others.")
     return comparison.compare(f"{folder}/", measured, notes)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.base import app, progress, tf_import
 from harness.base.errors import DataError, ExitCode, UnsavedRun
+from harness.base.text import count
 from harness.config import flags
 from harness.dataset.images import rejection
 from harness.prediction import answers, contact_sheet, lines, named_files, overlays
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _count(num: int, num_read: int) -> str:
-    return f"{num} pictures" if num == num_read else f"the first {num} of {num_read} pictures"
+    return count(num, "picture") if num == num_read else f"the first {num:,} of {num_read:,} pictures"
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -28,6 +28,11 @@ def shorten(value: object, most: int = _MOST_CHARS) -> str:
     return f"{shown[: most // 3]}…{shown[-(most - most // 3 - 1) :]}"
 
 
+def count(number: int, word: str) -> str:
+    """Returns a number of things, such as "1 picture" or "1,000 pictures"."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def list_names(names: Sequence[str], *, separator: str = " | ") -> str:
     """Returns the names, or the first of many and how many there are."""
     shown = separator.join(map(shorten, names[:_MOST_LISTED]))

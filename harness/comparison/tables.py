@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.base.text import cap_rows, format_table, shorten
 from harness.comparison import leaderboard
 from harness.comparison.comparison import Comparison, Disagreement
-from harness.results import verdict
+from harness.results.statistics import sample
 
 _WIDTH = 100  # columns
 _MOST_SIDE_BY_SIDE = 3  # runs that have a column each
@@ -38,7 +38,7 @@ def _describe_contrasts(found: Comparison) -> list[str]:
 
 def describe_place(found: Comparison) -> str:
     """Returns on what the runs were measured."""
-    pictures = verdict.describe_sample(found.measured[0].figures)
+    pictures = sample.describe(found.measured[0].figures)
     return f"{found.measured_on}: {pictures}"
 
 

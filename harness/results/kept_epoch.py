@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from harness.base.figures import GREY
+from harness.base.text import count
 from harness.config.training_sections import TrainConfig
 from harness.results.history import Row
 
@@ -42,10 +43,8 @@ class KeptEpoch:
         if self.number == len(rows) == train.num_epochs:
             told.append("The last epoch is the one kept: more of them (--epochs) may give a better one.")
         elif len(rows) < train.num_epochs:
-            told.append(
-                f"It ended before epoch {train.num_epochs}: {train.patience} epochs (train.patience) had not been "
-                "better."
-            )
+            waited = f"{count(train.patience, 'epoch')} (train.patience)"
+            told.append(f"It ended before epoch {train.num_epochs}: {waited} had not been better.")
         return told
 
     @property

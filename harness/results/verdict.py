@@ -5,14 +5,15 @@ TensorFlow, so that a command can show what a run has said.
 """
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from harness.base.text import list_names, shorten
 from harness.results.metrics import Metrics
-from harness.results.statistics import calibration
+from harness.results.statistics import calibration, sample
 from harness.results.statistics.intervals import Interval
 
 if TYPE_CHECKING:
@@ -20,22 +21,11 @@ if TYPE_CHECKING:
     from harness.results.statistics.differences import Difference
 
 Level = Literal["good", "not shown", "bad"]
+HEADINGS: Mapping[Level, str] = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
 _WIDTH = 100  # columns
 _NUM_PAIRS = 3  # of classes, told as taken for one another
 _SPLITS = ("train", "validation", "test", "cross-validation")
-
-
-class Sample(Protocol):
-    """What knows on how many pictures it was measured."""
-
-    @property
-    def num_examples(self) -> int:
-        """Pictures."""
-
-    @property
-    def num_groups(self) -> int | None:
-        """Groups of pictures; None where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +82,6 @@ def describe_interval(interval: Interval | None, digits: int = 3) -> str:
     return "unknown" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
 
 
-def describe_sample(metrics: "Sample") -> str:
-    """Returns how many pictures there are, in how many groups."""
-    groups = metrics.num_groups
-    if groups in (None, metrics.num_examples):
-        return _count(metrics.num_examples, "picture")
-    return f"{_count(metrics.num_examples, 'picture')} in {_count(groups, 'group')}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def _rank(found: "Evaluation") -> Level:
     metrics = found.metrics
     if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.high < 0):
@@ -132,7 +110,7 @@ def _describe_accuracy(found: "Evaluation") -> str:
     skipped = f"; {metrics.skipped:,} more could not be read" if metrics.skipped else ""
     return (
         f"{split}accuracy {metrics.accuracy:.3f} (95 % interval {describe_interval(metrics.accuracy_ci95)}) on "
-        f"{describe_sample(metrics)}{place}; always answering {shorten(metrics.majority_class)} gives "
+        f"{sample.describe(metrics)}{place}; always answering {shorten(metrics.majority_class)} gives "
         f"{metrics.majority_accuracy:.3f}{baseline}{skipped}"
     )
 
@@ -200,7 +178,7 @@ def list_confused(metrics: Metrics) -> list[tuple[int, int, int]]:
 
 def _describe_groups(metrics: Metrics) -> str:
     groups = metrics.num_groups
-    if groups is None or groups == metrics.num_examples or groups >= _FEW_GROUPS:
+    if not sample.is_grouped(metrics) or groups >= _FEW_GROUPS:
         return ""
     if groups == 1:
         return "All pictures are of one group: they tell nothing of how the model does on others."
@@ -211,17 +189,18 @@ def _advise(
     found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, has_learnt: bool
 ) -> list[str]:
     metrics, steps = found.metrics, []
+    more = "more groups of pictures" if sample.is_grouped(metrics) else "more pictures"
     if level == "bad" or _has_lost(found):
         steps.append(
             "look at the training loss: where it falls and this does not, more pictures or more augmentation help; "
             "where it does not fall, another learning rate or network; see also whether the labels are right"
         )
     if missing:
-        steps.append(f"give {list_names(missing)} more groups of pictures, so that some are measured on")
+        steps.append(f"give {list_names(missing)} {more}, so that some are measured on")
     if has_learnt:
         steps.append("measure on another split, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
-        steps.append("measure on more groups of pictures (--split.validation, --split.test of the build, or --images)")
+        steps.append(f"measure on {more} (--split.validation, --split.test of the build, or --images)")
     if level == "good" and (pairs := list_confused(metrics)):
         label, other, _ = pairs[0]
         given, answer = (shorten(metrics.class_names[index]) for index in (label, other))

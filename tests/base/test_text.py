@@ -33,6 +33,14 @@ def test_a_long_name_keeps_both_ends():
     assert text.shorten("a" * 30 + "b" * 30, 12) == "aaaa…bbbbbbb"
 
 
+def test_one_thing_is_singular():
+    assert [text.count(number, "test picture") for number in (0, 1, 2000)] == [
+        "0 test pictures",
+        "1 test picture",
+        "2,000 test pictures",
+    ]
+
+
 def test_of_many_names_the_first_are_listed():
     assert text.list_names(["happy", "sad"]) == "happy | sad"
     listed = text.list_names([f"class {number}" for number in range(1000)])

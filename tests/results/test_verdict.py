@@ -86,6 +86,16 @@ def test_the_level_goes_by_both_baselines_and_by_chance(predicted, of_baseline, 
     assert found.level == level and found.sentences[1].startswith(second)
 
 
+@pytest.mark.parametrize(
+    ("groups", "step"),
+    [(None, "measure on more pictures (--split"), (["a", "b"] * 20, "measure on more groups of pictures (--split")],
+)
+def test_groups_are_spoken_of_only_where_pictures_belong_together(groups, step):
+    found = verdict.judge(evaluate(HALVES, flip(HALVES, *range(8), *range(20, 28)), groups=groups))
+    assert any(said.startswith(step) for said in found.next_steps), found.next_steps
+    assert ("group" in " ".join((*found.sentences, *found.next_steps))) == (groups is not None)
+
+
 def test_few_groups_and_missing_classes_are_said():
     groups = [f"person {i // 5}" for i in range(40)]
     found = verdict.judge(evaluate(HALVES, HALVES, groups=groups, names=("happy", "sad", "angry", "calm")))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.base import html
 from harness.base.html import Html
-from harness.base.text import shorten
+from harness.base.text import count, shorten
 from harness.dataset.report.facts import (
     MAX_COPIES,
     MAX_GROUPS,
@@ -100,11 +100,6 @@ def show_notable(notable: Notable, num_kept: int) -> Html:
 def words(name: str) -> Html:
     """Returns a name of the code, such as `cut_off`, as a reader's words."""
     return html.text(name.replace("_", " "))
-
-
-def count(number: int, noun: str) -> str:
-    """Returns "1 picture" or "2,000 pictures"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _show(sample: Sample, *details: Html) -> Html:

@@ -9,10 +9,11 @@ import numpy as np
 
 from harness.base import html
 from harness.base.html import Html
+from harness.base.text import count
 from harness.dataset.curation.findings import NO_CLASS
 from harness.dataset.report import charts, corrected_labels, gallery
 from harness.dataset.report.facts import Facts, KeptPictures, Probe
-from harness.dataset.report.gallery import count, words
+from harness.dataset.report.gallery import words
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#66ccee", "#ccbb44", "#aa3377")  # Paul Tol's bright scheme, by split
 _REJECTED = "#bbbbbb"

@@ -17,6 +17,7 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.results.export import exported
 from harness.results.export.exported import Exports
+from harness.results.statistics import sample
 from harness.runs.workdir import Workdir
 
 _LICENCES = ("license", "licence", "copying")  # how files of licences begin
@@ -28,6 +29,7 @@ class Figures:
     """The figures of the validation split that a card states, as metrics.json has them."""
 
     num_examples: int
+    num_groups: int | None
     loss: float
     accuracy: float
     accuracy_ci95: tuple[float, float]
@@ -99,9 +101,9 @@ def _describe_figures(data: Manifest, figures: Figures) -> str:
     ]
     most = max(split.class_counts.values(), default=0) / max(split.num_examples, 1)
     return (
-        f"{_table(rows)}\n\nOn {figures.num_examples} validation pictures in {split.num_groups} groups of pictures "
-        f"that belong together. To name the most frequent class always would be right for {most:.3f} of them. The "
-        "weights were chosen on these same pictures, which flatters the figures a little."
+        f"{_table(rows)}\n\nOn {sample.describe(figures, 'validation')}. To name the most frequent class always "
+        f"would be right for {most:.3f} of them. The weights were chosen on these same pictures, which flatters the "
+        "figures a little."
     )
 
 

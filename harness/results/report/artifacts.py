@@ -17,6 +17,7 @@ from PIL import Image
 
 from harness.base import files
 from harness.base.storage import Folder
+from harness.base.text import count
 from harness.config.schema import Config
 from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
@@ -88,7 +89,7 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     test = _measure_test(run, classifier, validation) if "test" in run.splits else None
     judged = verdict.judge(test or validation, chose_weights=test is None and run.config.train.keep == "best")
     name = workdir.root.name
-    confusion = charts.draw_confusion(found, title=f"{name}: {found.num_examples} validation pictures")
+    confusion = charts.draw_confusion(found, title=f"{name}: {count(found.num_examples, 'validation picture')}")
     kept_epoch = KeptEpoch(progress.history, progress.best_epoch, run.config.train)
     files.write_bytes(workdir.curves, charts.draw_curves(kept_epoch, title=f"{name}: learning curves"))
     files.write_bytes(workdir.confusion, confusion)
@@ -205,7 +206,7 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> _Exported:
     probe = Probe(pictures, labels[: len(pictures)])
     source = Source(plain, config.model.name, data.class_names, data.preparation, config.clean.max_pixels, pictures[:0])
     exports = exporter.export_formats(source, workdir, config.runtime.exports, probe)
-    figures = Figures(found.num_examples, found.loss, found.accuracy, found.accuracy_ci95, found.auc)
+    figures = Figures(found.num_examples, found.num_groups, found.loss, found.accuracy, found.accuracy_ci95, found.auc)
     model_card.write(workdir, config, data, figures, exports, num_weights=plain.count_params())
     for item in exports.left_out:
         log.warning("export: %s was left out: %s", item.format, item.reason)

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.base import html
 from harness.base.html import Html
-from harness.base.text import list_names, shorten
+from harness.base.text import count, list_names, shorten
 from harness.dataset.images.arrays import Array
 from harness.results import verdict
 from harness.results.metrics import Metrics
@@ -61,7 +61,7 @@ def _list_pairs(metrics: Metrics, shown: Pairs) -> Html:
         for label, other, count in pairs[:_MOST_PAIRS]
     ]
     left_out = len(pairs) - len(rows)
-    more = [f"and {left_out:,} more pair{'s' * (left_out > 1)}: confusion in metrics.json has all"] if left_out else []
+    more = [f"and {count(left_out, 'more pair')}: confusion in metrics.json has all"] if left_out else []
     header = ("class", "taken for", "pictures", "of the class")
     return Html(f"{_fold_long(header, rows, kind='sortable second-word')}{html.paragraphs(more, kind='quiet')}")
 

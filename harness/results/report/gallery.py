@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness.base import html
 from harness.base.html import Html
-from harness.base.text import shorten
+from harness.base.text import count, shorten
 from harness.results.report.facts import Picture, Pictures
 
 _MOST_CHARS, _MOST_LETTERS = 56, 28  # of a path and a class in a caption; under the pointer the path is whole
@@ -33,7 +33,7 @@ def _show_mistakes(pictures: Pictures, class_names: Sequence[str]) -> str:
     if not pictures.mistakes:
         return f"{heading}<p>There is no mistake on the validation split.</p>"
     cases = "".join(_show_case(picture, class_names) for picture in pictures.mistakes)
-    shown = f"{len(pictures.mistakes):,} of {pictures.num_mistakes:,} mistakes are shown"
+    shown = f"{len(pictures.mistakes):,} of {count(pictures.num_mistakes, 'mistake')}"
     said = (
         f"{shown}, the surest first, each beside the training picture that looks most like it by its edges (HOG "
         "features). If that one has the other class, look at both labels. A number in the tables above shows the "

@@ -9,6 +9,7 @@ from harness.results import verdict
 from harness.results.evaluation import Evaluation
 from harness.results.metrics import Metrics
 from harness.results.report.facts import DataReport, RunFacts
+from harness.results.statistics import sample
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Verdict
 
@@ -50,7 +51,7 @@ def begin_large(sentence: str) -> str:
 def _boxes(found: Evaluation) -> Html:
     metrics = found.metrics
     figures = [
-        (f"{metrics.accuracy:.1%}", f"{found.split} accuracy, {verdict.describe_sample(metrics)}"),
+        (f"{metrics.accuracy:.1%}", f"{found.split} accuracy, {sample.describe(metrics)}"),
         (_as_percent(metrics.accuracy_ci95), "95 % interval of the accuracy"),
         (f"{metrics.majority_accuracy:.1%}", f"always answering {shorten(metrics.majority_class)}"),
     ]

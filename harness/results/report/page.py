@@ -5,6 +5,7 @@ It shows the facts that artifacts.py has gathered, and decides nothing: the othe
 
 from harness.base import html
 from harness.base.html import Html
+from harness.base.text import count
 from harness.results.export import exported
 from harness.results.report import confusion, curves, gallery, origin, overview, progress, subsets
 from harness.results.report.facts import RunFacts
@@ -92,7 +93,7 @@ def _describe_files(facts: RunFacts) -> str:
     """What each exported file takes and does; nothing where no fresh process was asked."""
     if not facts.exports.files:
         return ""
-    num = facts.exports.files[0].num_pictures
-    said = f"Each file was run on {num} validation pictures in a process of its own, on the CPUs of this machine."
+    pictures = count(facts.exports.files[0].num_pictures, "validation picture")
+    said = f"Each file was run on {pictures} in a process of its own, on the CPUs of this machine."
     rows = [(html.breakable(item.file), *item.list_figures()) for item in facts.exports.files]
     return html.paragraphs([said]) + html.table(("file in export/", *exported.FIGURES), rows)

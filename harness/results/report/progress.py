@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.base import figures, html
 from harness.base.figures import BLUE, RED
 from harness.base.html import Html
+from harness.base.text import count
 from harness.results.history import Row
 from harness.results.report.facts import RunFacts
 
@@ -50,7 +51,8 @@ def _explain_fit(facts: RunFacts) -> str:
     rows = facts.history
     lowest, last = facts.kept.lowest, rows[-1]
     if len(rows) < _LEAST_EPOCHS:
-        return f"{len(rows)} epochs are too few to say whether it learns the training pictures by heart."
+        few = f"{count(len(rows), 'epoch')} {'is' if len(rows) == 1 else 'are'} too few"
+        return f"{few} to say whether it learns the training pictures by heart."
     if last["val_loss"] > _RISEN * lowest["val_loss"] and last["loss"] < lowest["loss"]:
         return (
             f"Overfitting: from epoch {lowest['epoch']:.0f} to {last['epoch']:.0f} the validation loss rose by "
@@ -68,8 +70,8 @@ def _explain_pace(facts: RunFacts) -> str:
     rates = [row["lr"] for row in facts.history]
     seconds = [facts.num_train / row["images_per_s"] for row in facts.history]
     pace = (
-        f"An epoch trains on {facts.num_train:,} pictures in {_format_time(float(np.median(seconds)))} (median), "
-        f"{facts.num_train / np.median(seconds):,.0f} a second; all epochs took {_format_time(sum(seconds))}."
+        f"An epoch trains on {count(facts.num_train, 'picture')} in {_format_time(float(np.median(seconds)))} "
+        f"(median), {facts.num_train / np.median(seconds):,.0f} a second; all epochs took {_format_time(sum(seconds))}."
     )
     if min(rates) == max(rates):
         return f"The learning rate was {rates[0]:.3g} throughout. {pace}"

@@ -1,5 +1,7 @@
 """A card is a page for people and a header for programs, whatever the classes are called and however many there are."""
 
+import dataclasses
+
 import yaml
 
 from harness.config.schema import Config
@@ -9,17 +11,17 @@ from harness.results.export.exported import ExportedFile, Exports
 from harness.results.export.model_card import Figures
 from harness.runs.workdir import Workdir
 
-FIGURES = Figures(30, 0.25, 0.9, (0.75, 0.97), None)
+FIGURES = Figures(30, 30, 0.25, 0.9, (0.75, 0.97), None)
 FILE = ExportedFile("tflite", "model.tflite", 1_500_000, 32, 2.5e-7, 1e-3, 1, 0.9, 4.25)
 
 
-def write(folder, names, images, exports) -> tuple[dict, str]:
+def write(folder, names, images, exports, figures=FIGURES) -> tuple[dict, str]:
     """The front matter and the page of a run called `a "run": [1]`."""
     counts = {name: 3 + 20 * index for index, name in enumerate(names)}
     splits = {split: SplitInfo(sum(counts.values()), len(names), counts, ()) for split in ("train", "validation")}
     data = Manifest(names, 64, "jpeg", splits, {}, str(images), "", "", "", {})
     workdir = Workdir(folder / 'a "run": [1]')
-    model_card.write(workdir, Config(), data, FIGURES, exports, num_weights=1234)
+    model_card.write(workdir, Config(), data, figures, exports, num_weights=1234)
     _, front, page = workdir.model_card.read_text().split("---\n", 2)
     return yaml.safe_load(front), page
 
@@ -38,7 +40,7 @@ def test_a_card_names_its_run_figures_files_and_licences(tmp_path):
         "emotion_cnn with 1,234 weights",
         "| accuracy | 0.900 | 0.750 to 0.970 |",
         "| area under the ROC curve | not defined |  |",
-        "would be right for 0.885 of them",
+        "On 30 validation pictures. To name the most frequent class always would be right for 0.885 of them",
         "say little: rose (3).",
         "`Copying`, `LICENSE.txt`",
         "| `model.tflite` | 1.50 | 2.5e-07 | 1 of 32 | 4.25 |",
@@ -52,6 +54,11 @@ def test_names_cannot_break_the_page(tmp_path):
     assert "| a\\|b | 3 | 3 |" in page and "\n# d" not in page and "\\*e\\*" in page
     assert next(tmp_path.glob("*/export/labels.txt")).read_text() == "a|b\nc\\n# d\n*e*\n"
     assert "No file there says their licences." in page and matter["pipeline_tag"] == "image-classification"
+
+
+def test_groups_are_told_where_pictures_belong_together(tmp_path):
+    _, page = write(tmp_path, ("a", "b"), tmp_path, Exports(), dataclasses.replace(FIGURES, num_groups=1))
+    assert "On 30 validation pictures in 1 group. " in page
 
 
 def test_of_many_classes_a_part_is_listed(tmp_path):

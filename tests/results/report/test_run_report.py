@@ -155,6 +155,15 @@ def make_picture(label, predicted, jpeg=None, **changes):
     return dataclasses.replace(shown, **changes)
 
 
+def test_what_the_heading_says_is_not_said_again():
+    pairs = [(0, 0), (0, 1), (1, 1), (1, 1)]
+    judged = verdict.judge(make_facts(pairs=pairs).validation)
+    assert judged.sentences[1].startswith("Not shown to be good: chance alone")
+    page = read(make_facts(pairs=pairs, verdict=judged))
+    assert page.words.count("Not shown to be good") == 1
+    assert "Chance alone may put a model that always gives one class so high." in page.words
+
+
 def test_the_verdict_its_figures_and_what_to_do_stand_before_all_else():
     page = read(make_facts())
     top = page.words[: page.words.index("Figuresfigure")]
@@ -217,7 +226,7 @@ def test_a_number_whose_mistakes_are_not_shown_is_no_link():
 def test_a_mistake_stands_beside_the_nearest_training_picture_and_its_overlay():
     shown = make_picture(1, 0, nearest=make_jpeg(), nearest_path="happy/near.png", overlay=make_jpeg())
     page = read(make_facts(pictures=Pictures(mistakes=(shown,), num_mistakes=3)))
-    assert "1 of 3 mistakes are shown" in page.words
+    assert "1 of 3 mistakes, the surest first" in page.words
     assert "is sad (20%), taken for happy (80%)of 1.png" in page.words
     assert "nearest in training: happyhappy/near.png" in page.words and "what the answer goes by" in page.words
 
