@@ -49,18 +49,23 @@ def write_run(
     *,
     groups: Sequence[str] | None = None,
     records: str = RECORDS,
-    test: dict[str, object] | None = None,
+    test: Sequence[float] = (),
+    test_groups: Sequence[str] | None = None,
     **given: object,
 ) -> Path:
     """A run that has finished with these answers; its model has 1.5 MB and 1,234 parameters."""
     workdir = start_run(root, records=records, **given)
     rows = rows_of(chances, groups=groups)
     predictions.write(workdir.predictions, rows)
-    labels = np.array([NAMES.index(row.label) for row in rows])
-    both = np.array([[chance, 1 - chance] for chance in chances])
-    found = metrics.measure(labels, both, NAMES, groups=[row.group for row in rows])
-    run = {"num_parameters": 1234, "epochs": 9, "best_epoch": 7, "test": test, "verdict": {"level": "not shown"}}
-    workdir.metrics.write_text(json.dumps({**dataclasses.asdict(found), **run}))
+    on_test = _measure(test, rows_of(test, groups=test_groups)) if test else None
+    run = {"num_parameters": 1234, "epochs": 9, "best_epoch": 7, "test": on_test, "verdict": {"level": "not shown"}}
+    workdir.metrics.write_text(json.dumps({**_measure(chances, rows), **run}))
     workdir.export.mkdir()
     workdir.keras_model.write_bytes(bytes(1_500_000))
     return root
+
+
+def _measure(chances: Sequence[float], rows: Sequence[Prediction]) -> dict[str, object]:
+    labels = np.array([NAMES.index(row.label) for row in rows])
+    both = np.array([[chance, 1 - chance] for chance in chances])
+    return dataclasses.asdict(metrics.measure(labels, both, NAMES, groups=[row.group for row in rows]))

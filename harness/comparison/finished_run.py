@@ -3,7 +3,7 @@
 It reads files of the run folder and needs no TensorFlow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -56,8 +56,13 @@ class TrainingFigures(Figures):
     num_parameters: _Count
     epochs: _Count
     best_epoch: _Count
-    test: Mapping[str, object] | None = None
+    test: Figures | None = None
     verdict: Judgement | None = None
+
+    @property
+    def judged(self) -> Figures:
+        """Those that the verdict speaks of: of the test split where there is one."""
+        return self.test or self
 
 
 class Started(BaseModel):

@@ -8,10 +8,12 @@ from urllib.parse import quote
 from harness.base import files, html
 from harness.base.errors import HarnessError
 from harness.base.html import Html
-from harness.base.text import list_names, shorten
+from harness.base.text import count, list_names, shorten
 from harness.comparison import leaderboard, run_list
 from harness.comparison.finished_run import Result
 from harness.comparison.run_list import ListedRun
+from harness.results import verdict
+from harness.results.statistics import sample
 from harness.runs.workdir import Workdir
 
 log = logging.getLogger("harness")
@@ -19,7 +21,7 @@ FILE_NAME = "index.html"
 GENERATOR = "harness: index of runs"
 _MOST_TRIES = 5
 _HEADER, _DATE = ("run", "state"), "date (UTC)"
-_FIGURES = ("verdict", *leaderboard.OF_ANSWERS, *leaderboard.OF_CLASSES, "parameters", "MB")
+_FIGURES = ("split", "verdict", *leaderboard.OF_ANSWERS, *leaderboard.OF_CLASSES, "parameters", "MB")
 _COMPARE = "python -m harness.compare RUN RUN..."
 
 
@@ -70,12 +72,14 @@ def render(name: str, runs: Sequence[ListedRun]) -> str:
         contents[title] = _show_records([run for run in runs if run.records_sha256 == digest])
     num_complete = sum(run.state == "complete" for run in runs)
     line = (
-        f"{len(runs):,} run{'s' * (len(runs) != 1)}, {num_complete:,} of them complete; a table for each set of "
-        "records, the highest accuracy on the validation split first."
+        f"{count(len(runs), 'run')}, {num_complete:,} of them complete; a table for each set of "
+        "records, the highest accuracy first: on the test split where there is one, else on the validation split."
     )
     advice = (
-        "The verdict is about a run beside the baselines. Which of two runs is better is not in these figures: their "
-        "intervals overlap, and each run chose its epoch on these pictures. This says what is shown beyond chance:"
+        "The verdict is about a run beside the baselines, on the same split as its figures. Which of two runs is "
+        "better is not in these figures: intervals overlap, each run chose its epoch on the validation split, and "
+        "whoever takes the one with the highest figure of a test split has chosen on that. This says what is shown "
+        "beyond chance:"
     )
     body = (
         f'<p class="quiet">{html.text(line)}</p><p>{html.text(advice)}</p>{html.block(_COMPARE)}'
@@ -85,7 +89,7 @@ def render(name: str, runs: Sequence[ListedRun]) -> str:
 
 
 _STYLE = """
-body { max-width: 100rem; } td:nth-child(2), th:nth-child(2) { text-align: left; }
+body { max-width: 100rem; } td:nth-child(-n+4), th:nth-child(-n+4) { text-align: left; }
 td:not(:first-child) { white-space: nowrap; }
 """
 
@@ -98,7 +102,7 @@ def _order_records(runs: Iterable[ListedRun]) -> list[str]:
 
 def _show_records(runs: Sequence[ListedRun]) -> Html:
     complete = [run for run in runs if run.result is not None]
-    complete.sort(key=lambda run: leaderboard.rank(run.result.figures) if run.result else (0.0, 0.0))
+    complete.sort(key=lambda run: leaderboard.rank(run.result.figures.judged) if run.result else (0.0, 0.0))
     others = sorted((run for run in runs if run.result is None), key=lambda run: run.written, reverse=True)
     blank = ("",) * len(_FIGURES)
     rows = [
@@ -118,9 +122,8 @@ def _describe(runs: Sequence[ListedRun]) -> Html:
     words = [f"{started.records or 'a folder'}, sha256 {started.records_sha256[:8]}"]
     for run in runs:
         if run.result is not None:
-            figures = run.result.figures
-            groups = "" if figures.num_groups is None else f" in {figures.num_groups:,} groups"
-            words.append(f"{list_names(figures.class_names)}, {figures.num_examples:,} validation pictures{groups}")
+            figures = run.result.figures.judged
+            words.append(f"{list_names(figures.class_names)}, {sample.describe(figures, _name_split(run.result))}")
             break
     return html.text("; ".join(words))
 
@@ -135,11 +138,18 @@ def _show_name(run: ListedRun) -> Html:
 def _show_figures(run: ListedRun) -> tuple[object, ...]:
     if run.result is None:
         return ()
-    figures = run.result.figures
+    figures = run.result.figures.judged
     answers, classes = leaderboard.list_answers(figures), leaderboard.list_classes(figures)
-    return _show_verdict(run.result), *answers, *classes, *leaderboard.list_model(run.result)[:2]
+    model = leaderboard.list_model(run.result)[:2]
+    return _name_split(run.result), _show_verdict(run.result), *answers, *classes, *model
+
+
+def _name_split(result: Result) -> str:
+    return "validation" if result.figures.test is None else "test"
 
 
 def _show_verdict(result: Result) -> Html:
     judged = result.figures.verdict
-    return Html(leaderboard.UNKNOWN if judged is None else f'<span class="{judged.level}">{judged.level}</span>')
+    if judged is None:
+        return Html(leaderboard.UNKNOWN)
+    return Html(f'<span class="{judged.level}">{verdict.HEADINGS[judged.level]}</span>')

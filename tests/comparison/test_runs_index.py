@@ -44,18 +44,28 @@ def test_all_runs_are_listed_the_best_of_each_records_first(tmp_path):
     assert [row[1] for row in rows] == ["complete", "complete", "interrupted", "unfinished", "complete"]
     assert rows[0][0] == '<a href="good/report.html">good</a>' and rows[1][0] == "worse"
     assert rows[4][0] == "other" and rows[4][-1] == "2020-09-13 12:26"
-    assert rows[0][2] == '<span class="not shown">not shown</span>'
-    assert rows[0][3:] == [
+    assert rows[0][2:4] == ["validation", '<span class="not shown">Not shown to be good</span>']
+    assert rows[0][4:] == [
         *("1.000", "0.806 to 1.000"),
         *("0.1054", "0.1054 to 0.1054"),
         *("1.000", "unknown"),
         *("1.000", "unknown"),
         *("1,234", "1.5", "2023-11-14 22:13"),
     ]
-    assert rows[2][2:-1] == [""] * 11
+    assert rows[2][2:-1] == [""] * 12
     assert "5 runs, 3 of them complete" in page
     assert page.index("sha256 a1a1a1a1") < page.index("sha256 b2b2b2b2")
-    assert "happy | sad, 16 validation pictures in 16 groups" in page
+    assert "happy | sad, 16 validation pictures</p>" in page
+
+
+def test_figures_are_of_the_split_that_the_verdict_speaks_of(tmp_path):
+    groups = ["one"] * 7 + ["two"] * 7
+    first = write_run(tmp_path / "first", GOOD, test=WORSE[1:-1], test_groups=groups)
+    write_run(tmp_path / "second", WORSE, test=GOOD[1:-1], test_groups=groups)
+    page = renew(first)
+    rows = rows_of(page)
+    assert [(row[0], row[2], row[4]) for row in rows] == [("second", "test", "1.000"), ("first", "test", "0.571")]
+    assert "happy | sad, 14 test pictures in 2 groups</p>" in page
 
 
 def test_a_damaged_run_is_named_with_its_reason(tmp_path):
