@@ -13,7 +13,6 @@ from harness.results.statistics import sample
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Verdict
 
-_LEVELS = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 STYLE = """
 .level { font-size: 1.3rem; font-weight: 600; margin: 0; } .verdict p { margin: .35rem 0; }
 .verdict.is-good { border-color: var(--good); } .verdict.is-bad { border-color: var(--bad); }
@@ -34,12 +33,14 @@ def describe(facts: RunFacts) -> Html:
 
 def describe_verdict(judged: Verdict, found: Evaluation) -> Html:
     """Returns what to think of figures and what to do next, and the most important of them in boxes."""
+    heading = verdict.HEADINGS[judged.level]
+    sentences = [begin_large(sentence.removeprefix(f"{heading}: ")) for sentence in judged.sentences]
     kind = {"good": "is-good", "bad": "is-bad"}.get(judged.level, "")
     steps = "".join(f"<li>{html.text(begin_large(step))}</li>" for step in judged.next_steps)
     following = f"<p><b>What to do next</b></p><ol>{steps}</ol>" if steps else ""
     return Html(
-        f'<div class="verdict {kind}"><p class="level">{_LEVELS[judged.level]}</p>'
-        f"{html.paragraphs(map(begin_large, judged.sentences))}{following}</div>{_boxes(found)}"
+        f'<div class="verdict {kind}"><p class="level">{heading}</p>'
+        f"{html.paragraphs(sentences)}{following}</div>{_boxes(found)}"
     )
 
 
