@@ -42,6 +42,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     config, _ = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
+    for path in (arguments.plot, arguments.show_augmentation):
+        if path is not None:
+            files.check_new(path)
     data = manifest.load(config.data.records_folder, config.data.images)
     data.shard_paths(config.data.records_folder, "train")
     folder = staging.find_records(config.data, data, os.environ)

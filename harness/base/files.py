@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _BUFFER_BYTES = 1 << 20  # of many small writes each costs the file system more than twice its share of a large one
 
+# A file in the place of a folder; /proc, or a folder that was removed.
+_NO_FOLDER = (FileExistsError, FileNotFoundError, NotADirectoryError)
+
 
 @contextmanager
 def open_new(path: Path) -> Iterator[BinaryIO]:
@@ -29,8 +32,8 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = temporary.open("wb", buffering=_BUFFER_BYTES)
-    except (FileExistsError, FileNotFoundError):  # a file in the place of a folder; /proc, or a folder that was removed
-        raise StorageError(f"{path} cannot be written: {path.parent} takes no files. Give another place.") from None
+    except _NO_FOLDER:
+        raise _takes_none(path) from None
     try:
         with naming(path), opened as file:
             yield file
@@ -39,6 +42,29 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_new(path: Path) -> None:
+    """Looks whether a file can be made there, before the work whose result it is to hold. It leaves nothing behind.
+
+    Raises:
+      StorageError: no file can be made there.
+      OSError: none may be made there.
+    """
+    known = next(folder for folder in (path.parent, *path.parent.parents) if folder.is_symlink() or folder.exists())
+    temporary = known / _name_temporary(path, os.getpid())
+    try:
+        temporary.touch(exist_ok=False)
+    except _NO_FOLDER:
+        raise _takes_none(path) from None
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    temporary.unlink()
+
+
+def _takes_none(path: Path) -> StorageError:
+    return StorageError(f"{path} cannot be written: {path.parent} takes no files. Give another place.")
 
 
 def _name_temporary(path: Path, writer: int | str) -> str:

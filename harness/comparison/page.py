@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.base import html
+from harness.base import files, html
 from harness.base.errors import ConfigError
 from harness.base.html import Html
 from harness.base.text import shorten
@@ -22,12 +22,13 @@ def check_file(path: Path) -> None:
 
     Raises:
       ConfigError: it is a folder, or no comparison.
-      OSError: it cannot be read.
+      OSError, StorageError: it cannot be read, or not be written.
     """
     if path.is_dir():
         raise ConfigError(f"--html {path} is a folder. Give a file, such as {path / 'comparison.html'}.")
     if path.exists() and not html.was_made(path, _GENERATOR):
         raise ConfigError(f"--html {path} exists already, and is no comparison. Give another name, or remove it.")
+    files.check_new(path)
 
 
 def render(found: Comparison) -> str:

@@ -34,11 +34,13 @@ def check_file(path: Path) -> None:
 
     Raises:
       ConfigError: it exists, or its name ends like no picture that can be written.
+      OSError, StorageError: it cannot be written.
     """
     if path.suffix.lower() not in _ENDINGS:
         raise ConfigError(f"--sheet {path} is to be a picture. Give a name that ends with {' or '.join(_ENDINGS)}.")
     if path.exists():
         raise ConfigError(f"--sheet {path} exists already. Give another name, or remove it.")
+    files.check_new(path)
 
 
 class ContactSheet:

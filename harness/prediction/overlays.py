@@ -30,13 +30,13 @@ def check_folder(folder: Path) -> None:
 
     Raises:
       ConfigError: it is no folder, or there is something in it.
+      OSError, StorageError: no file can be written to it.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--explain {folder} is a file. Give a new folder.")
-    if first := next(folder.iterdir(), None):
+    if first := next(folder.iterdir() if folder.exists() else iter(()), None):
         raise ConfigError(f"--explain {folder} is not empty: it holds {first.name}. Give a new or an empty folder.")
+    files.check_new(folder / "picture.jpg")
 
 
 class Overlays:

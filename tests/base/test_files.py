@@ -29,8 +29,20 @@ def test_a_place_that_takes_no_file_is_told(tmp_path, place):
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("missing")
     path = tmp_path / place
-    with pytest.raises(StorageError, match=re.escape(f"{path} cannot be written: {path.parent} takes no files. Give")):
-        files.write_text(path, "page")
+    for write in (files.check_new, lambda path: files.write_text(path, "page")):
+        with pytest.raises(StorageError, match=re.escape(f"{path} cannot be written: {path.parent} takes no files.")):
+            write(path)
+
+
+def test_a_place_is_looked_at_without_a_trace(tmp_path):
+    files.check_new(tmp_path / "new" / "folder" / "page.html")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "page.html").write_text("page")
+    files.check_new(tmp_path / "page.html")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["page"]
+    with pytest.raises(OSError, match="File name too long") as told:
+        files.check_new(tmp_path / ("n" * 251))
+    assert told.value.filename == str(tmp_path / ("n" * 251))
 
 
 def test_a_folder_that_was_removed_takes_no_file(tmp_path, monkeypatch):

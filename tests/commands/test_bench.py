@@ -43,6 +43,12 @@ def test_the_figures_as_json_hang_together(face_records, cache):
     assert found["verdict"][0].split(":")[0] in ("INPUT-BOUND", "COMPUTE-BOUND", "BALANCED")
 
 
+@pytest.mark.parametrize("flag", ["--plot", "--show-augmentation"])
+def test_a_place_that_takes_no_picture_is_told_first(face_records, flag):
+    done = bench(face_records, flag, "/proc/picture.png")
+    assert (done.returncode, done.stdout) == (7, "") and done.stderr.startswith("error: /proc/picture.png cannot be")
+
+
 @pytest.mark.parametrize("engine", ["host", "device"])
 def test_augmentation_is_shown_beside_what_is_stored(face_records, tmp_path, engine):
     path = tmp_path / "augmented.png"

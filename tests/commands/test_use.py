@@ -306,3 +306,6 @@ def test_a_sheet_and_explanations_are_new_files_beside_the_same_answers(smoke_ru
     for target in (("--sheet", sheet), ("--explain", why)):
         done = run_command("predict", smoke_run, hundred, *target)
         assert done.returncode == 2 and done.stdout == "" and f"{target[0]} {target[1]} " in done.stderr
+    for target in (("--sheet", "/proc/sheet.png"), ("--explain", "/proc/why")):
+        done = run_command("predict", smoke_run, hundred, *target)
+        assert (done.returncode, done.stdout) == (7, "") and "takes no files" in done.stderr

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_runs import start_run, write_run
 
 from harness import compare
-from harness.base.errors import CheckpointError, ConfigError, DataError
+from harness.base.errors import CheckpointError, ConfigError, DataError, StorageError
 from harness.comparison import comparison, page, plain_values, tables
 from harness.results import predictions
 
@@ -122,6 +122,12 @@ def test_a_run_of_another_version_is_compared_by_the_settings_that_are_known(run
     assert "optim.warp" not in found and found["version of harness"][str(other)] == "9.8.7"
     (other / "metrics.json").write_text("{}")
     refuse(CheckpointError, runs, "metrics.json cannot be read", ". The run was made by harness 9.8.7")
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_runs_are_asked(runs, monkeypatch):
+    monkeypatch.setattr(comparison, "load_runs", lambda roots: pytest.fail("it has begun"))
+    with pytest.raises(StorageError, match=r"/proc/page\.html cannot be written"):
+        compare.main([*map(str, runs), "--html", "/proc/page.html", "--quiet"])
 
 
 @pytest.mark.parametrize("place", ["report.html", "", "link.html"])
