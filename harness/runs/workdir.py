@@ -88,11 +88,6 @@ class Workdir:
         return self.export / "model.keras"
 
     @property
-    def h5_model(self) -> Path:
-        """The model in the older HDF5 format."""
-        return self.export / "emotion_cnn_model.h5"
-
-    @property
     def signature(self) -> Path:
         """What the exported model takes and gives: picture size and class names."""
         return self.export / "signature.json"
