@@ -39,6 +39,7 @@ from harness.results.report import charts, page, pictures
 from harness.results.report.facts import DataReport, Pictures, RunFacts
 from harness.results.statistics import baselines, calibration
 from harness.results.statistics.baselines import HogClassifier
+from harness.results.verdict import Verdict
 from harness.runs import identity, tensorboard
 from harness.runs.checkpoint import Progress
 from harness.runs.tensorboard import Tracker
@@ -72,114 +73,40 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
       chances: float32 [n, num_classes], what the best weights answer.
       tracker: takes the same as TensorBoard's pictures and curves.
     """
-    workdir, progress = run.workdir, run.progress
-    rows = predictions.collect(run.splits["validation"], run.data.class_names, labels, chances)
-    classifier = baselines.train(run.splits["train"])
-    answers = Answers(labels, chances, [row.group for row in rows])
-    validation = _measure_validation(run, answers, classifier)
-    found = validation.metrics
-    summary = {
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "num_parameters": run.model.count_params(),
-        "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
-    }
-    export = _export(run, found, labels)
-    summary |= {"export_difference": export.difference, "exports": export.exports.as_json()}
-    test = _measure_test(run, classifier, validation) if "test" in run.splits else None
-    judged = verdict.judge(test or validation, chose_weights=test is None and run.config.train.keep == "best")
-    name = workdir.root.name
-    confusion = charts.draw_confusion(found, title=f"{name}: {count(found.num_examples, 'validation picture')}")
-    kept_epoch = KeptEpoch(progress.history, progress.best_epoch, run.config.train)
-    files.write_bytes(workdir.curves, charts.draw_curves(kept_epoch, title=f"{name}: learning curves"))
-    files.write_bytes(workdir.confusion, confusion)
-    facts = RunFacts(
-        name=name,
-        verdict=judged,
-        validation=validation,
-        test=test,
-        answers=answers,
-        predictions=rows,
-        history=progress.history,
-        best_epoch=progress.best_epoch,
-        num_train=run.splits["train"].num_examples,
-        num_parameters=summary["num_parameters"],
-        config=run.config,
-        environment=identity.read_environment(workdir),
-        run=str(workdir.root),
-        finished=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
-        findings=read_findings(run.config.data.records_folder, run.data, rows),
-        pictures=_collect_pictures(run, answers, classifier, export.model),
-        data_report=find_data_report(run.config.data.records_folder, run.data, workdir.root),
-        exports=export.exports,
-    )
-    files.write_text(workdir.report, page.render(facts))
-    _track(tracker, run, answers, confusion)
-    tracker.write_pr_curves(progress.best_epoch, run.data.class_names, labels, chances)
-    monitor = run.config.train.monitor
-    kept: dict[str, float] = {"val_loss": found.loss, "val_accuracy": found.accuracy}
-    kept[monitor] = progress.history[progress.best_epoch - 1][monitor]
-    tensorboard.write_hparams(workdir, run.config, kept)
-    predictions.write(workdir.predictions, rows)
+    workdir, measured = run.workdir, _measure_validation(run, labels, chances)
+    export = _export(run, measured.validation.metrics, labels)
+    test = _measure_test(run, measured) if "test" in run.splits else None
+    judged = verdict.judge(test or measured.validation, chose_weights=test is None and run.config.train.keep == "best")
+    confusion = _draw_charts(run, measured.validation.metrics)
+    files.write_text(workdir.report, page.render(_gather_facts(run, measured, export, test=test, judged=judged)))
+    _track(tracker, run, measured, confusion)
+    predictions.write(workdir.predictions, measured.rows)
     predictions.write_probabilities(workdir.probabilities, chances)
-    judgement = {"test": test and test.as_values(), "verdict": dataclasses.asdict(judged)}
-    indent = 2 if len(found.class_names) <= _MOST_INDENTED else None
-    files.write_json(workdir.metrics, {**validation.as_values(), **summary, **judgement}, indent=indent)
+    _write_metrics(run, measured.validation, export, test=test, judged=judged)
 
 
-def _collect_pictures(run: Finished, answers: Answers, classifier: HogClassifier, model: keras.Model) -> Pictures:
-    explain = explanation.make_explainer(model)
-    shown = pictures.collect(run.splits["validation"], run.splits["train"], answers, classifier, explain=explain)
-    augmented = pictures.draw_augmented(run.splits["train"], run.config, run.inputs)
-    return dataclasses.replace(shown, augmented=augmented)
+@dataclass(frozen=True)
+class _Measured:
+    """What the kept weights say of the validation pictures, by label and by name, and what that comes to."""
+
+    answers: Answers
+    rows: Predictions
+    classifier: HogClassifier
+    validation: Evaluation
 
 
-def read_findings(records: Folder, data: Manifest, rows: Predictions) -> dict[str, Finding]:
-    """Returns what the build of the records found about each of these pictures, by path.
-
-    It is empty where cleaning.csv is not there, or is not that of these records: it tells more, and decides nothing.
-    """
-    path, wanted = records / findings.FILE_NAME, {row.path for row in rows}
-    try:
-        if files.digest_file(path) != data.findings_sha256:
-            return {}
-        return {item.path: item for item in findings.read(path) if item.path in wanted}
-    except (OSError, ValueError):
-        return {}
-
-
-def find_data_report(records: Folder, data: Manifest, run: Path) -> DataReport:
-    """Returns the warnings of the records, and how their report is reached from the run folder, if it can be."""
-    path = records / "report.html"
-    if not isinstance(path, Path) or not path.is_file():
-        return DataReport(warnings=data.warnings)
-    return DataReport(quote(os.fsencode(os.path.relpath(path.resolve(), run.resolve()))), data.warnings)
-
-
-def _measure_validation(run: Finished, answers: Answers, classifier: HogClassifier) -> Evaluation:
-    return evaluation.evaluate(
+def _measure_validation(run: Finished, labels: np.ndarray, chances: np.ndarray) -> _Measured:
+    rows = predictions.collect(run.splits["validation"], run.data.class_names, labels, chances)
+    answers, classifier = Answers(labels, chances, [row.group for row in rows]), baselines.train(run.splits["train"])
+    found = evaluation.evaluate(
         "validation",
         answers,
         run.data.class_names,
-        choices=calibration.choose(answers.labels, answers.chances),
+        choices=calibration.choose(labels, chances),
         classifier=classifier,
         of_baseline=baselines.predict(classifier, run.splits["validation"]),
     )
-
-
-def _measure_test(run: Finished, classifier: HogClassifier, validation: Evaluation) -> Evaluation:
-    """Measures the exported model, which no choice has shown these pictures to."""
-    split = run.splits["test"]
-    model, class_names, _ = loader.load_model(run.workdir)
-    labels, chances, of_baseline = evaluation.answer(model, classifier, evaluation.read_batches(split))
-    return evaluation.evaluate(
-        "test",
-        Answers(labels, chances, evaluation.read_groups(split)),
-        class_names,
-        choices=validation.calibration.choices,
-        classifier=classifier,
-        of_baseline=of_baseline,
-    )
+    return _Measured(answers, rows, classifier, found)
 
 
 class _Exported(NamedTuple):
@@ -215,9 +142,110 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> _Exported:
     return _Exported(plain, difference, exports)
 
 
-def _track(tracker: Tracker, run: Finished, answers: Answers, confusion: bytes) -> None:
-    """Shows the confusion matrix and the surest mistakes in TensorBoard."""
+def _measure_test(run: Finished, measured: _Measured) -> Evaluation:
+    """Measures the exported model, which no choice has shown these pictures to."""
+    split = run.splits["test"]
+    model, class_names, _ = loader.load_model(run.workdir)
+    labels, chances, of_baseline = evaluation.answer(model, measured.classifier, evaluation.read_batches(split))
+    return evaluation.evaluate(
+        "test",
+        Answers(labels, chances, evaluation.read_groups(split)),
+        class_names,
+        choices=measured.validation.calibration.choices,
+        classifier=measured.classifier,
+        of_baseline=of_baseline,
+    )
+
+
+def _draw_charts(run: Finished, found: Metrics) -> bytes:
+    """Writes the learning curves and the confusion matrix; returns the latter as PNG."""
+    name, progress = run.workdir.root.name, run.progress
+    kept = KeptEpoch(progress.history, progress.best_epoch, run.config.train)
+    curves = charts.draw_curves(kept, title=f"{name}: learning curves")
+    confusion = charts.draw_confusion(found, title=f"{name}: {count(found.num_examples, 'validation picture')}")
+    files.write_bytes(run.workdir.curves, curves)
+    files.write_bytes(run.workdir.confusion, confusion)
+    return confusion
+
+
+def _gather_facts(
+    run: Finished, measured: _Measured, export: _Exported, *, test: Evaluation | None, judged: Verdict
+) -> RunFacts:
+    workdir, progress, records = run.workdir, run.progress, run.config.data.records_folder
+    return RunFacts(
+        name=workdir.root.name,
+        verdict=judged,
+        validation=measured.validation,
+        test=test,
+        answers=measured.answers,
+        predictions=measured.rows,
+        history=progress.history,
+        best_epoch=progress.best_epoch,
+        num_train=run.splits["train"].num_examples,
+        num_parameters=run.model.count_params(),
+        config=run.config,
+        environment=identity.read_environment(workdir),
+        run=str(workdir.root),
+        finished=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        findings=read_findings(records, run.data, measured.rows),
+        pictures=_collect_pictures(run, measured, export.model),
+        data_report=find_data_report(records, run.data, workdir.root),
+        exports=export.exports,
+    )
+
+
+def _write_metrics(
+    run: Finished, found: Evaluation, export: _Exported, *, test: Evaluation | None, judged: Verdict
+) -> None:
+    progress = run.progress
+    values = {
+        **found.as_values(),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "num_parameters": run.model.count_params(),
+        "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
+        "export_difference": export.difference,
+        "exports": export.exports.as_json(),
+        "test": test and test.as_values(),
+        "verdict": dataclasses.asdict(judged),
+    }
+    indent = 2 if len(found.metrics.class_names) <= _MOST_INDENTED else None
+    files.write_json(run.workdir.metrics, values, indent=indent)
+
+
+def _collect_pictures(run: Finished, measured: _Measured, model: keras.Model) -> Pictures:
+    explain = explanation.make_explainer(model)
+    validation, train = run.splits["validation"], run.splits["train"]
+    shown = pictures.collect(validation, train, measured.answers, measured.classifier, explain=explain)
+    return dataclasses.replace(shown, augmented=pictures.draw_augmented(train, run.config, run.inputs))
+
+
+def read_findings(records: Folder, data: Manifest, rows: Predictions) -> dict[str, Finding]:
+    """Returns what the build of the records found about each of these pictures, by path.
+
+    It is empty where cleaning.csv is not there, or is not that of these records: it tells more, and decides nothing.
+    """
+    path, wanted = records / findings.FILE_NAME, {row.path for row in rows}
+    try:
+        if files.digest_file(path) != data.findings_sha256:
+            return {}
+        return {item.path: item for item in findings.read(path) if item.path in wanted}
+    except (OSError, ValueError):
+        return {}
+
+
+def find_data_report(records: Folder, data: Manifest, run: Path) -> DataReport:
+    """Returns the warnings of the records, and how their report is reached from the run folder, if it can be."""
+    path = records / "report.html"
+    if not isinstance(path, Path) or not path.is_file():
+        return DataReport(warnings=data.warnings)
+    return DataReport(quote(os.fsencode(os.path.relpath(path.resolve(), run.resolve()))), data.warnings)
+
+
+def _track(tracker: Tracker, run: Finished, measured: _Measured, confusion: bytes) -> None:
+    """Shows confusion matrix, surest mistakes, curves and settings with their figures in TensorBoard."""
     step, split, names = run.progress.best_epoch, run.splits["validation"], run.data.class_names
+    answers, found = measured.answers, measured.validation.metrics
     tracker.write_picture("validation", step, "confusion", _decode(confusion))
     places = pictures.rank_mistakes(answers)[:_NUM_MISTAKES]
     stored = decoding.read_jpegs(split.shards, split.expected, places)
@@ -226,6 +254,11 @@ def _track(tracker: Tracker, run: Finished, answers: Answers, confusion: bytes) 
         label, predicted = names[answers.labels[place]], names[chances.argmax()]
         tag = f"mistakes/{rank:02d} {label} taken for {predicted} ({chances.max():.2f})"
         tracker.write_picture("validation", step, tag, _decode(stored[place][1]))
+    tracker.write_pr_curves(step, names, answers.labels, answers.chances)
+    monitor = run.config.train.monitor
+    kept: dict[str, float] = {"val_loss": found.loss, "val_accuracy": found.accuracy}
+    kept[monitor] = run.progress.history[step - 1][monitor]
+    tensorboard.write_hparams(run.workdir, run.config, kept)
 
 
 def _decode(content: bytes) -> np.ndarray:
