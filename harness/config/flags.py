@@ -28,6 +28,13 @@ SHORT_FLAGS: Mapping[str, str] = {
     "--retrain": "tune.retrain",
 }
 _FILE_ONLY = ("tune.space", "tune.start")
+# By section, the command that takes its settings, for whoever gives one to another command.
+_COMMAND_OF = {
+    "data": "build_records and harness.train",
+    **dict.fromkeys(("clean", "split", "records"), "build_records"),
+    **dict.fromkeys(("augment", "model", "optim", "train", "runtime"), "train"),
+    "tune": "tune",
+}
 # The settings of a run that may be others where its model reads picture files.
 OF_READING = ("data.follow_links", "clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
 
@@ -59,10 +66,20 @@ class _Parser(argparse.ArgumentParser):
             if (name := unknown.removeprefix("--")) in _FILE_ONLY:
                 app.say(f"error: {name} is no flag: state it in the config file, as configs/tune.yaml does.\n")
                 sys.exit(ExitCode.USAGE)
-            flags = {flag.removeprefix("--"): None for flag in self._option_string_actions}
-            message = settings.unknown_name(unknown.removeprefix("--"), flags, "flag")
+            message = self._explain_unknown(name)
         app.say(f"error: {visible(message)}\nusage: {self.prog} --help shows every flag.\n")
         sys.exit(ExitCode.USAGE)
+
+    def _explain_unknown(self, name: str) -> str:
+        """Returns what to say of a flag that is not here: whose it is, or the nearest one."""
+        setting, known = SHORT_FLAGS.get(f"--{name}", name), self._option_string_actions
+        short = next((flag for flag, of in SHORT_FLAGS.items() if of == setting), "")
+        if short in known:
+            return f"there is no flag '{name}'. Did you mean '{short.removeprefix('--')}'?"
+        if setting in settings.setting_names():
+            said, command = "" if setting == name else f" ({setting})", _COMMAND_OF[setting.split(".")[0]]
+            return f"--{name}{said} is a setting of python -m harness.{command}: {self.prog} does not take it."
+        return settings.unknown_name(name, {flag.removeprefix("--"): None for flag in known}, "flag")
 
 
 def make_parser(

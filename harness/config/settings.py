@@ -152,9 +152,8 @@ def _construct(loader: Loader, name: str, node: yaml.Node, source: str) -> objec
 
 def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
     """Returns the sentence for a name that does not exist, with the nearest one that does."""
-    nearest = difflib.get_close_matches(name, valid, n=1, cutoff=0.5) or [
-        candidate for candidate in valid if candidate.split(".")[-1] == name.rsplit(".", maxsplit=1)[-1]
-    ]
+    alike = [other for other in valid if "." in other and other.split(".")[-1] == name.rsplit(".", maxsplit=1)[-1]]
+    nearest = difflib.get_close_matches(name, alike or valid, n=1, cutoff=0 if alike else 0.5)
     name = json_files.cut(name)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else " --help lists them all."
     return f"there is no {noun} '{name}'.{hint}"

@@ -1,12 +1,17 @@
 """The commands' manners: help at once, one sentence and a code for an error."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT, command_environment, run_command
 
+from harness.config import settings
+from harness.config.schema import Config
+
 COMMANDS = ("build_records", "train", "tune", "evaluate", "predict")
+FILE_ONLY = ("tune.space", "tune.start")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,10 +36,32 @@ def test_help_comes_without_tensorflow(command):
     assert f"python -m harness.{command}" in done.stdout
 
 
+@pytest.mark.parametrize("section", Config.model_fields)
+def test_a_setting_of_another_command_is_told_with_the_command_that_has_its_flag(section):
+    names = [name for name in settings.setting_names() if name.startswith(f"{section}.") and name not in FILE_ONLY]
+    told = run_command("export", "runs/x", f"--{names[0]}", "1")
+    (command,) = re.findall(rf"--{names[0]} is a setting of python -m harness\.(\w+)", told.stderr)
+    shown = run_command(command, "--help").stdout
+    assert [name for name in names if f"--{name} " not in shown] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
         (("train", "--train.epoch", "3"), 2, "error: there is no flag 'train.epoch'. Did you mean 'train.epochs'?"),
+        (("train", "--runtime.seed", "3"), 2, "error: there is no flag 'runtime.seed'. Did you mean 'train.seed'?"),
+        (("evaluate", "runs/x", "--data.images=x"), 2, "error: there is no flag 'data.images'. Did you mean 'images'?"),
+        (
+            ("train", "--split.test", "0.2"),
+            2,
+            "error: --split.test is a setting of python -m harness.build_records: python -m harness.train does not "
+            "take it.",
+        ),
+        (
+            ("predict", "runs/x", "a.png", "--epochs", "3"),
+            2,
+            "error: --epochs (train.epochs) is a setting of python -m harness.train: python -m harness.predict does",
+        ),
         (
             ("train", "--epochs", "many"),
             2,
