@@ -1,5 +1,6 @@
 """python -m harness.evaluate RUN: measures an exported model on a split of the records or on a folder of pictures."""
 
+import argparse
 import dataclasses
 import json
 import logging
@@ -14,6 +15,7 @@ from harness.base import app, json_files, storage, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.config import flags
+from harness.config.schema import Config
 from harness.dataset.images import rejection
 from harness.dataset.records import manifest
 from harness.input import evaluation_set
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from harness.results.evaluation import Evaluation
     from harness.results.statistics.baselines import HogClassifier
     from harness.results.statistics.calibration import Choices
+    from harness.results.verdict import Learnt
 
 log = logging.getLogger("harness")
 _CHOSEN_ON = "validation"  # the split by which a run keeps its weights, and chooses temperature and thresholds
@@ -78,14 +81,31 @@ def main(argv: Sequence[str]) -> int:
     else:
         evaluation_set.check_fit(data, class_names, preparation, folder)
         found = _evaluate_split(model, data, folder, arguments.split, workdir)
+    is_of_run = data is not None and _is_of_run(data, workdir)
     judged = verdict.judge(
         found,
-        chose_weights=data is not None and arguments.split == _CHOSEN_ON and config.train.keep == "best",
-        has_learnt=arguments.split == _LEARNT if data else storage.is_same(config.data.images, arguments.images),
+        chose_weights=is_of_run and arguments.split == _CHOSEN_ON and config.train.keep == "best",
+        learnt=_find_learnt(config, arguments, data, is_of_run=is_of_run),
     )
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
     app.show(json.dumps(values) if arguments.json else tables.describe(found, judged))
     return ExitCode.DONE
+
+
+def _is_of_run(data: manifest.Manifest, workdir: Workdir) -> bool:
+    """Whether these are the records that a run was trained on, as far as is known."""
+    return versions.read_records(workdir) in (data.digest, "")
+
+
+def _find_learnt(
+    config: Config, arguments: argparse.Namespace, data: manifest.Manifest | None, *, is_of_run: bool
+) -> "Learnt":
+    """Whether the model was trained on the pictures it is measured on: the same folder split anew mixes both."""
+    if is_of_run:
+        return "yes" if arguments.split == _LEARNT else "no"
+    if data is None:
+        return "yes" if storage.is_same(config.data.images, arguments.images) else "no"
+    return "maybe" if storage.is_same(config.data.images, storage.parse(data.images)) else "no"
 
 
 def _evaluate_split(
@@ -101,11 +121,12 @@ def _evaluate_split(
         split = loaded_split.open_split(data, folder, name, cache="none")
         labels, chances, of_baseline = evaluation.answer(model, classifier, evaluation.read_batches(split))
         groups = evaluation.read_groups(split)
+    is_chosen_on = name == _CHOSEN_ON and _is_of_run(data, workdir)
     return evaluation.evaluate(
         name,
         evaluation.Answers(labels, chances, groups),
         data.class_names,
-        choices=calibration.choose(labels, chances) if name == _CHOSEN_ON else _read_choices(workdir),
+        choices=calibration.choose(labels, chances) if is_chosen_on else _read_choices(workdir),
         classifier=classifier,
         of_baseline=of_baseline,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.results.evaluation import Evaluation
     from harness.results.statistics.differences import Difference
 
+Learnt = Literal["no", "maybe", "yes"]
 Level = Literal["good", "not shown", "bad"]
 HEADINGS: Mapping[Level, str] = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
@@ -49,15 +50,15 @@ class Verdict:
         return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
-def judge(found: "Evaluation", *, chose_weights: bool = False, has_learnt: bool = False) -> Verdict:
+def judge(found: "Evaluation", *, chose_weights: bool = False, learnt: Learnt = "no") -> Verdict:
     """Returns what to think of a model.
 
     Args:
       found: what it does on a split.
       chose_weights: whether the weights that are kept were chosen on this very split.
-      has_learnt: whether the model was trained on these pictures, or most of them.
+      learnt: whether the model was trained on these pictures, or most of them.
     """
-    silence = _explain_silence(found, has_learnt=has_learnt)
+    silence = _explain_silence(found, learnt)
     level: Level = "not shown" if silence else _rank(found)
     sentences = [_describe_accuracy(found), silence or _compare(found, level)]
     if confused := describe_confused(found.metrics):
@@ -68,7 +69,7 @@ def judge(found: "Evaluation", *, chose_weights: bool = False, has_learnt: bool 
         sentences.append(few)
     if chose_weights:
         sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
-    steps = _advise(found, level, missing, chose_weights=chose_weights, has_learnt=has_learnt)
+    steps = _advise(found, level, missing, chose_weights=chose_weights, learnt=learnt)
     return Verdict(level, tuple(sentences), tuple(steps))
 
 
@@ -94,10 +95,15 @@ def _has_lost(found: "Evaluation") -> bool:
     return found.gain is not None and found.gain.mean < 0
 
 
-def _explain_silence(found: "Evaluation", *, has_learnt: bool) -> str:
+def _explain_silence(found: "Evaluation", learnt: Learnt) -> str:
     """Returns why figures do not tell whether a model is good, whatever they are; "" if they may."""
-    if has_learnt:
+    if learnt == "yes":
         return "The model has learnt these pictures: that says nothing of how it does on others."
+    if learnt == "maybe":
+        return (
+            "The model was trained on other records of the same folder, and may have learnt these pictures: then this "
+            "says nothing of how it does on others."
+        )
     if sum(any(row) for row in found.metrics.confusion) == 1:
         return "All pictures are of one class: these figures do not tell whether the model is good."
     return ""
@@ -185,9 +191,7 @@ def _describe_groups(metrics: Metrics) -> str:
     return f"{groups} groups are few: pictures of a group are right or wrong together, so the interval is wide."
 
 
-def _advise(
-    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, has_learnt: bool
-) -> list[str]:
+def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, learnt: Learnt) -> list[str]:
     metrics, steps = found.metrics, []
     more = "more groups of pictures" if sample.is_grouped(metrics) else "more pictures"
     if level == "bad" or _has_lost(found):
@@ -197,8 +201,10 @@ def _advise(
         )
     if missing:
         steps.append(f"give {list_names(missing)} {more}, so that some are measured on")
-    if has_learnt:
+    if learnt == "yes":
         steps.append("measure on another split, or on other pictures with --images")
+    elif learnt == "maybe":
+        steps.append("measure on the records of the run, with --records, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
         steps.append(f"measure on {more} (--split.validation, --split.test of the build, or --images)")
     if level == "good" and (pairs := list_confused(metrics)):

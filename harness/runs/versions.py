@@ -27,6 +27,7 @@ class _Written(BaseModel):
     """What is asked of environment.json, whatever else stands there."""
 
     harness: str = ""
+    records_sha256: str = ""
 
 
 _FORM = TypeAdapter(_Written)
@@ -36,6 +37,14 @@ def read_version(workdir: Workdir) -> str:
     """Returns the version of harness that started a run; "" if that is not known."""
     try:
         return shorten(json_files.read(workdir.environment, _FORM).harness)
+    except json_files.WrongForm:
+        return ""
+
+
+def read_records(workdir: Workdir) -> str:
+    """Returns the digest of the records that a run was trained on; "" if that is not known."""
+    try:
+        return json_files.read(workdir.environment, _FORM).records_sha256
     except json_files.WrongForm:
         return ""
 

@@ -102,6 +102,24 @@ def test_the_folder_that_a_run_was_trained_on_says_nothing_of_it(smoke_run, face
     assert verdict["level"] == "not shown" and verdict["sentences"][1].startswith("The model has learnt these pictures")
 
 
+@pytest.mark.slow
+def test_records_that_split_the_same_folder_anew_may_hold_what_was_learnt(smoke_run, faces, tmp_path):
+    again = tmp_path / "again"
+    words = ("--config", "configs/smoke.yaml", "--images", faces, "--records", again, "--split.seed", "5")
+    assert run_command("build_records", *words).returncode == 0
+    done = run_command("evaluate", smoke_run, "--records", again, "--json")
+    found = json.loads(done.stdout)["verdict"]
+    assert found["level"] == "not shown" and "may have learnt these pictures" in found["sentences"][1]
+    assert "The epoch was chosen on these same pictures" not in " ".join(found["sentences"])
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_records_is_as_good_as_they_are(smoke_run, face_records, tmp_path):
+    shutil.copytree(face_records, tmp_path / "copy")
+    done = run_command("evaluate", smoke_run, "--records", tmp_path / "copy", "--json")
+    assert done.stdout == run_command("evaluate", smoke_run, "--json").stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "expected"),
     [

@@ -106,9 +106,15 @@ def test_few_groups_and_missing_classes_are_said():
 
 
 def test_pictures_that_were_learnt_tell_nothing():
-    found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), has_learnt=True)
+    found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), learnt="yes")
     assert found.level == "not shown"
     assert found.sentences[1] == "The model has learnt these pictures: that says nothing of how it does on others."
+
+
+def test_pictures_that_may_have_been_learnt_do_not_tell():
+    found = verdict.judge(evaluate(HALVES, HALVES), learnt="maybe")
+    assert found.level == "not shown" and "may have learnt these pictures" in found.sentences[1]
+    assert found.next_steps[0].startswith("measure on the records of the run")
 
 
 def test_one_class_alone_tells_nothing():
