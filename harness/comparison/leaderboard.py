@@ -8,6 +8,7 @@ from harness.comparison.comparison import Measured
 from harness.comparison.contrast import Contrast, Judged
 from harness.comparison.finished_run import Figures, Result
 from harness.results import verdict
+from harness.results.statistics import intervals
 from harness.results.statistics.intervals import Interval
 
 UNKNOWN = "-"
@@ -76,4 +77,4 @@ def _show_judged(judged: Judged) -> tuple[str, str, str]:
 def _show(value: float | None, interval: Interval | None, digits: int) -> tuple[str, str]:
     if value is None:
         return UNKNOWN, UNKNOWN
-    return f"{value:.{digits}f}", verdict.describe_interval(interval, digits)
+    return f"{value:.{digits}f}", intervals.describe(interval, digits)

@@ -10,7 +10,7 @@ from harness.base import figures as drawing
 from harness.base import html
 from harness.base.figures import BLUE, GREY, RED
 from harness.base.html import Html
-from harness.base.text import shorten
+from harness.base.text import count, shorten
 from harness.config import settings
 from harness.config.schema import Config
 from harness.cross_validation import tables
@@ -178,7 +178,7 @@ def _describe_suspects(answer: Answer) -> Html:
         return html.paragraphs(["No label is suspected to be wrong."])
     shown = answer.suspects[:_MOST_SUSPECTS]
     rows = [(html.breakable(each.path), each.label, each.suggested, f"{each.score:.3f}") for each in shown]
-    number = tables.count(len(answer.suspects), "picture")
+    number = count(len(answer.suspects), "picture")
     link = Html(f'<p>{number} to decide on, beside pictures like them: <a href="suspects.html">suspects.html</a>.</p>')
     more = len(answer.suspects) - len(shown)
     rest = html.paragraphs([f"and {more:,} more: suspects.csv has all"] if more else [], kind="quiet")

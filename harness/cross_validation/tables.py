@@ -5,10 +5,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from harness.base.text import cap_rows, format_table, shorten, visible
+from harness.base.text import cap_rows, count, format_table, shorten, visible
 from harness.cross_validation.cross_validator import Answer
 from harness.cross_validation.figures import Contrast, CurvePoint, FoldFigures, Judged
 from harness.results import tables, verdict
+from harness.results.statistics import intervals
 from harness.results.verdict import Verdict
 
 REPORT, SUSPECTS, SUSPECTS_PAGE = "report.html", "suspects.csv", "suspects.html"
@@ -78,11 +79,6 @@ def say_divided(num_repeats: int) -> str:
     return "divided once" if num_repeats == 1 else f"divided {num_repeats} times"
 
 
-def count(number: int, noun: str) -> str:
-    """Returns a number with its noun."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def describe(answer: Answer, judged: Verdict) -> str:
     """Returns all of it as text for a person."""
     parts = [tables.describe(answer.evaluation, judged), _list_folds(answer.folds)]
@@ -108,7 +104,7 @@ def list_fold(row: FoldFigures, *, with_repeat: bool) -> tuple[object, ...]:
         f"{row.num_trained:,}",
         f"{found.num_examples:,}",
         f"{found.accuracy:.3f}",
-        verdict.describe_interval(found.accuracy_ci95),
+        intervals.describe(found.accuracy_ci95),
         f"{found.balanced_accuracy:.3f}",
         "-" if found.auc is None else f"{found.auc:.3f}",
         f"{found.loss:.4f}",
@@ -134,7 +130,7 @@ def list_point(point: CurvePoint) -> tuple[str, ...]:
         f"{point.share:.0%}",
         f"{point.num_trained:,.0f}",
         f"{point.accuracy:.3f}",
-        verdict.describe_interval(point.accuracy_ci95),
+        intervals.describe(point.accuracy_ci95),
         f"{point.loss:.4f}",
         *gain,
     )

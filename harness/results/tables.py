@@ -6,6 +6,7 @@ from harness.base.text import cap_rows, format_table, shorten
 from harness.results import verdict
 from harness.results.evaluation import Evaluation
 from harness.results.metrics import Metrics
+from harness.results.statistics import intervals
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Verdict
 
@@ -38,7 +39,7 @@ def _list_figures(metrics: Metrics) -> str:
 def _describe(value: float | None, interval: Interval | None, digits: int = 3) -> tuple[str, str]:
     if value is None:
         return "-", "-"
-    return f"{value:.{digits}f}", verdict.describe_interval(interval, digits)
+    return f"{value:.{digits}f}", intervals.describe(interval, digits)
 
 
 def _list_classes(metrics: Metrics) -> str:

@@ -13,8 +13,7 @@ import numpy as np
 
 from harness.base.text import list_names, shorten
 from harness.results.metrics import Metrics
-from harness.results.statistics import calibration, sample
-from harness.results.statistics.intervals import Interval
+from harness.results.statistics import calibration, intervals, sample
 
 if TYPE_CHECKING:
     from harness.results.evaluation import Evaluation
@@ -78,11 +77,6 @@ def list_missing(metrics: Metrics) -> list[str]:
     return [name for name, figures in metrics.per_class.items() if not figures["num_examples"]]
 
 
-def describe_interval(interval: Interval | None, digits: int = 3) -> str:
-    """Returns an interval as text, "unknown" where there is none."""
-    return "unknown" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
-
-
 def _rank(found: "Evaluation") -> Level:
     metrics = found.metrics
     if metrics.accuracy <= metrics.majority_accuracy or (found.gain is not None and found.gain.high < 0):
@@ -115,7 +109,7 @@ def _describe_accuracy(found: "Evaluation") -> str:
     baseline = f", {found.baseline.name} {found.baseline.accuracy:.3f}" if found.baseline else ""
     skipped = f"; {metrics.skipped:,} more could not be read" if metrics.skipped else ""
     return (
-        f"{split}accuracy {metrics.accuracy:.3f} (95 % interval {describe_interval(metrics.accuracy_ci95)}) on "
+        f"{split}accuracy {metrics.accuracy:.3f} (95 % interval {intervals.describe(metrics.accuracy_ci95)}) on "
         f"{sample.describe(metrics)}{place}; always answering {shorten(metrics.majority_class)} gives "
         f"{metrics.majority_accuracy:.3f}{baseline}{skipped}"
     )

@@ -3,7 +3,7 @@
 The front matter is Hugging Face's: https://huggingface.co/docs/hub/model-cards
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.results.export import exported
 from harness.results.export.exported import Exports
-from harness.results.statistics import sample
+from harness.results.statistics import intervals, sample
+from harness.results.statistics.intervals import Interval
 from harness.runs.workdir import Workdir
 
 _LICENCES = ("license", "licence", "copying")  # how files of licences begin
@@ -26,18 +27,41 @@ _MANY = 20  # pictures of a class from which on its figures mean something
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of the validation split that a card states, as metrics.json has them."""
+    """The figures of a split that a card states, as metrics.json has them; an interval that is not known is None."""
 
+    split: str
     num_examples: int
     num_groups: int | None
-    loss: float
     accuracy: float
-    accuracy_ci95: tuple[float, float]
+    accuracy_ci95: Interval
+    loss: float
+    loss_ci95: Interval | None = None
     auc: float | None = None
+    auc_ci95: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What to think of them, in sentences, the figures first."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunFigures(Figures):
+    """Those of the validation split, those of the test split where there is one, and the verdict on the latter."""
+
+    test: Figures | None = None
+    verdict: Judgement | None = None
+
+    @property
+    def judged(self) -> Figures:
+        """Those that the verdict speaks of."""
+        return self.test or self
 
 
 def write(
-    workdir: Workdir, config: Config, data: Manifest, figures: Figures, exports: Exports, *, num_weights: int
+    workdir: Workdir, config: Config, data: Manifest, figures: RunFigures, exports: Exports, *, num_weights: int
 ) -> None:
     """Writes the class names of a run, one a line, and its card.
 
@@ -45,17 +69,17 @@ def write(
       workdir: the run folder.
       config: its settings.
       data: the records that it was trained on.
-      figures: on their validation split.
+      figures: on their splits.
       exports: the files of the model.
       num_weights: how many numbers it has learnt or been given.
     """
     name = visible(workdir.root.name)
     sections = [
-        f"---\n{_front_matter(name, data, figures)}---",
+        f"---\n{_front_matter(name, data, figures.judged)}---",
         f"# {name}",
         _describe(config, data, num_weights),
-        "## How good it is\n\n" + _describe_figures(data, figures),
-        "## What it is for, and what not\n\n" + "\n".join(f"* {line}" for line in _list_limits(data)),
+        "## How good it is\n\n" + _describe_figures(figures),
+        "## What it is for, and what not\n\n" + _list(_list_limits(data, figures.judged.split)),
         "## What it was trained on\n\n" + _describe_data(data),
         "## Files\n\n" + _describe_files(exports, data),
     ]
@@ -67,7 +91,7 @@ def _front_matter(name: str, data: Manifest, figures: Figures) -> str:
     measured = [("accuracy", figures.accuracy), ("loss", figures.loss), ("roc_auc", figures.auc)]
     result = {
         "task": {"type": "image-classification", "name": "Image classification"},
-        "dataset": {"type": "imagefolder", "name": visible(Path(data.images).name), "split": "validation"},
+        "dataset": {"type": "imagefolder", "name": visible(Path(data.images).name), "split": figures.split},
         "metrics": [{"type": kind, "value": round(value, 6)} for kind, value in measured if value is not None],
     }
     matter = {
@@ -89,38 +113,39 @@ def _describe(config: Config, data: Manifest, num_weights: int) -> str:
     )
 
 
-def _describe_figures(data: Manifest, figures: Figures) -> str:
-    low, high = figures.accuracy_ci95
-    split = data.splits["validation"]
-    auc = "not defined" if figures.auc is None else f"{figures.auc:.3f}"
+def _describe_figures(figures: RunFigures) -> str:
+    judged = figures.judged
     rows = [
-        ("figure", "value", "95 % interval"),
-        ("accuracy", f"{figures.accuracy:.3f}", f"{low:.3f} to {high:.3f}"),
-        ("loss (cross-entropy)", f"{figures.loss:.4f}", ""),
-        ("area under the ROC curve", auc, ""),
+        ("figure", f"{judged.split} split", "95 % interval"),
+        ("accuracy", f"{judged.accuracy:.3f}", intervals.describe(judged.accuracy_ci95)),
+        ("log loss [nats]", f"{judged.loss:.4f}", intervals.describe(judged.loss_ci95, 4)),
+        ("area under the ROC curve", *_describe_area(judged)),
     ]
-    most = max(split.class_counts.values(), default=0) / max(split.num_examples, 1)
-    return (
-        f"{_table(rows)}\n\nOn {sample.describe(figures, 'validation')}. To name the most frequent class always "
-        f"would be right for {most:.3f} of them. The weights were chosen on these same pictures, which flatters the "
-        "figures a little."
-    )
+    sentences = figures.verdict.sentences if figures.verdict else (f"On {sample.describe(judged, judged.split)}.",)
+    told = "\n\n".join(_escape(sentence[:1].upper() + sentence[1:]) for sentence in sentences)
+    return f"{_table(rows)}\n\n{told}"
 
 
-def _list_limits(data: Manifest) -> Iterator[str]:
+def _describe_area(figures: Figures) -> tuple[str, str]:
+    if figures.auc is None:
+        return "not defined", ""
+    return f"{figures.auc:.3f}", intervals.describe(figures.auc_ci95)
+
+
+def _list_limits(data: Manifest, split: str) -> Iterator[str]:
     yield "It is for pictures like those it was trained on: the same kind of subject, drawn or photographed alike."
     yield "It names one of its classes whatever it is shown; there is no answer for none of them."
     yield "Probabilities are as trained, no temperature is applied: they may be surer than they are right."
     yield "Nothing was measured on who or what is in the pictures beside their class."
-    counts = data.splits["validation"].class_counts
+    counts = data.splits[split].class_counts
     few = [f"{_escape(visible(name))} ({counts[name]})" for name in data.class_names if counts[name] < _MANY]
     if few:
         named = list_names(few, separator=", ")
-        yield f"Of these there were fewer than {_MANY} validation pictures, which say little: {named}."
+        yield f"Of these there were fewer than {_MANY} {split} pictures, which say little: {named}."
 
 
 def _describe_data(data: Manifest) -> str:
-    names = list(data.splits)
+    names = [name for name, split in data.splits.items() if split.num_examples]
     rows = [
         (_escape(visible(label)), *(str(data.splits[name].class_counts.get(label, 0)) for name in names))
         for label in data.class_names
@@ -165,6 +190,10 @@ def _describe_files(exports: Exports, data: Manifest) -> str:
         'answer = answer_files(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))\n'
         'print(answer["label"].numpy(), answer["probabilities"].numpy())\n```'
     )
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def _table(rows: Sequence[Sequence[object]]) -> str:

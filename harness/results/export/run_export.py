@@ -31,7 +31,7 @@ def export(workdir: Workdir, config: Config, data: Manifest, records: Folder, fo
       CheckpointError: the run has no exported model, or that cannot be used.
       DataError: the records are damaged.
     """
-    figures, known = metrics_file.read(workdir, model_card.Figures), exported.read(workdir)
+    figures, known = metrics_file.read(workdir, model_card.RunFigures), exported.read(workdir)
     model, said = loader.load_stored(workdir)
     decides = [name for name in formats if FORMATS[name].most_lost is not None]
     with decoding.damage_named():

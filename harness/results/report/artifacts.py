@@ -14,6 +14,7 @@ from urllib.parse import quote
 import keras
 import numpy as np
 from PIL import Image
+from pydantic import TypeAdapter
 
 from harness.base import files
 from harness.base.storage import Folder
@@ -31,7 +32,7 @@ from harness.results.export import exported, exporter, loader, model_card
 from harness.results.export.exported import Exports
 from harness.results.export.exporter import Probe
 from harness.results.export.formats import Source
-from harness.results.export.model_card import Figures
+from harness.results.export.model_card import RunFigures
 from harness.results.kept_epoch import KeptEpoch
 from harness.results.metrics import Metrics
 from harness.results.predictions import Predictions
@@ -74,15 +75,25 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
       tracker: takes the same as TensorBoard's pictures and curves.
     """
     workdir, measured = run.workdir, _measure_validation(run, labels, chances)
-    export = _export(run, measured.validation.metrics, labels)
+    export = _export(run, labels)
     test = _measure_test(run, measured) if "test" in run.splits else None
     judged = verdict.judge(test or measured.validation, chose_weights=test is None and run.config.train.keep == "best")
+    values = _list_values(run, measured.validation, export, test=test, judged=judged)
+    model_card.write(
+        workdir,
+        run.config,
+        run.data,
+        TypeAdapter(RunFigures).validate_python(values),
+        export.exports,
+        num_weights=export.model.count_params(),
+    )
     confusion = _draw_charts(run, measured.validation.metrics)
     files.write_text(workdir.report, page.render(_gather_facts(run, measured, export, test=test, judged=judged)))
     _track(tracker, run, measured, confusion)
     predictions.write(workdir.predictions, measured.rows)
     predictions.write_probabilities(workdir.probabilities, chances)
-    _write_metrics(run, measured.validation, export, test=test, judged=judged)
+    indent = 2 if len(run.data.class_names) <= _MOST_INDENTED else None
+    files.write_json(workdir.metrics, values, indent=indent)
 
 
 @dataclass(frozen=True)
@@ -117,8 +128,8 @@ class _Exported(NamedTuple):
     exports: Exports
 
 
-def _export(run: Finished, found: Metrics, labels: np.ndarray) -> _Exported:
-    """Writes the model in all formats that were asked for, and its card."""
+def _export(run: Finished, labels: np.ndarray) -> _Exported:
+    """Writes the model in all formats that were asked for."""
     config, data, workdir, split = run.config, run.data, run.workdir, run.splits["validation"]
     pictures = decoding.read_pictures(split.shards, split.expected, exporter.NUM_COMPARED)
     plain, difference = exporter.export_keras(
@@ -133,8 +144,6 @@ def _export(run: Finished, found: Metrics, labels: np.ndarray) -> _Exported:
     probe = Probe(pictures, labels[: len(pictures)])
     source = Source(plain, config.model.name, data.class_names, data.preparation, config.clean.max_pixels, pictures[:0])
     exports = exporter.export_formats(source, workdir, config.runtime.exports, probe)
-    figures = Figures(found.num_examples, found.num_groups, found.loss, found.accuracy, found.accuracy_ci95, found.auc)
-    model_card.write(workdir, config, data, figures, exports, num_weights=plain.count_params())
     for item in exports.left_out:
         log.warning("export: %s was left out: %s", item.format, item.reason)
     shown = exported.describe_difference(difference)
@@ -194,11 +203,12 @@ def _gather_facts(
     )
 
 
-def _write_metrics(
+def _list_values(
     run: Finished, found: Evaluation, export: _Exported, *, test: Evaluation | None, judged: Verdict
-) -> None:
+) -> dict[str, object]:
+    """Returns what metrics.json holds."""
     progress = run.progress
-    values = {
+    return {
         **found.as_values(),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
@@ -209,8 +219,6 @@ def _write_metrics(
         "test": test and test.as_values(),
         "verdict": dataclasses.asdict(judged),
     }
-    indent = 2 if len(found.metrics.class_names) <= _MOST_INDENTED else None
-    files.write_json(run.workdir.metrics, values, indent=indent)
 
 
 def _collect_pictures(run: Finished, measured: _Measured, model: keras.Model) -> Pictures:

@@ -15,6 +15,7 @@ from harness.results import verdict
 from harness.results.metrics import Metrics
 from harness.results.report import charts
 from harness.results.report.facts import Picture
+from harness.results.statistics import intervals
 
 _MOST_SQUARE = 20  # classes in the matrix
 _MOST_PAIRS, _MOST_CLASSES, _MOST_OPEN = 40, 40, 12  # rows, and those that are not folded
@@ -131,8 +132,8 @@ def _row(metrics: Metrics, name: str) -> Sequence[object]:
         f"{found['num_examples']:,}",
         show("precision"),
         show("recall"),
-        verdict.describe_interval(found["recall_ci95"]),
+        intervals.describe(found["recall_ci95"]),
         show("f1"),
-        verdict.describe_interval(found["f1_ci95"]),
+        intervals.describe(found["f1_ci95"]),
         show("average_precision"),
     )

@@ -9,10 +9,11 @@ from harness.base import figures, html
 from harness.base.figures import GREY, SERIES
 from harness.base.html import Html
 from harness.dataset.images.arrays import Array, Floats
-from harness.results import tables, verdict
+from harness.results import tables
 from harness.results.evaluation import Answers, Evaluation
 from harness.results.metrics import Metrics
 from harness.results.report.overview import begin_large
+from harness.results.statistics import intervals
 
 _SIDE = 3.4  # inches
 _MOST_POINTS = 200  # of a curve
@@ -132,7 +133,7 @@ def describe_calibration(found: Evaluation) -> Html:
             f"{row.threshold:.3f}",
             f"{row.num_answered:,}",
             "-" if row.accuracy is None else f"{row.accuracy:.3f}",
-            "-" if row.accuracy is None else verdict.describe_interval(row.accuracy_ci95),
+            "-" if row.accuracy is None else intervals.describe(row.accuracy_ci95),
         )
         for row in found.calibration.coverage
     ]

@@ -9,7 +9,7 @@ from harness.results import verdict
 from harness.results.evaluation import Evaluation
 from harness.results.metrics import Metrics
 from harness.results.report.facts import DataReport, RunFacts
-from harness.results.statistics import sample
+from harness.results.statistics import intervals, sample
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Verdict
 
@@ -108,7 +108,7 @@ def _cells(metrics: Metrics, name: str) -> Sequence[str]:
     value = getattr(metrics, name)
     if value is None:
         return "-", "-"
-    return f"{value:.3f}", verdict.describe_interval(getattr(metrics, f"{name}_ci95"))
+    return f"{value:.3f}", intervals.describe(getattr(metrics, f"{name}_ci95"))
 
 
 def _majority(found: Evaluation) -> Sequence[str]:
@@ -118,4 +118,4 @@ def _majority(found: Evaluation) -> Sequence[str]:
 def _baseline(found: Evaluation) -> Sequence[str]:
     if found.baseline is None:
         return "-", "-"
-    return f"{found.baseline.accuracy:.3f}", verdict.describe_interval(found.baseline.accuracy_ci95)
+    return f"{found.baseline.accuracy:.3f}", intervals.describe(found.baseline.accuracy_ci95)

@@ -14,7 +14,6 @@ from harness.base.html import Html
 from harness.base.text import shorten
 from harness.dataset.curation.findings import Finding
 from harness.dataset.images.arrays import Array, Ints
-from harness.results import verdict
 from harness.results.report.facts import RunFacts
 from harness.results.statistics import intervals
 from harness.results.statistics.intervals import Interval
@@ -135,4 +134,4 @@ def _table(title: str, found: Sequence[Subset]) -> str:
 
 def _describe_interval(item: Subset) -> tuple[str, Html]:
     low, high = item.accuracy_ci95
-    return verdict.describe_interval(item.accuracy_ci95, 2), html.track(low, item.accuracy, high)
+    return intervals.describe(item.accuracy_ci95, 2), html.track(low, item.accuracy, high)

@@ -29,6 +29,11 @@ def number_groups(groups: Sequence[str]) -> Ints:
     return members.reshape(-1)
 
 
+def describe(interval: Interval | None, digits: int = 3) -> str:
+    """Returns an interval as text, "unknown" where there is none."""
+    return "unknown" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
 def wilson(share: float, total: float, quantile: float = NORMAL) -> Interval:
     """Returns the interval of a proportion after Wilson, which holds for small and extreme counts too.
 

@@ -8,17 +8,19 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest, SplitInfo
 from harness.results.export import model_card
 from harness.results.export.exported import ExportedFile, Exports
-from harness.results.export.model_card import Figures
+from harness.results.export.model_card import Figures, Judgement, RunFigures
 from harness.runs.workdir import Workdir
 
-FIGURES = Figures(30, 30, 0.25, 0.9, (0.75, 0.97), None)
+FIGURES = RunFigures("validation", 30, 30, 0.9, (0.75, 0.97), 0.25)
 FILE = ExportedFile("tflite", "model.tflite", 1_500_000, 32, 2.5e-7, 1e-3, 1, 0.9, 4.25)
 
 
 def write(folder, names, images, exports, figures=FIGURES) -> tuple[dict, str]:
     """The front matter and the page of a run called `a "run": [1]`."""
     counts = {name: 3 + 20 * index for index, name in enumerate(names)}
-    splits = {split: SplitInfo(sum(counts.values()), len(names), counts, ()) for split in ("train", "validation")}
+    splits = {
+        split: SplitInfo(sum(counts.values()), len(names), counts, ()) for split in ("train", "validation", "test")
+    }
     data = Manifest(names, 64, "jpeg", splits, {}, str(images), "", "", "", {})
     workdir = Workdir(folder / 'a "run": [1]')
     model_card.write(workdir, Config(), data, figures, exports, num_weights=1234)
@@ -40,7 +42,9 @@ def test_a_card_names_its_run_figures_files_and_licences(tmp_path):
         "emotion_cnn with 1,234 weights",
         "| accuracy | 0.900 | 0.750 to 0.970 |",
         "| area under the ROC curve | not defined |  |",
-        "On 30 validation pictures. To name the most frequent class always would be right for 0.885 of them",
+        "| figure | validation split | 95 % interval |",
+        "| log loss [nats] | 0.2500 | unknown |",
+        "On 30 validation pictures.",
         "say little: rose (3).",
         "`Copying`, `LICENSE.txt`",
         "| `model.tflite` | 1.50 | 2.5e-07 | 1 of 32 | 4.25 |",
@@ -51,14 +55,31 @@ def test_a_card_names_its_run_figures_files_and_licences(tmp_path):
 
 def test_names_cannot_break_the_page(tmp_path):
     matter, page = write(tmp_path, ("a|b", "c\n# d", "*e*"), tmp_path / "gone", Exports())
-    assert "| a\\|b | 3 | 3 |" in page and "\n# d" not in page and "\\*e\\*" in page
+    assert "| a\\|b | 3 | 3 | 3 |" in page and "\n# d" not in page and "\\*e\\*" in page
     assert next(tmp_path.glob("*/export/labels.txt")).read_text() == "a|b\nc\\n# d\n*e*\n"
     assert "No file there says their licences." in page and matter["pipeline_tag"] == "image-classification"
 
 
 def test_groups_are_told_where_pictures_belong_together(tmp_path):
     _, page = write(tmp_path, ("a", "b"), tmp_path, Exports(), dataclasses.replace(FIGURES, num_groups=1))
-    assert "On 30 validation pictures in 1 group. " in page
+    assert "On 30 validation pictures in 1 group." in page
+
+
+def test_a_card_speaks_of_the_split_that_was_judged(tmp_path):
+    test = Figures("test", 20, 20, 0.8, (0.6, 0.91), 0.4, (0.3, 0.5), 0.95, None)
+    judged = Judgement(("test accuracy 0.800", "Good: it is better than both.", "What fails: [a] taken for b: 1 of 2."))
+    figures = dataclasses.replace(FIGURES, test=test, verdict=judged)
+    matter, page = write(tmp_path, ("[a]", "b"), tmp_path, Exports(), figures)
+    (result,) = matter["model-index"][0]["results"]
+    assert result["dataset"]["split"] == "test" and result["metrics"][0] == {"type": "accuracy", "value": 0.8}
+    for words in (
+        "| figure | test split | 95 % interval |",
+        "| log loss [nats] | 0.4000 | 0.3000 to 0.5000 |",
+        "| area under the ROC curve | 0.950 | unknown |",
+        "\n\nTest accuracy 0.800\n\nGood: it is better than both.\n\nWhat fails: \\[a\\] taken for b: 1 of 2.",
+        "fewer than 20 test pictures, which say little: \\[a\\] (3).",
+    ):
+        assert words in page, words
 
 
 def test_of_many_classes_a_part_is_listed(tmp_path):
