@@ -47,7 +47,7 @@ def test_a_format_is_added_to_those_that_are_there(exported):
     run, printed, metrics = exported
     assert [item["format"] for item in printed["files"]] == ["keras", "tflite"] and printed["left_out"] == []
     known = json.loads((run / "export" / "export.json").read_text())["files"]
-    assert [item["format"] for item in known] == ["h5", "saved_model", "keras", "tflite"]
+    assert [item["format"] for item in known] == ["keras", "h5", "saved_model", "tflite"]
     assert (run / "export" / "model.tflite").stat().st_size == known[-1]["num_bytes"]
     assert json.loads((run / "metrics.json").read_text()) == metrics
     assert not [path for path in run.rglob("*") if "tmp" in path.name]

@@ -12,6 +12,7 @@ from harness.runs.workdir import Workdir
 
 _Count = Annotated[int, Field(ge=0)]
 _Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+KERAS = "keras"
 FIGURES = ("MB", "largest difference", "other class", "ms a picture")
 
 
@@ -67,13 +68,14 @@ class Exports:
     left_out: tuple[LeftOut, ...] = ()
 
     def renew(self, newer: "Exports") -> "Exports":
-        """Returns these with those of the same formats replaced."""
+        """Returns these with those of the same formats replaced, model.keras first."""
         known = {item.format for item in newer.files} | {item.format for item in newer.left_out}
         kept = Exports(
             tuple(item for item in self.files if item.format not in known),
             tuple(item for item in self.left_out if item.format not in known),
         )
-        return Exports((*kept.files, *newer.files), (*kept.left_out, *newer.left_out))
+        ordered = sorted((*kept.files, *newer.files), key=lambda item: item.format != KERAS)
+        return Exports(tuple(ordered), (*kept.left_out, *newer.left_out))
 
     def as_json(self) -> dict[str, Sequence[dict[str, object]]]:
         """Returns plain values, as export.json and metrics.json hold them."""

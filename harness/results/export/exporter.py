@@ -24,8 +24,8 @@ from harness.config.schema import Config
 from harness.models.network import build_model
 from harness.results.export import check, exported, keras_files
 from harness.results.export.check import Answers, Failure
-from harness.results.export.exported import ExportedFile, Exports, LeftOut
-from harness.results.export.formats import FORMATS, KERAS, Source, Unsuitable
+from harness.results.export.exported import KERAS, ExportedFile, Exports, LeftOut
+from harness.results.export.formats import FORMATS, Source, Unsuitable
 from harness.results.export.signature import Signature
 from harness.runs.workdir import Workdir
 

@@ -12,8 +12,6 @@ from harness.results.export import keras_files
 from harness.results.export.conversion import onnx_file, saved_model, tflite_files
 from harness.results.export.loader import answer_all_classes
 
-KERAS = "keras"
-
 
 class Unsuitable(Exception):
     """A model that a format cannot hold."""

@@ -11,7 +11,7 @@ import yaml
 
 from harness import __version__
 from harness.base import files
-from harness.base.text import cap_rows, list_names, visible
+from harness.base.text import cap_rows, list_names, shorten, visible
 from harness.config.preparation import describe_preparation
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
@@ -81,7 +81,7 @@ def write(
         "## How good it is\n\n" + _describe_figures(figures),
         "## What it is for, and what not\n\n" + _list(_list_limits(data, figures.judged.split)),
         "## What it was trained on\n\n" + _describe_data(data),
-        "## Files\n\n" + _describe_files(exports, data),
+        "## Files\n\n" + _describe_files(exports, config, data),
     ]
     files.write_text(workdir.labels, "".join(f"{visible(label)}\n" for label in data.class_names))
     files.write_text(workdir.model_card, "\n\n".join(sections) + "\n")
@@ -172,8 +172,7 @@ def _list_licences(images: str) -> list[str]:
     return [f"`{visible(name)}`" for name in names if name.lower().startswith(_LICENCES)]
 
 
-def _describe_files(exports: Exports, data: Manifest) -> str:
-    size = data.preparation.image_size
+def _describe_files(exports: Exports, config: Config, data: Manifest) -> str:
     rows = [("file", *exported.FIGURES), *((f"`{item.file}`", *item.list_figures()) for item in exports.files)]
     measured = (
         f"{_table(rows)}\n\nEach was run on validation pictures in a process of its own: the largest difference of a "
@@ -181,15 +180,29 @@ def _describe_files(exports: Exports, data: Manifest) -> str:
         "`model.keras` for the others. Milliseconds are of single pictures, on the CPUs of the machine that wrote "
         "it.\n\n"
     )
+    size, known = data.preparation.image_size, {item.format for item in exports.files}
+    whole_numbers = "; that of 8 bits takes and gives uint8" if "tflite_int8" in known else ""
+    is_single = len(data.class_names) == 2 and config.model.head != "softmax"
+    second = (
+        f" Files of Keras give the probability of {_escape(shorten(data.class_names[1]))} alone." if is_single else ""
+    )
     return (
         f"{measured if exports.files else ''}All take float32 [n, {size}, {size}, 3], RGB from 0 to 255, and scale it "
-        "themselves; `labels.txt` has the classes in the order of the outputs. The SavedModel also takes JPEG and PNG "
-        "files as they are (`serve_bytes`):\n\n```python\nimport tensorflow as tf\n\n"
-        'model = tf.saved_model.load("saved_model")\n'
-        'answer_files = model.signatures["serve_bytes"]\n'
-        'answer = answer_files(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))\n'
-        'print(answer["label"].numpy(), answer["probabilities"].numpy())\n```'
+        f"themselves{whole_numbers}. `labels.txt` has the classes in the order of the outputs.{second}"
+        f"{_EXAMPLE if 'saved_model' in known else ''}"
     )
+
+
+_EXAMPLE = """ The SavedModel also takes JPEG and PNG files as they are (`serve_bytes`):
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load("saved_model")
+answer_files = model.signatures["serve_bytes"]
+answer = answer_files(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))
+print(answer["label"].numpy(), answer["probabilities"].numpy())
+```"""
 
 
 def _list(lines: Iterable[str]) -> str:

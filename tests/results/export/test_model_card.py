@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import pytest
 import yaml
 
 from harness.config.schema import Config
+from harness.config.training_sections import ModelConfig
 from harness.dataset.records.manifest import Manifest, SplitInfo
 from harness.results.export import model_card
 from harness.results.export.exported import ExportedFile, Exports
@@ -15,7 +17,7 @@ FIGURES = RunFigures("validation", 30, 30, 0.9, (0.75, 0.97), 0.25)
 FILE = ExportedFile("tflite", "model.tflite", 1_500_000, 32, 2.5e-7, 1e-3, 1, 0.9, 4.25)
 
 
-def write(folder, names, images, exports, figures=FIGURES) -> tuple[dict, str]:
+def write(folder, names, images, exports, figures=FIGURES, head="auto") -> tuple[dict, str]:
     """The front matter and the page of a run called `a "run": [1]`."""
     counts = {name: 3 + 20 * index for index, name in enumerate(names)}
     splits = {
@@ -23,7 +25,7 @@ def write(folder, names, images, exports, figures=FIGURES) -> tuple[dict, str]:
     }
     data = Manifest(names, 64, "jpeg", splits, {}, str(images), "", "", "", {})
     workdir = Workdir(folder / 'a "run": [1]')
-    model_card.write(workdir, Config(), data, figures, exports, num_weights=1234)
+    model_card.write(workdir, Config(model=ModelConfig(head=head)), data, figures, exports, num_weights=1234)
     _, front, page = workdir.model_card.read_text().split("---\n", 2)
     return yaml.safe_load(front), page
 
@@ -51,6 +53,21 @@ def test_a_card_names_its_run_figures_files_and_licences(tmp_path):
         "float32 [n, 64, 64, 3]",
     ):
         assert words in page, words
+
+
+@pytest.mark.parametrize(
+    ("formats", "names", "head", "told"),
+    [
+        ((), ("a", "b"), "auto", (False, False, True)),
+        (("saved_model",), ("a", "b", "c"), "auto", (True, False, False)),
+        (("tflite_int8",), ("a", "b"), "softmax", (False, True, False)),
+    ],
+)
+def test_a_card_tells_how_the_files_are_used_that_are_there(tmp_path, formats, names, head, told):
+    files = tuple(dataclasses.replace(FILE, format=name) for name in formats)
+    _, page = write(tmp_path, names, tmp_path, Exports(files), head=head)
+    said = ("tf.saved_model.load(", "that of 8 bits takes and gives uint8", "Files of Keras give the probability of b ")
+    assert tuple(words in page for words in said) == told
 
 
 def test_names_cannot_break_the_page(tmp_path):
