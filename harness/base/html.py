@@ -160,7 +160,7 @@ def sections(contents: Mapping[str, str]) -> Html:
 
 
 def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
+    return re.sub(r"\W+", "-", title.lower()).strip("-")
 
 
 def whole(title: str, body: str, *, style: str = "", script: str = "", generator: str = "harness") -> str:

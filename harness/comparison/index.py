@@ -67,9 +67,9 @@ def render(name: str, runs: Sequence[ListedRun]) -> str:
       runs: all that are in it.
     """
     contents: dict[str, str] = {}
-    for number, digest in enumerate(_order_records(runs), start=1):
-        title = f"Records {number}" if digest else "Records unknown"
-        contents[title] = _show_records([run for run in runs if run.records_sha256 == digest])
+    for digest in _order_records(runs):
+        same = [run for run in runs if run.records_sha256 == digest]
+        contents[_name_records(same) or "Records unknown"] = _show_records(same)
     num_complete = sum(run.state == "complete" for run in runs)
     line = (
         f"{count(len(runs), 'run')}, {num_complete:,} of them complete; a table for each set of "
@@ -89,7 +89,8 @@ def render(name: str, runs: Sequence[ListedRun]) -> str:
 
 
 _STYLE = """
-body { max-width: 100rem; } td:nth-child(-n+4), th:nth-child(-n+4) { text-align: left; }
+body { max-width: 100rem; } td, th { padding: .3rem .6rem; }
+td:nth-child(-n+4), th:nth-child(-n+4) { text-align: left; }
 td:not(:first-child) { white-space: nowrap; }
 """
 
@@ -98,6 +99,12 @@ def _order_records(runs: Iterable[ListedRun]) -> list[str]:
     """Returns the digests of records, those that were trained on last first; the unknown ones last."""
     latest = {run.records_sha256: run.written for run in sorted(runs, key=lambda run: run.written)}
     return sorted(latest, key=lambda digest: (digest != "", latest[digest]), reverse=True)
+
+
+def _name_records(runs: Sequence[ListedRun]) -> str:
+    """Returns the records of the run that began last, with the digest, as a folder may have held several."""
+    started = [run.started for run in sorted(runs, key=lambda run: run.written) if run.started is not None]
+    return f"{shorten(started[-1].records or 'a folder')}, sha256 {started[-1].records_sha256[:8]}" if started else ""
 
 
 def _show_records(runs: Sequence[ListedRun]) -> Html:
@@ -116,16 +123,14 @@ def _show_records(runs: Sequence[ListedRun]) -> Html:
 
 def _describe(runs: Sequence[ListedRun]) -> Html:
     """Which records these are, and what the runs were measured on."""
-    started = next((run.started for run in runs if run.started is not None), None)
-    if started is None:
+    if all(run.started is None for run in runs):
         return Html("What these were trained on cannot be read.")
-    words = [f"{started.records or 'a folder'}, sha256 {started.records_sha256[:8]}"]
     for run in runs:
         if run.result is not None:
             figures = run.result.figures.judged
-            words.append(f"{list_names(figures.class_names)}, {sample.describe(figures, _name_split(run.result))}")
-            break
-    return html.text("; ".join(words))
+            measured = sample.describe(figures, _name_split(run.result))
+            return html.text(f"{list_names(figures.class_names)}, {measured}")
+    return Html("No run is complete.")
 
 
 def _show_name(run: ListedRun) -> Html:

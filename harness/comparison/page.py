@@ -14,7 +14,10 @@ from harness.comparison.contrast import Word
 _MOST_PICTURES, _MOST_VALUE = 200, 60
 _COLOUR: dict[Word, str] = {"better": "good", "worse": "bad", "not shown to differ": "quiet"}
 _GENERATOR = "harness: comparison of runs"
-_STYLE = "body { max-width: 80rem; } td:not(:first-child) { white-space: nowrap; }"
+_STYLE = """
+body { max-width: 80rem; } td:not(:first-child) { white-space: nowrap; } td, th { padding: .3rem .6rem; }
+.words td, .words th { text-align: left; }
+"""
 
 
 def check_file(path: Path) -> None:

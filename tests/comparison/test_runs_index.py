@@ -54,7 +54,9 @@ def test_all_runs_are_listed_the_best_of_each_records_first(tmp_path):
     ]
     assert rows[2][2:-1] == [""] * 12
     assert "5 runs, 3 of them complete" in page
-    assert page.index("sha256 a1a1a1a1") < page.index("sha256 b2b2b2b2")
+    for digest in ("a1a1a1a1", "b2b2b2b2"):
+        assert f'<section id="tfrecords-faces-sha256-{digest}"><h2>tfrecords/faces, sha256 {digest}</h2>' in page
+    assert page.index("<h2>tfrecords/faces, sha256 a1") < page.index("<h2>tfrecords/faces, sha256 b2")
     assert "happy | sad, 16 validation pictures</p>" in page
 
 
