@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from harness.base import figures, html
 from harness.base.figures import GREY, SERIES
 from harness.base.html import Html
+from harness.base.text import list_names
 from harness.dataset.images.arrays import Array, Floats
 from harness.results import tables
 from harness.results.evaluation import Answers, Evaluation
@@ -34,6 +35,9 @@ def describe_scores(answers: Answers, metrics: Metrics) -> Html:
         ),
     ]
     said = ["Each class against all others. A dot is where the answers of the model, the most probable class, lie."]
+    never = [metrics.class_names[label] for label in labels if label not in answers.chances.argmax(axis=1)]
+    if never:
+        said.append(f"No dot: {list_names(never)}, which no picture is taken for.")
     if len(labels) < len(metrics.class_names):
         said.append(f"Drawn: the {len(labels)} classes with the lowest average precision.")
     return Html(f"{html.paragraphs(said)}{html.drawn(drawn)}")
@@ -64,7 +68,8 @@ def _draw(
     for colour, label in zip(SERIES, labels):
         is_class, is_answer = answers.labels == label, predicted == label
         axes.plot(*trace(is_class, answers.chances[:, label]), color=colour, label=_name(metrics, label))
-        axes.plot(*_place(is_class, is_answer, trace), "o", color=colour)
+        if is_answer.any():
+            axes.plot(*_place(is_class, is_answer, trace), "o", color=colour)
     if trace is _trace_roc:
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     _finish(axes, names, title)
@@ -73,7 +78,7 @@ def _draw(
 
 
 def _place(is_class: Array, is_answer: Array, trace: Callable) -> tuple[float, float]:
-    """Where the answers lie: the point of a curve of one threshold between those taken for the class and the others."""
+    """Where the answers lie: the point of a curve of one threshold, between those taken for the class and others."""
     across, up = trace(is_class, is_answer.astype(float))
     return across[1], up[1]
 

@@ -243,6 +243,15 @@ def test_one_class_alone_has_no_scores_to_draw_and_says_so():
     assert "There is no mistake on the validation split." in page.words
 
 
+def test_a_class_that_is_never_answered_has_no_dot_on_the_curves():
+    names = ("happy", "sad", "calm")
+    never, always = (make_facts(names, [(0, 0)] * 4 + [(1, 1)] * 4 + [(2, answer)] * 2) for answer in (0, 2))
+    assert "No dot: calm, which no picture is taken for." in read(never).words
+    assert "No dot" not in read(always).words
+    dot_of_the_third = "fill: #228833; stroke: #228833"
+    assert [render(facts).count(dot_of_the_third) for facts in (never, always)] == [0, 2]
+
+
 def test_exports_are_shown_only_where_they_are_given():
     assert "largest difference" not in read(make_facts()).words
     files = (
