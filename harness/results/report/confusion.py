@@ -25,7 +25,8 @@ STYLE = """
 .matrix td, .matrix th { padding: .25rem .5rem; text-align: center; } .matrix td:first-child { text-align: left; }
 .matrix th { font-weight: 400; font-size: .8rem; vertical-align: bottom; overflow-wrap: anywhere; }
 .matrix thead th:not(:first-child) { min-width: 2.2rem; max-width: 7rem; }
-.matrix small { display: block; color: var(--quiet); } .matrix td.right { outline: 1px solid var(--line); }
+.matrix a { color: inherit; } .matrix small { display: block; opacity: .8; }
+.matrix td.right { outline: 1px solid var(--line); }
 """
 
 
