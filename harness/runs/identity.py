@@ -207,6 +207,13 @@ def read_environment(workdir: Workdir) -> Environment:
         ) from None
 
 
+def _list_near(root: Path) -> Iterator[Workdir]:
+    """Yields the folders above, and what lies in this one: a path may end one name too late or too early."""
+    yield from map(Workdir, root.parents[:2])
+    if root.is_dir():
+        yield from map(Workdir, sorted(root.iterdir()))
+
+
 def load_config(workdir: Workdir) -> Config:
     """Returns the config a run was started with.
 
@@ -214,8 +221,7 @@ def load_config(workdir: Workdir) -> Config:
       CheckpointError: the folder is no run.
     """
     if not workdir.config.is_file():
-        raise CheckpointError(
-            f"{workdir.root} is no run folder ({workdir.config.name} is missing). Train one: "
-            f"python -m harness.train --run {workdir.root}"
-        )
+        run = next((other.root for other in _list_near(workdir.root) if other.config.is_file()), None)
+        cure = f"Did you mean {run}?" if run else f"Train one: python -m harness.train --run {workdir.root}"
+        raise CheckpointError(f"{workdir.root} is no run folder ({workdir.config.name} is missing). {cure}")
     return settings.make_config(settings.read_file(workdir.config))

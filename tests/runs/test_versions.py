@@ -56,8 +56,19 @@ def test_an_unknown_setting_in_a_run_of_this_version_is_refused(tmp_path, warnin
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="is no run folder"):
-        versions.load_reading(Workdir(tmp_path))
+    with pytest.raises(CheckpointError, match=r"is no run folder .* Train one: "):
+        versions.load_reading(Workdir(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("near", ["runs", "runs/one/export", "runs/one/export/model.keras"])
+def test_a_path_that_ends_too_early_or_too_late_is_told_with_the_run_that_is_meant(tmp_path, near):
+    run = tmp_path / "runs" / "one"
+    (run / "export").mkdir(parents=True)
+    (tmp_path / "runs" / "notes.txt").touch()
+    write_run(run, __version__)
+    with pytest.raises(CheckpointError) as told:
+        versions.load_reading(Workdir(tmp_path / near))
+    assert str(told.value) == f"{tmp_path / near} is no run folder (config.yaml is missing). Did you mean {run}?"
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"harness": 3}', "{}", "\0"])
