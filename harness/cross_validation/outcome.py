@@ -1,7 +1,6 @@
 """What a cross-validation leaves: figures as JSON, out_of_fold.csv, suspects.csv, two pages, a run in TensorBoard."""
 
 import dataclasses
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -10,7 +9,7 @@ import numpy as np
 from harness.base import files
 from harness.cross_validation import board, fold_records, out_of_fold, page, tables
 from harness.cross_validation.cross_validator import Answer
-from harness.cross_validation.labels import neighbours, suspects
+from harness.cross_validation.labels import build_command, neighbours, suspects
 from harness.cross_validation.labels import page as labels_page
 from harness.dataset.images.arrays import Array
 from harness.dataset.records import tfrecord
@@ -72,8 +71,6 @@ def _render_suspects(answer: Answer) -> str:
             yield place, decode_pixels(cast(bytes, content), expected.encoding, expected.image_size)
 
     known = neighbours.Pictures(pictures.paths, pictures.labels, pictures.members, pictures.class_names, read)
-    build = ["python", "-m", "harness.build_records", "--images", question.data.images, "--records"]
-    build += [str(question.records), "--clean.labels", "corrections.csv", "--overwrite"]
     return labels_page.render(
         labels_page.Facts(
             cases=neighbours.collect(answer.suspects, known),
@@ -82,6 +79,6 @@ def _render_suspects(answer: Answer) -> str:
             class_names=pictures.class_names,
             records=str(question.records),
             identity=question.data.digest,
-            command=shlex.join(build),
+            command=build_command.make(question.data, question.records, question.config.data),
         )
     )

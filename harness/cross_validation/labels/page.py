@@ -181,9 +181,9 @@ def _offer_others(number: int, class_names: Sequence[str]) -> str:
 
 def _describe_use(command: str) -> str:
     said = (
-        "Download corrections.csv, and build records with it. No source file is changed; a line without a label leaves "
-        "its picture out. If these records were built with corrections already, put the lines of that file into this "
-        "one, too."
+        "Download corrections.csv into the folder in which these records were built, and build them again there. No "
+        "source file is changed; a line without a label leaves its picture out. If these records were built with "
+        "corrections already, put the lines of that file into this one, too."
     )
     return f"{html.paragraphs([said])}{html.block(command)}"
 

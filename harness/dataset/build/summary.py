@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.base import files
 from harness.base.storage import Folder
 from harness.base.text import MOST_ROWS, format_table, shorten
-from harness.config.dataset_sections import CleanConfig
+from harness.config.dataset_sections import CleanConfig, DataConfig
 from harness.config.schema import Config
 from harness.dataset.build.shards import Layout, Shard
 from harness.dataset.curation import cleaner, findings
@@ -20,6 +20,7 @@ from harness.dataset.records.manifest import Manifest, SplitInfo
 from harness.dataset.report import corrected_labels
 
 REPORT_NAME = "report.html"
+_OF_SOURCES = ("labels", "classes", "follow_links")  # settings of `data`, said where they are not the defaults
 _MOST_COLUMNS = 10  # classes up to which each has a column
 _MOST_LETTERS = 20  # of a class, where only some are named
 
@@ -58,10 +59,9 @@ def make_manifest(
 
 def list_settings(config: Config) -> dict[str, dict[str, object]]:
     """Returns the settings that records follow from, as the manifest says them."""
-    sections = config.sections("clean", "split", "records")
-    if config.data.classes is None:
-        return sections
-    return {**sections, "data": {"classes": config.sections("data")["data"]["classes"]}}
+    default, given = DataConfig().model_dump(mode="json"), config.sections("data")["data"]
+    data = {name: given[name] for name in _OF_SOURCES if given[name] != default[name]}
+    return {**config.sections("clean", "split", "records"), **({"data": data} if data else {})}
 
 
 def digest_config(config: Config) -> str:
