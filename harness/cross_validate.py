@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.search.trials.claims import Claims
 
+log = logging.getLogger("harness")
 DESCRIPTION = """\
 Divides the pictures of a records folder into folds, trains once for each fold on the others, and measures each picture
 by a model that has seen neither it nor its group. It tells how good the settings are, and which labels are probably
@@ -31,7 +33,6 @@ wrong. The same command on an interrupted one goes on where it stopped.
 """
 _SECTIONS = ("data", "augment", "model", "optim", "train", "runtime")
 _OF_SLOTS = ("tune.slots", "tune.gpus_per_trial", "tune.minutes_per_trial")
-_KEPT = ("augment", "model", "optim", "train")  # the sections that must be the same to go on
 _ASKED, _CONFIG = "cross_validation.json", "config.yaml"
 
 
@@ -53,7 +54,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--repeats", type=flags.whole(1, 100), default=1, metavar="R", help="divisions into folds (default: 1)"
     )
-    parser.add_argument("--against", type=Path, metavar="FILE", help="config file of settings to compare these with")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="config file of settings to compare these with, on the same records and folds; of what is given beside it "
+        "data, runtime, tune and train.seed hold for both, everything else for these alone",
+    )
     parser.add_argument(
         "--learning-curve", action="store_true", help="train on a quarter and on half of the groups, too"
     )
@@ -63,8 +70,10 @@ def main(argv: Sequence[str]) -> int:
     app.start_logging(quiet=arguments.quiet)
     named = {_name(arguments.config, config): config}
     if arguments.against is not None:
-        named |= _read_other(arguments.against, given, next(iter(named)))
+        named |= _read_other(arguments.against, given, config, next(iter(named)))
     folder = config.train.run or Path("runs") / f"{next(iter(named))}-cv"
+    if folder.name in ("", ".."):  # the results are called after it
+        folder = folder.resolve()
     data = manifest.load(config.data.records_folder, config.data.images)
     for name, each in named.items():
         trainings.check(each, name)
@@ -97,17 +106,20 @@ def _name(path: Path | None, config: Config) -> str:
     return path.stem if path else config.model.name
 
 
-def _read_other(path: Path, given: dict[str, settings.Setting], first: str) -> dict[str, Config]:
+def _read_other(path: Path, given: dict[str, settings.Setting], config: Config, first: str) -> dict[str, Config]:
     """Returns the settings to compare with, by name: those of the file, and where and how to train as by the flags.
 
     Raises:
       ConfigError: as of `settings.read_file` and `settings.make_config`.
     """
-    own = settings.read_file(path)
+    own, records = settings.read_file(path), config.data.records_folder
+    named = settings.make_config(own).data.records_folder
+    if {"data.records", "data.images"} & own.keys() and named.resolve() != records.resolve():
+        log.warning("%s names the records %s; both settings are measured on %s", path, named, records)
     where = {name: value for name, value in given.items() if name.split(".")[0] in ("data", "runtime", "tune")}
     shared = {name: value for name, value in given.items() if name == "train.seed"}
-    config = settings.make_config(own | where | shared)
-    return {path.stem if path.stem != first else f"{path.stem}-other": config}
+    other = settings.make_config(own | where | shared)
+    return {path.stem if path.stem != first else f"{path.stem}-other": other}
 
 
 def _make_train_command(arguments: argparse.Namespace, folder: Path) -> str:
@@ -170,10 +182,11 @@ def _check_same(folder: Path, config: Config, data: Manifest, num_folds: int) ->
         asked = json_files.read(folder / _ASKED, _FORM)
         before = settings.make_config(settings.read_file(folder / _CONFIG))
     except (WrongForm, ConfigError) as error:
+        why = error if isinstance(error, ConfigError) else f"{folder / _ASKED} cannot be read: {error}."
         raise CheckpointError(
-            f"{folder} does not say any more what it is about: {error} Give another folder: --run runs/NEW"
+            f"{folder} does not say any more what it is about: {why} Give another folder: --run runs/NEW"
         ) from None
-    differing = settings.list_differences(before, config, _KEPT)
+    differing = settings.list_differences(before, config, trainings.KEPT)
     if asked.folds != num_folds:
         differing.append(f"--folds was {asked.folds}, now {num_folds}")
     if differing:

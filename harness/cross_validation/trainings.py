@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import ConfigError
+from harness.base.errors import CheckpointError, ConfigError
+from harness.config import settings
 from harness.config.schema import Config
 from harness.cross_validation.folds import NUM_PARTS
 from harness.runs.workdir import Workdir
@@ -20,6 +21,7 @@ from harness.search.trials.fixed_queue import FixedQueue, Wanted
 from harness.search.trials.slot_loop import Taken
 
 CURVE_PARTS = (1, 2)  # of NUM_PARTS, beside all of them
+KEPT = ("augment", "model", "optim", "train")  # sections that must be the same to go on
 _RUNS = "trainings"
 
 
@@ -115,13 +117,36 @@ class TrainingQueue(FixedQueue):
 def make_queue(
     folder: Path, configs: Mapping[Training, Config], should_stop: Callable[[], str | None]
 ) -> TrainingQueue:
-    """Returns the queue of these trainings, of which those that failed in an earlier start are tried again."""
-    for training in configs:
+    """Returns the queue of these trainings, of which those that failed in an earlier start are tried again.
+
+    Raises:
+      CheckpointError: one was begun with other settings, or does not say any more with which.
+    """
+    for training, config in configs.items():
         workdir = workdir_of(folder, training)
-        if workdir.record.is_file() and (record := trial_folder.read(workdir)).status == "failed":
+        if not workdir.root.exists():
+            continue
+        record = trial_folder.read(workdir)
+        _check_same(workdir, config, training.setting)
+        if record.status == "failed":
             trial_folder.write(workdir, trial_folder.begin_again(record))
     wanted = [
         Wanted(training.name, config, {"fold": training.fold + 1, "repeat": training.repeat + 1})
         for training, config in configs.items()
     ]
     return TrainingQueue(folder, folder / _RUNS, wanted, should_stop)
+
+
+def _check_same(workdir: Workdir, config: Config, name: str) -> None:
+    try:
+        before = settings.make_config(settings.read_file(workdir.trial_config))
+    except ConfigError as error:
+        raise CheckpointError(f"{error} Or remove {workdir.root}, and the same command trains it again.") from None
+    now = settings.make_absolute(config)
+    if config.train.precision == "auto":  # of which the training has what was found for the first one
+        now = now.model_copy(update={"train": now.train.model_copy(update={"precision": before.train.precision})})
+    if differing := settings.list_differences(before, now, KEPT):
+        raise CheckpointError(
+            f"{workdir.root} was trained with other settings than {name} has now: {'; '.join(differing)}. Give the "
+            "same to go on, the new ones in a file of another name, or another folder: --run runs/NEW"
+        )

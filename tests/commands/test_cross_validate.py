@@ -185,3 +185,30 @@ def test_a_refused_question_leaves_the_folder_free_for_another(face_records, tmp
     assert cross_validate(*flags, "--folds", 25).returncode == 3
     done = cross_validate(*flags, "--folds", 24)
     assert done.returncode == 3 and "Give at most --folds 20" in done.stderr
+
+
+def test_the_current_folder_may_be_that_of_the_results(face_records, tmp_path):
+    flags = ("--config", SMOKE, "--records", face_records, "--run", ".", "--folds", 25)
+    done = cross_validate(*flags, cwd=tmp_path)
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_settings_to_compare_with_that_name_other_records_are_told_so(face_records, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("data:\n  records: tfrecords/other\n")
+    flags = ("--config", SMOKE, "--records", face_records, "--run", tmp_path / "cv", "--against", other)
+    done = cross_validate(*flags, "--folds", 25)
+    said = f"{other} names the records tfrecords/other; both settings are measured on {face_records}"
+    assert done.returncode == 3 and said in done.stderr
+
+
+@pytest.mark.parametrize(("name", "content"), [("cross_validation.json", "{"), ("config.yaml", ": [")])
+def test_a_folder_that_does_not_say_what_it_is_about_names_the_damaged_file(name, content, face_records, tmp_path):
+    folder = tmp_path / "cv"
+    flags = ("--config", SMOKE, "--records", face_records, "--run", folder)
+    assert cross_validate(*flags, "--folds", 25).returncode == 3
+    (folder / "trainings" / "smoke-repeat-1-fold-1").mkdir(parents=True)
+    (folder / name).write_text(content)
+    done = cross_validate(*flags)
+    assert done.returncode == 5 and f"does not say any more what it is about: {folder / name}" in done.stderr
+    assert ". Give another folder: --run runs/NEW" in done.stderr and "Traceback" not in done.stderr

@@ -70,7 +70,9 @@ def test_it_changes_the_labels_that_are_corrected_and_no_other(labelled):
     write_corrections(labelled, ("sad/face_00.png", "good, mostly"), ("happy/face_01.png", ""))
     build(labelled, *make(labelled))
     after = read_findings(labelled / "records")
-    changed = {path: row["class_name"] for path, row in after.items() if row["class_name"] != before[path]["class_name"]}
+    changed = {
+        path: row["class_name"] for path, row in after.items() if row["class_name"] != before[path]["class_name"]
+    }
     assert changed == {"sad/face_00.png": "good, mostly"}
     assert [path for path in after if after[path]["verdict"] != before[path]["verdict"]] == ["happy/face_01.png"]
 

@@ -169,13 +169,16 @@ def read(workdir: Workdir) -> Record:
     try:
         record = json_files.read(workdir.record, _RECORD)
     except json_files.WrongForm as error:
-        raise CheckpointError(
-            f"{workdir.record} cannot be read: {error}. To make it anew from what the trial itself has left: "
-            "--tune.rebuild true"
-        ) from None
+        raise CheckpointError(f"{workdir.record} cannot be read: {error}. {_cure(workdir)}") from None
     if record.status == "completed" and not workdir.metrics.exists():
         return replace(record, status="running", finished="")
     return record
+
+
+def _cure(workdir: Workdir) -> str:
+    if workdir.root.parent.name == _TRIALS:
+        return "To make it anew from what the trial itself has left: --tune.rebuild true"
+    return f"Remove {workdir.root}, and the same command trains it again."
 
 
 def read_config(workdir: Workdir) -> Config:
