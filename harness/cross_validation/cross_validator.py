@@ -181,10 +181,13 @@ def _train(
     check_stop(stop, done, question.folder, lambda: sum(trial.status != "running" for trial in load()), noun="training")
     if failed := [trial for trial in load() if trial.status == "failed"]:
         last = trial_folder.read(trainings.workdir_of(question.folder, _find(wanted, failed[-1].name)))
+        copies = question.folder / _RECORDS
+        # A training knows nothing of where its records come from, and says that they are to be built.
+        cure = f" {copies} holds copies: do not build them, but remove it." * (str(copies.absolute()) in last.reason)
         raise _OF_TRAINING.get(last.exit_code, DataError)(
             f"{len(failed)} of {len(wanted)} trainings failed, so that not every picture has an answer: "
-            f"{failed[-1].name}: {failed[-1].reason} Its log is {failed[-1].run / 'train.log'}. The same command tries "
-            "those that failed again."
+            f"{failed[-1].name}: {failed[-1].reason} Its log is {failed[-1].run / 'train.log'}.{cure} The same "
+            "command tries those that failed again."
         )
 
 

@@ -98,7 +98,7 @@ def open_all(data: Manifest, folder: Folder) -> Split:
 
 
 def divide(data: Manifest, folder: Folder, target: Path, pictures: Pictures, assignment: Assignment) -> None:
-    """Writes the shards of all folds, unless they are there; for one process at a time.
+    """Writes the shards of all folds, unless they are there in their size; for one process at a time.
 
     Args:
       data: of the records.
@@ -113,7 +113,8 @@ def divide(data: Manifest, folder: Folder, target: Path, pictures: Pictures, ass
     """
     made_of = files.digest_json([data.digest, assignment.folds.tolist(), assignment.parts.tolist()])
     with contextlib.suppress(CheckpointError):
-        if _read_layout(target).made_of == made_of:
+        layout = _read_layout(target)
+        if layout.made_of == made_of and all(_is_whole(target, part.shard) for part in layout.parts):
             return
     numbers = assignment.folds * NUM_PARTS + assignment.parts
     present = np.unique(numbers).tolist()
@@ -128,6 +129,13 @@ def divide(data: Manifest, folder: Folder, target: Path, pictures: Pictures, ass
         _copy(data, folder, numbers, writers)
     parts = tuple(_describe(number, writers[number], names[number], pictures, numbers) for number in present)
     files.write_json(target / _LAYOUT, asdict(_Layout(made_of, parts)))
+
+
+def _is_whole(target: Path, shard: ShardInfo) -> bool:
+    try:
+        return (target / _SHARDS / shard.file).stat().st_size == shard.num_bytes
+    except OSError:
+        return False
 
 
 def _copy(data: Manifest, folder: Folder, numbers: np.ndarray, writers: dict[int, ShardWriter]) -> None:
@@ -188,13 +196,18 @@ def make_records(data: Manifest, target: Path, fold: int, *, num_parts: int = NU
     learnt = _count_classes(chosen["train"], data.class_names)
     if missing := [name for name in data.class_names if whole[name] and not learnt[name]]:
         raise DataError(
-            f"without fold {fold + 1}, {num_parts} of {NUM_PARTS} parts of the groups have no picture of "
-            f"{list_names(missing)} to train on. "
-            + ("Give other --folds." if num_parts == NUM_PARTS else "There are too few groups for --learning-curve.")
+            f"all pictures of {list_names(missing)} are in fold {fold + 1}, so that there is none to train on. Give "
+            "other --folds, or another --seed."
+            if num_parts == NUM_PARTS
+            else f"without fold {fold + 1}, {num_parts} of {NUM_PARTS} parts of the groups have no picture of "
+            f"{list_names(missing)} to train on. There are too few groups for --learning-curve."
         )
-    if (folder / manifest.FILE_NAME).is_file():
+    with contextlib.suppress(DataError):
+        manifest.load(folder)
         return folder
-    folder.mkdir(exist_ok=True)
+    if folder.exists():  # of a process that was killed, or damaged since
+        shutil.rmtree(folder)
+    folder.mkdir()
     splits = {split: _link(split, parts, target, folder, data.class_names) for split, parts in chosen.items()}
     manifest.save(dataclasses.replace(data, splits=splits, findings_sha256=""), folder)
     return folder

@@ -134,6 +134,25 @@ def test_a_training_that_failed_is_told_and_tried_again(face_records, tmp_path):
     assert cross_validate(*flags, timeout_s=400).returncode == 0
 
 
+@pytest.mark.slow
+def test_a_changed_byte_in_the_copies_of_the_records_says_what_to_remove(validated, face_records, tmp_path):
+    """A training knows of its own records alone, and would have them built."""
+    folder, found = validated
+    copied = tmp_path / "cv"
+    shutil.copytree(folder, copied)
+    flags = (*SHORT, "--records", face_records, "--run", copied, "--json")
+    shutil.rmtree(copied / "trainings" / "smoke-repeat-1-fold-3")
+    for path in copied.glob("records/repeat-1/fold-2/train-*"):
+        content = bytearray(path.read_bytes())
+        content[100] ^= 1
+        path.write_bytes(content)
+    done = cross_validate(*flags)
+    assert done.returncode == 3, done.stderr
+    assert f" {copied}/records holds copies: do not build them, but remove it. The same command tries" in done.stderr
+    shutil.rmtree(copied / "records")
+    assert json.loads(cross_validate(*flags).stdout)["accuracy"] == found["accuracy"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

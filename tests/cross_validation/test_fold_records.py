@@ -86,6 +86,21 @@ def test_what_a_killed_one_has_left_is_taken_away_and_made_anew(grouped, tmp_pat
     assert len(read_split(folder, "train") | read_split(folder, "validation")) == len(pictures.paths)
 
 
+@pytest.mark.parametrize("name", ["shards/fold-00003-of-*.tfrecord", "fold-0/manifest.json", "fold-0/train-00001-of-*"])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_is_cut_short_or_gone_is_made_anew(name, is_gone, grouped, tmp_path):
+    data, _, _ = divide(grouped, tmp_path)
+    folder = fold_records.make_records(data, tmp_path, 0)
+    before = read_split(folder, "train")
+    (damaged,) = tmp_path.glob(name)
+    content = damaged.read_bytes()
+    damaged.unlink()
+    if not is_gone:
+        damaged.write_bytes(content[:-20])
+    divide(grouped, tmp_path)
+    assert read_split(fold_records.make_records(data, tmp_path, 0), "train") == before
+
+
 def test_records_without_a_second_name_are_copied(grouped, tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("this file system has no links")
