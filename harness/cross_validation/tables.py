@@ -18,11 +18,9 @@ _MOST_LISTED = 10  # suspects in the terminal
 
 def judge(answer: Answer) -> Verdict:
     """Returns what to think of the settings, and what to do next."""
-    found = verdict.judge(answer.evaluation)
+    found = verdict.judge(answer.evaluation, has_all=True)
     question = answer.question
-    steps = list(found.next_steps[:1]) if found.level == "bad" else []
-    if found.level == "not shown":
-        steps.append("add pictures of more groups: so few cannot show so small a difference")
+    steps = list(found.next_steps[:1]) if found.level != "good" else []
     if answer.suspects:
         steps.append(f"look at {count(len(answer.suspects), 'suspected label')}: {question.folder / SUSPECTS_PAGE}")
     if not answer.curve:

@@ -49,13 +49,14 @@ class Verdict:
         return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
-def judge(found: "Evaluation", *, chose_weights: bool = False, learnt: Learnt = "no") -> Verdict:
+def judge(found: "Evaluation", *, chose_weights: bool = False, learnt: Learnt = "no", has_all: bool = False) -> Verdict:
     """Returns what to think of a model.
 
     Args:
       found: what it does on a split.
       chose_weights: whether the weights that are kept were chosen on this very split.
       learnt: whether the model was trained on these pictures, or most of them.
+      has_all: whether all pictures there are were measured, so that a larger split has no more.
     """
     silence = _explain_silence(found, learnt)
     level: Level = "not shown" if silence else _rank(found)
@@ -68,7 +69,7 @@ def judge(found: "Evaluation", *, chose_weights: bool = False, learnt: Learnt = 
         sentences.append(few)
     if chose_weights:
         sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
-    steps = _advise(found, level, missing, chose_weights=chose_weights, learnt=learnt)
+    steps = _advise(found, level, missing, chose_weights=chose_weights, learnt=learnt, has_all=has_all)
     return Verdict(level, tuple(sentences), tuple(steps))
 
 
@@ -185,7 +186,9 @@ def _describe_groups(metrics: Metrics) -> str:
     return f"{groups} groups are few: pictures of a group are right or wrong together, so the interval is wide."
 
 
-def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, learnt: Learnt) -> list[str]:
+def _advise(
+    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, learnt: Learnt, has_all: bool
+) -> list[str]:
     metrics, steps = found.metrics, []
     more = "more groups of pictures" if sample.is_grouped(metrics) else "more pictures"
     if level == "bad" or _has_lost(found):
@@ -200,7 +203,8 @@ def _advise(found: "Evaluation", level: Level, missing: list[str], *, chose_weig
     elif learnt == "maybe":
         steps.append("measure on the records of the run, with --records, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
-        steps.append(f"measure on {more} (--split.validation, --split.test of the build, or --images)")
+        where = "add some, and build" if has_all else "--split.validation, --split.test of the build, or --images"
+        steps.append(f"measure on {more} ({where})")
     if level == "good" and (pairs := list_confused(metrics)):
         label, other, _ = pairs[0]
         given, answer = (shorten(metrics.class_names[index]) for index in (label, other))

@@ -105,6 +105,15 @@ def test_few_groups_and_missing_classes_are_said():
     assert found.next_steps[0].startswith("give angry | calm more groups")
 
 
+def test_where_all_pictures_were_measured_no_larger_split_is_advised():
+    found = evaluate(HALVES, WITHOUT_NETWORK, of_baseline=WITHOUT_NETWORK, names=("happy", "sad"))
+    wanted = "measure on more groups of pictures"
+    split = f"{wanted} (--split.validation, --split.test of the build, or --images)"
+    assert split in verdict.judge(found).next_steps
+    told = verdict.judge(found, has_all=True).next_steps
+    assert f"{wanted} (add some, and build)" in told and split not in told
+
+
 def test_pictures_that_were_learnt_tell_nothing():
     found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), learnt="yes")
     assert found.level == "not shown"
