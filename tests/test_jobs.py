@@ -15,6 +15,7 @@ JOBS = {path.stem: path for path in sorted((ROOT / "jobs").glob("*.sbatch"))}
 COMMANDS = {
     "build_records": "build_records",
     "build_records_array": "build_records",
+    "cross_validate": "cross_validate",
     "evaluate": "evaluate",
     "seeds": "train",
     "train": "train",
