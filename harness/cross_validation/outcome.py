@@ -18,7 +18,7 @@ from harness.input import record_reader
 from harness.results.verdict import Verdict
 from harness.search.trials.claims import Claims
 
-_ANSWERS, _FIGURES = "out_of_fold.csv", "metrics.json"
+_ANSWERS, _FIGURES = "out_of_fold.csv", "figures.json"  # metrics.json would make a run of it
 
 
 def as_values(answer: Answer, judged: Verdict) -> dict[str, object]:

@@ -42,7 +42,7 @@ def test_every_picture_is_answered_once_and_the_figures_follow_from_the_answers(
     assert sum(part["accuracy"] * 8 for part in found["per_fold"]) == pytest.approx(sum(right))
     assert found["folds"] == 3 and found["baseline"]["num_measured"] == 24
     assert {"accuracy_ci95", "balanced_accuracy", "auc", "loss", "ece", "per_class"} <= found.keys()
-    assert json.loads((folder / "metrics.json").read_text())["accuracy"] == found["accuracy"]
+    assert json.loads((folder / "figures.json").read_text())["accuracy"] == found["accuracy"]
 
 
 @pytest.mark.slow

@@ -94,6 +94,6 @@ def test_the_job_that_is_warned_saves_and_comes_back_and_both_end_with_the_same_
         len(re.findall(r"^stopped by SIGUSR2 after 0 trainings of .*; saved: small-repeat", leaves, re.MULTILINE)) == 1
     )
     assert leaves.count("stopped early, and saved (75). It goes back into the queue") == 1
-    accuracy = json.loads((folds.folder / "metrics.json").read_text())["accuracy"]
+    accuracy = json.loads((folds.folder / "figures.json").read_text())["accuracy"]
     said = f"cross-validation accuracy {accuracy:.3f} (95 % interval"
     assert stays.count(said) == leaves.count(said) == 1
