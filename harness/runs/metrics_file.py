@@ -9,6 +9,7 @@ from harness.base.errors import CheckpointError
 from harness.runs.workdir import Workdir
 
 Form = TypeVar("Form")
+_OF_RUNS = ("trials", "trainings")  # folders of a search and of a cross-validation
 REWRITE = "Remove metrics.json of the run, and the command that trained it writes the results again."
 
 
@@ -18,6 +19,12 @@ def check_complete(workdir: Workdir) -> None:
     Raises:
       CheckpointError: it has not.
     """
+    inside = next((name for name in _OF_RUNS if (workdir.root / name).is_dir()), None)
+    if inside is not None and not workdir.environment.is_file():
+        raise CheckpointError(
+            f"{workdir.root} is no run, but holds runs: give one of {workdir.root / inside}, such as "
+            f"{min((workdir.root / inside).iterdir(), default='')}"
+        )
     if not workdir.metrics.is_file():
         raise CheckpointError(
             f"{workdir.root} is not complete ({workdir.metrics.name} is missing). Train it to the end: "
