@@ -16,7 +16,5 @@ def test_a_folder_of_runs_names_one_of_them(inside, tmp_path):
 
 
 def test_a_run_that_has_not_ended_names_the_command_that_goes_on(tmp_path):
-    with pytest.raises(
-        CheckpointError, match=r"is not complete \(metrics.json is missing\)"
-    ):
+    with pytest.raises(CheckpointError, match=r"is not complete \(metrics.json is missing\)"):
         metrics_file.check_complete(Workdir(tmp_path))

@@ -1,5 +1,6 @@
 """The top of the page: the verdict in words, what to do next, the figures beside what they have to beat."""
 
+import re
 from collections.abc import Sequence
 
 from harness.base import html
@@ -13,10 +14,11 @@ from harness.results.statistics import intervals, sample
 from harness.results.statistics.intervals import Interval
 from harness.results.verdict import Verdict
 
+_FLAG = re.compile(r"(?<![\w-])--[\w.-]+")
 STYLE = """
 .level { font-size: 1.3rem; font-weight: 600; margin: 0; } .verdict p { margin: .35rem 0; }
 .verdict.is-good { border-color: var(--good); } .verdict.is-bad { border-color: var(--bad); }
-.verdict ol { margin: .2rem 0 .4rem; padding-left: 1.4rem; }
+.verdict ol { margin: .2rem 0 .4rem; padding-left: 1.4rem; overflow-wrap: anywhere; } .flag { white-space: nowrap; }
 .figures div:first-child { background: var(--accent); color: var(--paper); }
 .figures div:first-child span { color: inherit; }
 """
@@ -36,12 +38,17 @@ def describe_verdict(judged: Verdict, found: Evaluation) -> Html:
     heading = verdict.HEADINGS[judged.level]
     sentences = [begin_large(sentence.removeprefix(f"{heading}: ")) for sentence in judged.sentences]
     kind = {"good": "is-good", "bad": "is-bad"}.get(judged.level, "")
-    steps = "".join(f"<li>{html.text(begin_large(step))}</li>" for step in judged.next_steps)
+    steps = "".join(f"<li>{_show_step(step)}</li>" for step in judged.next_steps)
     following = f"<p><b>What to do next</b></p><ol>{steps}</ol>" if steps else ""
     return Html(
         f'<div class="verdict {kind}"><p class="level">{heading}</p>'
         f"{html.paragraphs(sentences)}{following}</div>{_boxes(found)}"
     )
+
+
+def _show_step(step: str) -> Html:
+    """A flag in it stays in one piece, and a long path is broken."""
+    return Html(_FLAG.sub(r'<span class="flag">\g<0></span>', html.text(begin_large(step))))
 
 
 def begin_large(sentence: str) -> str:

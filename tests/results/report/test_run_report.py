@@ -171,6 +171,12 @@ def test_the_verdict_its_figures_and_what_to_do_stand_before_all_else():
     assert "What to do next" in top and "always answering happy" in top and "50.0%" in top
 
 
+def test_a_flag_of_what_to_do_is_never_broken_at_its_dashes():
+    said = verdict.Verdict("bad", (), ("build with more (--split.test 0.1), and --learning-curve in a-b--c",))
+    page = render(make_facts(verdict=said))
+    assert re.findall('<span class="flag">(.*?)</span>', page) == ["--split.test", "--learning-curve"]
+
+
 def test_a_test_split_is_what_the_top_speaks_of():
     answers = answer([(0, 0)] * 6 + [(1, 0)] * 2, 2)
     test = evaluation.evaluate("test", answers, ("happy", "sad"), choices=calibration.NOT_CHOSEN)
