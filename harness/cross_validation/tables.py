@@ -21,7 +21,7 @@ def judge(answer: Answer) -> Verdict:
     found = verdict.judge(answer.evaluation, has_all=True)
     question = answer.question
     steps = list(found.next_steps[:1]) if found.level != "good" else []
-    if answer.suspects:
+    if answer.suspects and found.level != "bad":  # of models that know nothing nearly all labels are suspected
         steps.append(f"look at {count(len(answer.suspects), 'suspected label')}: {question.folder / SUSPECTS_PAGE}")
     if not answer.curve:
         steps.append("ask whether more pictures would help: the same command with --learning-curve")

@@ -64,6 +64,8 @@ def test_the_page_and_the_files_are_there_and_name_each_other(validated):
     assert (folder / "suspects.html").is_file() and (folder / "suspects.csv").is_file()
     assert list((folder / "cross-validation").glob("events.out.tfevents.*"))
     assert len((folder / "suspects.csv").read_text().splitlines()) == found["num_suspects"] + 1
+    is_advised = any("suspected label" in step for step in found["verdict"]["next_steps"])
+    assert is_advised == (found["num_suspects"] > 0 and found["verdict"]["level"] != "bad")
 
 
 @pytest.mark.slow
