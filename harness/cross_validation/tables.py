@@ -36,6 +36,8 @@ def _say(answer: Answer) -> Iterator[str]:
         f"Each picture was answered by a model that had seen neither it nor its group: {question.num_folds} folds, "
         f"{say_divided(question.num_repeats)}. Each model is that of its last epoch, "
         f"{question.config.train.epochs}: nothing was chosen by what is measured."
+        + f" What fails is counted in answers, {question.num_repeats} of each picture."
+        * (question.num_repeats > 1)
     )
     if answer.contrast is not None:
         yield describe_contrast(answer)

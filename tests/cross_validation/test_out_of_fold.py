@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from harness.base.errors import CheckpointError
-from harness.cross_validation import figures, out_of_fold
+from harness.config.schema import Config
+from harness.cross_validation import figures, out_of_fold, tables
+from harness.cross_validation.cross_validator import Answer, Question
 from harness.cross_validation.folds import Assignment, Pictures
 from harness.cross_validation.out_of_fold import OutOfFold
 from harness.results import predictions
@@ -135,3 +137,17 @@ def test_the_baseline_answers_each_picture_without_its_fold():
     assert answers.tolist() == PICTURES.labels.tolist() and classifier.num_trained == 4
     lonely = Assignment(np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.zeros(8, int))
     assert figures.train_baselines(features, PICTURES.labels, lonely)[1].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("num_repeats", "divided"), [(1, "divided once"), (2, "divided 2 times")])
+def test_what_fails_in_several_divisions_is_said_to_be_counted_in_answers(num_repeats, divided, tmp_path):
+    found = make_found(*[[0.1, 0.9, 0.2, 0.3, 0.6, 0.7, 0.8, 0.9]] * num_repeats)
+    question = Question(tmp_path, {"small": Config()}, None, tmp_path, 2, num_repeats)
+    judged = tables.judge(Answer(question, found, figures.measure(found), (), (), (), (), 1.0))
+    assert f"What fails: cat taken for dog: {num_repeats} of {4 * num_repeats}." in judged.sentences
+    said = next(sentence for sentence in judged.sentences if divided in sentence)
+    assert said.endswith(
+        "nothing was chosen by what is measured."
+        if num_repeats == 1
+        else "nothing was chosen by what is measured. What fails is counted in answers, 2 of each picture."
+    )
