@@ -90,6 +90,7 @@ class Answer:
       seconds: for which all trainings ran.
       curve: the learning curve; empty where it was not asked for.
       other: the figures of the settings to compare with; None without any.
+      other_found: what the models of these say.
       contrast: by how much the settings differ from these.
     """
 
@@ -103,6 +104,7 @@ class Answer:
     seconds: float
     curve: tuple[CurvePoint, ...] = ()
     other: Evaluation | None = None
+    other_found: OutOfFold | None = None
     contrast: Contrast | None = None
 
 
@@ -247,8 +249,7 @@ def _gather(
     if len(names) > 1:
         other = collect(names[1])
         contrast = figures.contrast(found, other)
-        answer = dataclasses.replace(answer, other=figures.measure(other), contrast=contrast)
-        out_of_fold.write(question.folder / f"out_of_fold-{names[1]}.csv", other)
+        answer = dataclasses.replace(answer, other=figures.measure(other), other_found=other, contrast=contrast)
     return answer
 
 

@@ -50,10 +50,14 @@ def write(answer: Answer, judged: Verdict) -> None:
       OSError: they cannot be written.
     """
     folder = answer.question.folder
+    answers = {_ANSWERS: answer.found}
+    if answer.other_found is not None:
+        answers[f"out_of_fold-{list(answer.question.settings)[1]}.csv"] = answer.other_found
     with Claims(folder, lambda: None).proposing():
-        for name in (_ANSWERS, tables.SUSPECTS, tables.SUSPECTS_PAGE, tables.REPORT, _FIGURES):
+        for name in (*answers, tables.SUSPECTS, tables.SUSPECTS_PAGE, tables.REPORT, _FIGURES):
             files.remove_unfinished(folder / name)
-        out_of_fold.write(folder / _ANSWERS, answer.found)
+        for name, found in answers.items():
+            out_of_fold.write(folder / name, found)
         suspects.write(folder / tables.SUSPECTS, answer.suspects)
         files.write_text(folder / tables.SUSPECTS_PAGE, _render_suspects(answer))
         files.write_text(folder / tables.REPORT, page.render(answer, judged))

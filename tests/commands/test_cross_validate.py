@@ -109,7 +109,11 @@ def test_settings_against_themselves_are_not_shown_to_differ(validated, face_rec
     assert (
         both["settings"] == ["smoke", "other"] and both["accuracy"] == both["against"]["accuracy"] == found["accuracy"]
     )
+    assert (folder / "out_of_fold-other.csv").read_bytes() == (folder / "out_of_fold.csv").read_bytes()
+    left = folder / ".out_of_fold-other.csv.4711.tmp"
+    left.write_bytes(b"of one that was killed")
     again = cross_validate(*SHORT, *flags)
+    assert not left.exists()
     assert "smoke against other on the same folds: in accuracy not shown to differ" in " ".join(again.stdout.split())
 
 
