@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.base.errors import ClusterError, ExitCode, InterruptedRun, StorageError, UnsavedRun
-from harness.base.text import list_names
+from harness.base.text import count, list_names
 from harness.locks import lock
 from harness.locks.verdict import Verdict
 from harness.runs.workdir import Workdir
@@ -178,6 +178,6 @@ def check_stop(stop: Stop, done: Done, folder: Path, count_ended: Callable[[], i
     lists = (("saved", saved), ("without anything new to save", unsaved))
     told = [f"{what}: {list_names(names, separator=', ')}" for what, names in lists if names]
     raise InterruptedRun(
-        f"stopped by {reason} after {count_ended()} {noun}s of {folder}; "
+        f"stopped by {reason} after {count(count_ended(), noun)} of {folder}; "
         f"{'; '.join(told) or 'none was running here'}. The same command goes on from there."
     )
