@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -290,6 +291,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
         pytest.skip(lacks)
     with slurm_cluster.start(tmp_path_factory.mktemp("slurm"), num_nodes=4) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser to open pages in, for tests that are skipped where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if path := shutil.which(name):
+            return path
+    return pytest.skip("there is no Chromium: how pages look is not proven here (apt-get install chromium)")
 
 
 def wait_for(path: Path) -> None:

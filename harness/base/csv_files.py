@@ -5,10 +5,15 @@ Rows end with a line feed. A text that a spreadsheet would take for a formula ge
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
+from harness.base import files
+
+ANY_NAME = "surrogatepass"  # a name may hold half a surrogate pair
 # One apostrophe more than the text has, so that texts that begin with apostrophes of their own come back too.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _BEGINNINGS = frozenset("'=+-@\t\r\n")
@@ -36,6 +41,18 @@ def write_rows(file: Writable, rows: Iterable[Sequence[object]]) -> None:
     """Writes rows to a file that was opened with `newline=""`."""
     writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
     writer.writerows([_escape(cell) for cell in row] for row in rows)
+
+
+def write(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Writes rows to a file as UTF-8, complete or not at all; names are read back with `errors=ANY_NAME`.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    with files.open_new(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=ANY_NAME, newline="")
+        write_rows(text, rows)
+        text.detach()  # flushed, and not closed: the file is synced first
 
 
 def _escape(cell: object) -> object:

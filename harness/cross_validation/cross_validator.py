@@ -213,6 +213,7 @@ def _gather(
     warnings: Sequence[str],
 ) -> Answer:
     def collect(setting: str, num_parts: int = NUM_PARTS) -> OutOfFold:
+        """Returns what the trainings of these settings say that were given so many parts of the other folds."""
         runs = {
             (training.repeat, training.fold): trainings.workdir_of(question.folder, training)
             for training in wanted

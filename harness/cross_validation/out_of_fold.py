@@ -1,13 +1,12 @@
 """What models say of pictures that they have never seen: of each picture one answer for each division into folds."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from harness.base import csv_files, files
+from harness.base import csv_files
 from harness.base.errors import CheckpointError
 from harness.cross_validation.folds import Assignment, Pictures
 from harness.dataset.images.arrays import Array, Floats, Ints
@@ -15,7 +14,6 @@ from harness.results import predictions
 from harness.runs import metrics_file
 from harness.runs.workdir import Workdir
 
-_ERRORS = "surrogatepass"  # a name may hold half a surrogate pair
 COLUMNS = ("path", "group", "label", "fold", "repeat")
 CLASS_COLUMN = "p:"  # and the name of a class
 
@@ -82,10 +80,7 @@ def collect(
 
 def write(path: Path, found: OutOfFold) -> None:
     """Writes one row for each picture and repeat under a header, complete or not at all."""
-    with files.open_new(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS, newline="")
-        csv_files.write_rows(text, _list_rows(found))
-        text.detach()  # flushed, and not closed: the file is synced first
+    csv_files.write(path, _list_rows(found))
 
 
 def _list_rows(found: OutOfFold) -> Iterator[Sequence[object]]:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.base.text import format_table, list_names, shorten
-from harness.diagnostics.checks.finding import Finding, Status, count, format_bytes
+from harness.base.text import count, format_table, list_names, shorten
+from harness.diagnostics.checks.finding import Finding, Status, format_bytes
 from harness.diagnostics.nodes import Answers, NodeReport
 
 GROUP = "nodes"

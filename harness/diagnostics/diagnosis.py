@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.base.text import visible
-from harness.diagnostics.checks.finding import Finding, Status, count
+from harness.base.text import count, visible
+from harness.diagnostics.checks.finding import Finding, Status
 
 _WORDS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM", "unknown": "unknown"}
 _COLORS = {"ok": "32", "warning": "33", "problem": "31;1", "unknown": "36"}

@@ -3,7 +3,6 @@
 Only writing it needs TensorFlow, so that finished runs are compared at once.
 """
 
-import io
 import stat
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from harness.input.loaded_split import Split
 
 _MOST_BYTES = 1 << 30  # some ten million pictures
-_ERRORS = "surrogatepass"  # a name may hold half a surrogate pair
 
 
 class Prediction(NamedTuple):
@@ -83,10 +81,7 @@ def collect(split: "Split", class_names: Sequence[str], labels: np.ndarray, chan
 
 def write(path: Path, predictions: Iterable[Prediction]) -> None:
     """Writes one row a picture under a header, complete or not at all."""
-    with files.open_new(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS, newline="")
-        csv_files.write_rows(text, chain([COLUMNS], predictions))
-        text.detach()  # flushed, and not closed: the file is synced first
+    csv_files.write(path, chain([COLUMNS], predictions))
 
 
 def read(path: Path) -> Predictions:
@@ -101,7 +96,7 @@ def read(path: Path) -> Predictions:
             raise ValueError("it is no file")
         if status.st_size > _MOST_BYTES:
             raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
-        with path.open(encoding="utf-8", errors=_ERRORS, newline="") as file:
+        with path.open(encoding="utf-8", errors=csv_files.ANY_NAME, newline="") as file:
             rows = csv_files.read_rows(file)
             if next(rows, None) != list(COLUMNS):
                 raise ValueError(f"its columns are not {', '.join(COLUMNS)}")

@@ -9,7 +9,6 @@ import html
 import io
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
@@ -194,14 +193,6 @@ onload = () => {
 };
 </script>
 """
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if path := shutil.which(name):
-            return path
-    return pytest.skip("there is no Chromium: the page of suspects is not proven here (apt-get install chromium)")
 
 
 def open_page(chromium, path, profile):

@@ -6,7 +6,6 @@ ones. Which these are is told by the probability of the label. Nothing here chan
 probabilities came about.
 """
 
-import io
 import warnings
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -15,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.base import csv_files, files
+from harness.base import csv_files
 from harness.base.errors import DataError
 from harness.base.text import shorten
 from harness.dataset.images.arrays import Array, Ints
 
 COLUMNS = ("path", "given", "suggested", "score", "probability", "given_probability")
-_ERRORS = "surrogatepass"  # a name may hold half a surrogate pair
 _LEAST_GROUPS = 2  # of a class; the model that is asked about the only one has never seen the class
 
 
@@ -136,7 +134,4 @@ def rank(labels: Array, chances: Array) -> Ints:
 def write(path: Path, suspects: Iterable[Suspect]) -> None:
     """Writes one row a suspect under a header, complete or not at all."""
     rows = (item[1:] for item in suspects)
-    with files.open_new(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS, newline="")
-        csv_files.write_rows(text, chain([COLUMNS], rows))
-        text.detach()  # flushed, and not closed: the file is synced first
+    csv_files.write(path, chain([COLUMNS], rows))

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from harness.base.errors import ClusterError
-from harness.diagnostics.checks.finding import Finding, count, from_error
+from harness.base.text import count
+from harness.diagnostics.checks.finding import Finding, from_error
 from harness.distribute import cluster, ports
 
 GROUP = "cluster"

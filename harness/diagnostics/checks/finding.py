@@ -53,8 +53,3 @@ def format_bytes(num_bytes: float) -> str:
             break
         num_bytes /= 1000
     return f"{num_bytes:.1f} {unit}" if num_bytes < 9.95 and unit != "B" else f"{num_bytes:,.0f} {unit}"
-
-
-def count(number: int, noun: str) -> str:
-    """Returns a number with its noun, in the plural where it needs one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

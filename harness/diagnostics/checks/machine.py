@@ -12,7 +12,8 @@ from harness.base.machine import cgroups as own_cgroups
 from harness.base.machine import processors
 from harness.base.machine.cgroups import read
 from harness.base.machine.processors import Quota
-from harness.diagnostics.checks.finding import Finding, count
+from harness.base.text import count
+from harness.diagnostics.checks.finding import Finding
 
 GROUP = "machine"
 _DAY_S = 86400

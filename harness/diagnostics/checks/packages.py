@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 from harness import __version__
-from harness.diagnostics.checks.finding import Finding, Status, count
+from harness.base.text import count
+from harness.diagnostics.checks.finding import Finding, Status
 
 GROUP = "software"
 _OWN = "harness"

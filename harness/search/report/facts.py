@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.text import count
 from harness.config.ranges import Range
 from harness.search.trials.trial import Objective, Trial, rank
 
@@ -158,8 +159,3 @@ def format_score(score: float, objective: Objective) -> str:
     if objective in _SHARES:
         return f"{score:.2%}"
     return f"{score:.4f}" if 0.001 <= abs(score) < 10_000 else f"{score:.3g}"
-
-
-def count(number: int, word: str) -> str:
-    """Returns a number and its word, in the plural where it has one."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

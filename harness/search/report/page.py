@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from harness.base import html
 from harness.base.html import Html
-from harness.base.text import format_value, list_names, shorten
+from harness.base.text import count, format_value, list_names, shorten
 from harness.search.report import charts, importance
 from harness.search.report.axes import Axis, make_axes
-from harness.search.report.facts import SearchFacts, count, describe_cost, describe_gain, format_score, list_ended
+from harness.search.report.facts import SearchFacts, describe_cost, describe_gain, format_score, list_ended
 from harness.search.report.importance import EPOCHS, FEW, Explanation
 from harness.search.trials.trial import Trial
 

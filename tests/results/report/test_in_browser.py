@@ -6,7 +6,6 @@ Skipped where no Chromium is found; Debian's package is called chromium.
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -60,14 +59,6 @@ onload = () => {
 };
 </script>
 """
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if path := shutil.which(name):
-            return path
-    return pytest.skip("there is no Chromium: the look of the reports is not proven here (apt-get install chromium)")
 
 
 def open_page(chromium, page, tmp_path):
