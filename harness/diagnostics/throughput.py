@@ -198,7 +198,7 @@ def measure_peak_flops(devices: Devices) -> float:
     with tf.device(devices.names[0]):
         matrix = tf.cast(tf.random.stateless_uniform([_MATRIX_SIDE, _MATRIX_SIDE], (0, 0)) / _MATRIX_SIDE, dtype)
 
-        @tf.function
+        @tf.function(autograph=False)
         def multiply(product: tf.Tensor) -> tf.Tensor:
             for _ in range(_MATRIX_PRODUCTS):
                 product = product @ matrix

@@ -42,7 +42,9 @@ def make_explainer(model: keras.Model) -> Explainer:
     mapping = _expose_map(model)
     size = model.input_shape[1]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3]), tf.TensorSpec([None], tf.int32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, size, size, 3]), tf.TensorSpec([None], tf.int32)], autograph=False
+    )
     def explain(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(pixels)  # a frozen network records nothing by itself

@@ -102,7 +102,7 @@ def make_finite_check(trainee: Trainee, devices: Devices) -> Callable[[], bool]:
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # which leaves out a sum that is not
         variables += trainee.updater.sums
 
-    @tf.function
+    @tf.function(autograph=False)
     def check() -> tf.Tensor:
         copies = [copy for variable in variables for copy in devices.strategy.experimental_local_results(variable)]
         return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies if copy.dtype.is_floating])

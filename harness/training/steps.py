@@ -2,8 +2,9 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import keras
 import tensorflow as tf
@@ -25,10 +26,19 @@ from harness.training.steps_per_loop import MOST_STEPS
 Batch = Mapping[str, tf.Tensor]
 _LEARNT_FROM = ("label", "weight", "mix")
 TrainStep = Callable[[Batch, int], tf.Tensor]  # the batch, and its number in the epoch
-TrainSteps = Callable[[Iterator[Batch], Batch, int, int, tf.Tensor], tf.Tensor]  # see _make_train_steps
 TakeTurn = Callable[[Batch, tf.Tensor, bool], tf.Tensor]  # the batch, its share of the turn, and whether it ends it
 PredictStep = Callable[[Batch], tf.Tensor]
 Forward = Callable[[tf.Tensor], tf.Tensor]  # pixels to logits
+
+
+class Batches(Protocol):
+    """Batches without end: an iterator of a tf.data.Dataset, distributed or not."""
+
+    def get_next(self) -> Batch:
+        """Returns the next batch, also within a compiled function."""
+
+
+TrainSteps = Callable[[Batches, Batch, int, int, tf.Tensor], tf.Tensor]  # see _make_train_steps
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,7 @@ def _make_turn(
         return tf.cast(tf.stack([*sums, *_count_norm(norm)]), tf.float64)
 
     if xla:
-        learn = tf.function(learn, jit_compile=True)
+        learn = tf.function(learn, autograph=False, jit_compile=True)
 
     def replica_step(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
         images = _pictures_of(batch)
@@ -212,7 +222,7 @@ def _averaging(
 
 def _make_train_step(take_turn: TakeTurn, find_turn: Callable[[int], Turn]) -> tuple[TrainStep, Callable[[], int]]:
     """Returns a step of one batch to what `_make_turn` says, and a count of its traces."""
-    compiled = tf.function(take_turn)
+    compiled = tf.function(take_turn, autograph=False)
 
     def train_step(batch: Batch, step_in_epoch: int) -> tf.Tensor:
         turn = find_turn(step_in_epoch)
@@ -237,29 +247,29 @@ def _make_train_steps(
         def read_clock() -> tf.Tensor:
             return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_steps(
-        batches: Iterator[Batch], resident: Batch, turns: Mapping[str, tf.Tensor], num: tf.Tensor, totals: tf.Tensor
+        batches: Batches, resident: Batch, turns: Mapping[str, tf.Tensor], num: tf.Tensor, totals: tf.Tensor
     ) -> tf.Tensor:
         """Takes `num` steps in one call; returns `totals`, float64 [NUM_SUMS], with their figures added."""
-        for index in tf.range(num):
+
+        def take_step(index: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.control_dependencies([totals]):
                 asked = read_clock()
             with tf.control_dependencies([asked]):
-                batch = next(batches)
+                batch = batches.get_next()
             with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
                 waited_s = read_clock() - asked
-            batch, share = {**batch, **resident}, turns["share"][index]
-            if not accumulates or turns["is_last"][index]:
-                figures = take_turn(batch, share, True)
+            learn = functools.partial(take_turn, {**batch, **resident}, turns["share"][index])
+            if accumulates:
+                figures = tf.cond(turns["is_last"][index], lambda: learn(True), lambda: learn(False))
             else:
-                figures = take_turn(batch, share, False)
-            totals += tf.concat([figures, [waited_s]], axis=0)
-        return totals
+                figures = learn(True)
+            return index + 1, totals + tf.concat([figures, [waited_s]], axis=0)
 
-    def take_steps(
-        batches: Iterator[Batch], resident: Batch, first_step: int, num_steps: int, totals: tf.Tensor
-    ) -> tf.Tensor:
+        return tf.while_loop(lambda index, _: index < num, take_step, (tf.constant(0), totals))[1]
+
+    def take_steps(batches: Batches, resident: Batch, first_step: int, num_steps: int, totals: tf.Tensor) -> tf.Tensor:
         """Takes the steps `first_step` and on of an epoch by one trace, whatever their number up to MOST_STEPS."""
         turns = [find_turn(first_step + index) for index in range(num_steps)]
         turns += [Turn(0.0, False)] * (MOST_STEPS - num_steps)  # of one shape, since each is a trace
@@ -303,7 +313,7 @@ def _make_predict_step(model: keras.Model, devices: Devices) -> PredictStep:
         label, counted = tf.cast(batch["label"], tf.float32), tf.cast(batch["weight"] > 0, tf.float32)
         return tf.concat([chances, label[:, None], counted[:, None]], axis=1)
 
-    @tf.function
+    @tf.function(autograph=False)
     def predict_step(batch: Batch) -> tf.Tensor:
         return strategy.gather(strategy.run(replica_step, args=(batch,)), axis=0)
 
