@@ -9,8 +9,10 @@ import os
 import re
 import shutil
 import signal
+import sys
 from enum import IntEnum
 from pathlib import Path
+from types import TracebackType
 
 
 class ExitCode(IntEnum):
@@ -142,3 +144,21 @@ def describe_free(error: OSError) -> str:
     file = Path(os.fsdecode(error.filename))
     folder = next(folder for folder in (file, *file.absolute().parents) if folder.exists())
     return f", {shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
+
+
+def tell_missing_package(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Says on one line which package is missing, as `sys.excepthook`; other errors are shown as ever.
+
+    Raises:
+      SystemExit: with 2, where a package is missing.
+    """
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if name is None or name.partition(".")[0] == "harness":
+        sys.__excepthook__(kind, error, traceback)
+        return
+    print(
+        f"error: the package {name!r} is not installed for {sys.executable}. Activate the environment that holds "
+        "harness, such as with: source .venv/bin/activate\nor install what it needs: pip install -e .",
+        file=sys.stderr,
+    )
+    raise SystemExit(ExitCode.USAGE)
