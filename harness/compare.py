@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.base import app, files, storage, tf_import
@@ -90,9 +90,23 @@ def _compare_on_folder(runs: Sequence[FinishedRun], arguments: argparse.Namespac
     notes = ["What these pictures have in common is not known: each counts as a group of its own."]
     if num_skipped:
         notes.append(f"{count(num_skipped, 'file')} could not be read: no figure counts them.")
-    if trained := [run.name for run in runs if storage.is_same(run.config.data.images, folder)]:
-        notes.append(f"{list_names(trained)} learnt from pictures of this folder, which says nothing of others.")
-    return comparison.compare(f"{folder}/", measured, notes)
+    return comparison.compare(f"{folder}/", measured, [*notes, *_tell_learnt(runs, paths, folder)])
+
+
+def _tell_learnt(runs: Sequence[FinishedRun], paths: Mapping[str, Sequence[Folder]], folder: Folder) -> list[str]:
+    """Says which runs were trained on how many of the files."""
+    told: dict[str, list[str]] = {}
+    num_files = sum(map(len, paths.values()))
+    for run in runs:
+        learnt = evaluation_set.find_learnt(paths, run.config.data.records_folder, run.started.records_sha256)
+        if learnt:
+            note = f"learnt {len(learnt):,} of these {num_files:,} pictures, which says nothing of others."
+        elif learnt is None and storage.is_same(run.config.data.images, folder):
+            note = "learnt from pictures of this folder, and maybe from these: that says nothing of others."
+        else:
+            continue
+        told.setdefault(note, []).append(run.name)
+    return [f"{list_names(names)} {note}" for note, names in told.items()]
 
 
 if __name__ == "__main__":

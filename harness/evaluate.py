@@ -1,10 +1,9 @@
 """python -m harness.evaluate RUN: measures an exported model on a split of the records or on a folder of pictures."""
 
-import argparse
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from harness.base import app, json_files, storage, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
+from harness.base.text import list_names
 from harness.config import flags
 from harness.config.schema import Config
 from harness.dataset.images import rejection
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from harness.results.evaluation import Evaluation
     from harness.results.statistics.baselines import HogClassifier
     from harness.results.statistics.calibration import Choices
-    from harness.results.verdict import Learnt
 
 log = logging.getLogger("harness")
 _CHOSEN_ON = "validation"  # the split by which a run keeps its weights, and chooses temperature and thresholds
@@ -82,10 +81,16 @@ def main(argv: Sequence[str]) -> int:
         evaluation_set.check_fit(data, class_names, preparation, folder)
         found = _evaluate_split(model, data, folder, arguments.split, workdir)
     is_of_run = data is not None and _is_of_run(data, workdir)
+    if is_of_run:
+        num_learnt = found.metrics.num_examples if arguments.split == _LEARNT else 0
+    elif data is not None:
+        num_learnt = None if storage.is_same(config.data.images, storage.parse(data.images)) else 0
+    else:
+        num_learnt = _count_learnt(config, arguments.images, paths, workdir)
     judged = verdict.judge(
         found,
         chose_weights=is_of_run and arguments.split == _CHOSEN_ON and config.train.keep == "best",
-        learnt=_find_learnt(config, arguments, data, is_of_run=is_of_run),
+        num_learnt=num_learnt,
     )
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
     app.show(json.dumps(values) if arguments.json else tables.describe(found, judged))
@@ -97,15 +102,16 @@ def _is_of_run(data: manifest.Manifest, workdir: Workdir) -> bool:
     return versions.read_records(workdir) in (data.digest, "")
 
 
-def _find_learnt(
-    config: Config, arguments: argparse.Namespace, data: manifest.Manifest | None, *, is_of_run: bool
-) -> "Learnt":
-    """Whether the model was trained on the pictures it is measured on: the same folder split anew mixes both."""
-    if is_of_run:
-        return "yes" if arguments.split == _LEARNT else "no"
-    if data is None:
-        return "yes" if storage.is_same(config.data.images, arguments.images) else "no"
-    return "maybe" if storage.is_same(config.data.images, storage.parse(data.images)) else "no"
+def _count_learnt(
+    config: Config, folder: Folder, paths: Mapping[str, Sequence[Folder]], workdir: Workdir
+) -> int | None:
+    """How many of the files the run was trained on, by what its records say of each picture; None: maybe some."""
+    learnt = evaluation_set.find_learnt(paths, config.data.records_folder, versions.read_records(workdir))
+    if learnt is None:
+        return None if storage.is_same(config.data.images, folder) else 0
+    if learnt:
+        log.info("learnt by the model, and among these pictures: %s", list_names([str(path) for path in learnt]))
+    return len(learnt)
 
 
 def _evaluate_split(

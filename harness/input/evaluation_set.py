@@ -2,16 +2,18 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.base import progress
+from harness.base import files, progress
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.base.text import list_names
 from harness.config.dataset_sections import CleanConfig, DataConfig
 from harness.config.preparation import Preparation, describe_preparation, describe_range
+from harness.dataset.curation import findings
+from harness.dataset.curation.splits import TRAIN
 from harness.dataset.images import sources
 from harness.dataset.images.rejection import Rejected
 from harness.dataset.listing import class_names as listing_names
@@ -80,6 +82,34 @@ def list_paths(data: DataConfig, records: Folder) -> dict[str, list[Folder]]:
     for item in listing.pictures:
         paths.setdefault(item.class_name, []).append(data.images / item.path)
     return paths
+
+
+def find_learnt(found: Mapping[str, Iterable[Folder]], records: Folder, digest: str) -> list[Folder] | None:
+    """Returns the files whose bytes are those of a picture in the training split of records.
+
+    Args:
+      found: the files of each class.
+      records: that a model was trained on.
+      digest: of their manifest, as it was then; "" if that is not known.
+
+    Returns:
+      None where these records are not there any more, or their cleaning.csv.
+    """
+    try:
+        data = manifest.load(records)
+        if digest not in (data.digest, "") or files.digest_file(records / findings.FILE_NAME) != data.findings_sha256:
+            return None
+        learnt = [row for row in findings.read(records / findings.FILE_NAME) if row.split == TRAIN]
+    except (DataError, OSError, ValueError):
+        return None
+    digests, sizes = {row.sha256 for row in learnt}, {row.num_bytes for row in learnt}
+    paths = [path for of_class in found.values() for path in of_class]
+    return [path for path in paths if _has_size(path, sizes) and files.digest_file(path) in digests]
+
+
+def _has_size(path: Folder, sizes: Container[int]) -> bool:
+    status, _ = sources.find_status(path)
+    return status is not None and status.st_size in sizes
 
 
 def read_folder(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from harness.results.evaluation import Evaluation
     from harness.results.statistics.differences import Difference
 
-Learnt = Literal["no", "maybe", "yes"]
 Level = Literal["good", "not shown", "bad"]
 HEADINGS: Mapping[Level, str] = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
@@ -49,16 +48,18 @@ class Verdict:
         return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
-def judge(found: "Evaluation", *, chose_weights: bool = False, learnt: Learnt = "no", has_all: bool = False) -> Verdict:
+def judge(
+    found: "Evaluation", *, chose_weights: bool = False, num_learnt: int | None = 0, has_all: bool = False
+) -> Verdict:
     """Returns what to think of a model.
 
     Args:
       found: what it does on a split.
       chose_weights: whether the weights that are kept were chosen on this very split.
-      learnt: whether the model was trained on these pictures, or most of them.
+      num_learnt: how many of these pictures the model was trained on; None: maybe some.
       has_all: whether all pictures there are were measured, so that a larger split has no more.
     """
-    silence = _explain_silence(found, learnt)
+    silence = _explain_silence(found, num_learnt)
     level: Level = "not shown" if silence else _rank(found)
     sentences = [_describe_accuracy(found), silence or _compare(found, level)]
     if confused := describe_confused(found.metrics):
@@ -69,7 +70,7 @@ def judge(found: "Evaluation", *, chose_weights: bool = False, learnt: Learnt = 
         sentences.append(few)
     if chose_weights:
         sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
-    steps = _advise(found, level, missing, chose_weights=chose_weights, learnt=learnt, has_all=has_all)
+    steps = _advise(found, level, missing, chose_weights=chose_weights, num_learnt=num_learnt, has_all=has_all)
     return Verdict(level, tuple(sentences), tuple(steps))
 
 
@@ -90,14 +91,19 @@ def _has_lost(found: "Evaluation") -> bool:
     return found.gain is not None and found.gain.mean < 0
 
 
-def _explain_silence(found: "Evaluation", learnt: Learnt) -> str:
+def _explain_silence(found: "Evaluation", num_learnt: int | None) -> str:
     """Returns why figures do not tell whether a model is good, whatever they are; "" if they may."""
-    if learnt == "yes":
+    if num_learnt is not None and num_learnt >= found.metrics.num_examples:
         return "The model has learnt these pictures: that says nothing of how it does on others."
-    if learnt == "maybe":
+    if num_learnt:
         return (
-            "The model was trained on other records of the same folder, and may have learnt these pictures: then this "
-            "says nothing of how it does on others."
+            f"The model has learnt {num_learnt:,} of these {found.metrics.num_examples:,} pictures: only the other "
+            f"{found.metrics.num_examples - num_learnt:,} can tell how good it is."
+        )
+    if num_learnt is None:
+        return (
+            "The model was trained on pictures of the same folder, and may have learnt these: then this says nothing "
+            "of how it does on others."
         )
     if sum(any(row) for row in found.metrics.confusion) == 1:
         return "All pictures are of one class: these figures do not tell whether the model is good."
@@ -187,7 +193,7 @@ def _describe_groups(metrics: Metrics) -> str:
 
 
 def _advise(
-    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, learnt: Learnt, has_all: bool
+    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, num_learnt: int | None, has_all: bool
 ) -> list[str]:
     metrics, steps = found.metrics, []
     more = "more groups of pictures" if sample.is_grouped(metrics) else "more pictures"
@@ -198,9 +204,9 @@ def _advise(
         )
     if missing:
         steps.append(f"give {list_names(missing)} {more}, so that some are measured on")
-    if learnt == "yes":
+    if num_learnt:
         steps.append("measure on another split, or on other pictures with --images")
-    elif learnt == "maybe":
+    elif num_learnt is None:
         steps.append("measure on the records of the run, with --records, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
         where = "add some, and build" if has_all else "--split.validation, --split.test of the build, or --images"

@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-from conftest import command_environment, command_line, draw_face, run_command, write_picture
+import yaml
+from conftest import ROOT, command_environment, command_line, draw_face, run_command, write_picture
 
 KEYS = [
     "num_examples",
@@ -96,10 +98,35 @@ def test_evaluation_reads_well(smoke_run):
 
 
 @pytest.mark.slow
-def test_the_folder_that_a_run_was_trained_on_says_nothing_of_it(smoke_run, faces):
-    done = run_command("evaluate", smoke_run, "--images", faces, "--json")
+def test_copies_of_pictures_that_were_learnt_are_counted_wherever_they_lie(smoke_run, faces, tmp_path):
+    copies = [tmp_path / "mixed" / path.parent.name / f"copy of {path.name}" for path in sorted(faces.glob("*/*.png"))]
+    for path, copy in zip(sorted(faces.glob("*/*.png")), copies):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    done = run_command("evaluate", smoke_run, "--images", tmp_path / "mixed", "--json")
     verdict = json.loads(done.stdout)["verdict"]
-    assert verdict["level"] == "not shown" and verdict["sentences"][1].startswith("The model has learnt these pictures")
+    assert verdict["level"] == "not shown"
+    told = "The model has learnt 20 of these 24 pictures: only the other 4 can tell how good it is."
+    assert verdict["sentences"][1] == told
+    assert "learnt by the model, and among these pictures: " in done.stderr
+    with (smoke_run / "predictions.csv").open() as file:  # of the validation pictures, which were not learnt
+        others = {Path(row["path"]).parts[-2:] for row in csv.DictReader(file)}
+    for copy in copies:
+        if (copy.parent.name, copy.name.removeprefix("copy of ")) not in others:
+            copy.unlink()
+    done = run_command("evaluate", smoke_run, "--images", tmp_path / "mixed", "--json")
+    assert "learnt" not in " ".join(json.loads(done.stdout)["verdict"]["sentences"])
+
+
+@pytest.mark.slow
+def test_without_what_the_build_found_the_folder_of_the_run_may_have_been_learnt(smoke_run, faces, tmp_path):
+    records = yaml.safe_load((smoke_run / "config.yaml").read_text())["data"]["records"]
+    shutil.copytree(ROOT / records, tmp_path / "records", ignore=shutil.ignore_patterns("cleaning.csv"))
+    config = (smoke_run / "config.yaml").read_text().replace(records, str(tmp_path / "records"))
+    shutil.copytree(smoke_run, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text(config)
+    done = run_command("evaluate", tmp_path / "run", "--images", faces, "--json")
+    assert "may have learnt these:" in json.loads(done.stdout)["verdict"]["sentences"][1]
 
 
 @pytest.mark.slow
@@ -109,7 +136,7 @@ def test_records_that_split_the_same_folder_anew_may_hold_what_was_learnt(smoke_
     assert run_command("build_records", *words).returncode == 0
     done = run_command("evaluate", smoke_run, "--records", again, "--json")
     found = json.loads(done.stdout)["verdict"]
-    assert found["level"] == "not shown" and "may have learnt these pictures" in found["sentences"][1]
+    assert found["level"] == "not shown" and "may have learnt these:" in found["sentences"][1]
     assert "The epoch was chosen on these same pictures" not in " ".join(found["sentences"])
 
 

@@ -115,14 +115,22 @@ def test_where_all_pictures_were_measured_no_larger_split_is_advised():
 
 
 def test_pictures_that_were_learnt_tell_nothing():
-    found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), learnt="yes")
+    found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), num_learnt=len(HALVES))
     assert found.level == "not shown"
     assert found.sentences[1] == "The model has learnt these pictures: that says nothing of how it does on others."
 
 
+def test_of_pictures_that_were_learnt_in_part_the_others_tell():
+    found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), num_learnt=30)
+    assert found.level == "not shown"
+    told = "The model has learnt 30 of these 40 pictures: only the other 10 can tell how good it is."
+    assert found.sentences[1] == told
+    assert found.next_steps[0] == "measure on another split, or on other pictures with --images"
+
+
 def test_pictures_that_may_have_been_learnt_do_not_tell():
-    found = verdict.judge(evaluate(HALVES, HALVES), learnt="maybe")
-    assert found.level == "not shown" and "may have learnt these pictures" in found.sentences[1]
+    found = verdict.judge(evaluate(HALVES, HALVES), num_learnt=None)
+    assert found.level == "not shown" and "may have learnt these:" in found.sentences[1]
     assert found.next_steps[0].startswith("measure on the records of the run")
 
 
