@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from harness.base import app, tf_import
 from harness.base.errors import ExitCode, HarnessError
-from harness.base.text import list_names
+from harness.base.text import count, list_names
 from harness.comparison import index
-from harness.config import flags
+from harness.config import flags, networks
 from harness.config.schema import Config
 from harness.dataset.records import manifest, staging
 from harness.distribute import cluster, watchdog
@@ -27,6 +27,7 @@ from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir, name_run
 
 log = logging.getLogger("harness")
+_FEW_FOR_RANDOM_WEIGHTS = 1000  # training pictures of a network of keras.applications, which has millions of weights
 DESCRIPTION = """\
 Trains on records, and writes a run folder: checkpoints, TensorBoard events, figures, plots and the exported model.
 The same command on an interrupted run goes on where it stopped.
@@ -146,6 +147,19 @@ def _announce(config: Config, data: manifest.Manifest, rows: Sequence[Row]) -> N
             list_names(missing),
             config.data.records_folder / "report.html",
         )
+    _warn_of_random_weights(config, data.splits["train"].num_examples)
+
+
+def _warn_of_random_weights(config: Config, num_examples: int) -> None:
+    is_own = config.model.name in networks.OWN_NETWORKS
+    if is_own or config.model.weights or config.train.start_from or num_examples >= _FEW_FOR_RANDOM_WEIGHTS:
+        return
+    log.warning(
+        "%s starts from random weights, and learns next to nothing from %s. Give it weights that were learnt from "
+        "many: --model.weights FILE (docs/training.md says where to get them), or take --model.name emotion_cnn.",
+        config.model.name,
+        count(num_examples, "picture"),
+    )
 
 
 class _Figures(BaseModel):

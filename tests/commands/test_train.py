@@ -430,6 +430,15 @@ def test_a_network_of_keras_trains_from_a_file_of_weights(face_records, faces, t
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 12
 
 
+@pytest.mark.slow
+def test_a_large_network_without_weights_is_warned_of(face_records, tmp_path):
+    flags = ("--model.name", "MobileNetV3Small", "--epochs", "1", "--runtime.exports", "[]")
+    done = train(face_records, tmp_path / "run", *flags)
+    assert done.returncode == 0, done.stderr
+    told = "MobileNetV3Small starts from random weights, and learns next to nothing from 20 pictures."
+    assert told in " ".join(done.stderr.split()) and "--model.weights FILE" in done.stderr
+
+
 def test_weights_that_are_not_there_are_named_before_the_run_starts(face_records, tmp_path):
     done = train(face_records, tmp_path / "run", "--model.name", "VGG16", "--model.weights", "missing.h5")
     assert done.returncode == 2 and "model.weights is missing.h5, which is no file" in done.stderr
