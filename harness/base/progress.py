@@ -1,6 +1,9 @@
-"""The bar on the standard error output of work that takes longer than a moment: how far, how fast, how much longer."""
+"""What a terminal shows of work that takes longer than a moment: how far, how fast, how much longer."""
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -25,3 +28,18 @@ def open_bar(num: int, title: str, unit: str) -> "tqdm[NoReturn]":
         leave=False,
         disable=None if log.isEnabledFor(logging.INFO) else True,  # None: only where there is no terminal
     )
+
+
+@contextmanager
+def tell_waiting(title: str) -> Iterator[None]:
+    """Shows what is waited for, in a terminal, unless quiet, and takes it away afterwards."""
+    if not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)):
+        yield
+        return
+    sys.stderr.write(f"{title} ...")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from harness.base import progress
+
 
 def import_tensorflow(*extensions: str) -> None:
     """Imports TensorFlow, and modules that extend it, quietly; shows the start-up lines if an import fails."""
-    with hide_start_up_lines():
+    with progress.tell_waiting("loading TensorFlow"), hide_start_up_lines():
         for name in ("tensorflow", *extensions):
             importlib.import_module(name)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

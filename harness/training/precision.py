@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from harness.base import progress
 from harness.base.machine import processors
 from harness.base.machine.cgroups import read
 from harness.config import networks
@@ -93,7 +94,8 @@ def _choose_on_cpu(config: Config, data: Manifest, devices: Devices, instruction
         return "float32", f"{instructions} is not tried: with runtime.deterministic no measured time decides"
     if config.model.name in networks.APPLICATIONS:  # seconds to build, twice
         return "float32", f"{config.model.name} is not tried in bfloat16 at the start; python -m harness.bench does so"
-    exact, short = _time_steps(config, data, devices)
+    with progress.tell_waiting("trying bfloat16"):
+        exact, short = _time_steps(config, data, devices)
     return compare(exact, short, instructions)
 
 
