@@ -109,9 +109,11 @@ class OptimConfig(Section):
         "none", description="how the learning rate grows with the pictures a step; it is then the one for 16 pictures"
     )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
-        "constant", description="learning rate after the warm-up; plateau: falls when train.monitor gets no better"
+        "cosine",
+        description="learning rate after the warm-up; cosine: down to zero at the end; plateau: falls when "
+        "train.monitor gets no better",
     )
-    warmup_epochs: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from zero")
+    warmup_epochs: float = Field(1.0, ge=0, description="epochs over which the learning rate rises from zero")
     plateau_epochs: int = Field(
         5, ge=1, le=MOST, description="epochs without a better train.monitor before the learning rate falls (plateau)"
     )
@@ -129,7 +131,7 @@ class OptimConfig(Section):
     ema: Rate = Field(
         0.0, description="share an average of the weights keeps at each step; the average is kept, not the last; 0: off"
     )
-    label_smoothing: Rate = Field(0.0, description="share of the label spread over all classes")
+    label_smoothing: Rate = Field(0.02, description="share of the label spread over all classes")
 
     @field_validator("weight_decay")
     @classmethod
@@ -166,18 +168,22 @@ class TrainConfig(Section):
         "(plateau) and trials of a search are compared; of epochs with the same the one of the lower loss is kept",
     )
     keep: Literal["best", "last"] = Field(
-        "best",
+        "last",
         description="weights that are kept: best, of the epoch with the best train.monitor; last, of the last epoch, "
         "and no validation stops the run",
     )
     min_epochs: int = Field(
-        15, ge=1, le=MOST, description="the first epoch whose weights may be the best, at most half of all epochs"
+        15,
+        ge=1,
+        le=MOST,
+        description="the first epoch whose weights may be the best, at most half of all epochs (keep: best)",
     )
     patience: int = Field(
         10,
         ge=0,
         le=MOST,
-        description="epochs without a better train.monitor before stopping, from min_epochs on; 0: never stop",
+        description="epochs without a better train.monitor before stopping, from min_epochs on; 0: never stop "
+        "(keep: best)",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="weight of each class in the training loss; balanced: pictures / (classes * its pictures)"

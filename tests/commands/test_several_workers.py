@@ -94,7 +94,7 @@ def test_two_workers_learn_what_one_does(face_records, tmp_path, cache):
 
 def test_two_workers_normalise_by_the_global_batch_and_keep_what_they_measured(face_records, tmp_path):
     averaged = ("--optim.ema", "0.9", "--optim.accumulate_steps", "2", "--optim.name", "sgd")
-    monitored = ("--train.monitor", "val_balanced_accuracy", "--train.min_epochs", "1")
+    monitored = ("--train.monitor", "val_balanced_accuracy", "--train.keep", "best", "--train.min_epochs", "1")
     flags = (*FLAGS, "--model.name", "residual_cnn", "--model.widths", "[4,8]", *averaged, *monitored)
     done = run_command("train", "--config", SMOKE, "--records", face_records, "--run", tmp_path / "one", *flags)
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,10 @@ DIVERGING = (
     "--train.patience",
     "0",
 )
-SHORT = ("--batch-size", "1", "--epochs", "4", "--optim.warmup_epochs", "3")  # of 20 steps; the second is too fast
+SHORT = (  # epochs of 20 steps; the second is too fast
+    *("--batch-size", "1", "--epochs", "4"),
+    *("--optim.schedule", "constant", "--optim.warmup_epochs", "3"),
+)
 EACH_STEP = ("--train.checkpoint_minutes", "0.000001", "--runtime.steps_per_loop", "1")
 
 

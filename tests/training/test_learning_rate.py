@@ -13,7 +13,7 @@ def rates(steps, **settings):
 
 
 def test_a_constant_rate_is_constant():
-    assert rates([0, 50, 99], learning_rate=0.5) == [0.5, 0.5, 0.5]
+    assert rates([0, 50, 99], learning_rate=0.5, schedule="constant", warmup_epochs=0.0) == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
@@ -35,7 +35,7 @@ def test_a_cosine_falls_to_zero_after_the_warm_up():
 
 def test_a_plateau_lowers_the_rate_and_gives_it_time_again():
     losses = [9.0, 8.0, 8.0, 8.5, 7.9, 7.9, 7.9, 7.9, 7.9]
-    config = OptimConfig(schedule="plateau", plateau_epochs=2, plateau_factor=0.1)
+    config = OptimConfig(schedule="plateau", plateau_epochs=2, plateau_factor=0.1, warmup_epochs=0.0)
     found = [scale_at_plateaus(losses[:num], config) for num in range(10)]
     assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
@@ -47,7 +47,8 @@ def test_the_warm_up_is_no_plateau():
 
 @pytest.mark.parametrize(("schedule", "expected"), [("constant", 0.01), ("cosine", 0.005), ("plateau", 0.005)])
 def test_divergences_make_every_schedule_smaller(schedule, expected):
-    config = OptimConfig(learning_rate=1.0, schedule=schedule, plateau_epochs=1, plateau_factor=0.5)
+    plateau = {"plateau_epochs": 1, "plateau_factor": 0.5}
+    config = OptimConfig(learning_rate=1.0, schedule=schedule, warmup_epochs=0.0, **plateau)
     rate = LearningRate(config, batch_size=16, steps_per_epoch=10, epochs=10)
     assert rate.follow([5.0, 6.0], num_back_offs=2)
     assert float(rate(tf.constant(50))) == pytest.approx(expected)

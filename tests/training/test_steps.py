@@ -32,7 +32,8 @@ WITHOUT_DROPOUT = ModelConfig(widths=(4, 8, 4), dense_units=16, dropout=0.0, den
 @pytest.fixture
 def trainee(face_records):
     devices = Devices(tf.distribute.get_strategy(), ("/cpu:0",), "float32")
-    return steps.make_trainee(Config(model=WITHOUT_DROPOUT), devices, manifest.load(face_records))
+    config = Config(model=WITHOUT_DROPOUT, optim=OptimConfig(label_smoothing=0.0))
+    return steps.make_trainee(config, devices, manifest.load(face_records))
 
 
 @pytest.fixture

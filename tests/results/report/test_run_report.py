@@ -133,7 +133,7 @@ def make_facts(names=("happy", "sad"), pairs=None, *, config=None, paths=None, *
         best_epoch=3,
         num_train=100,
         num_parameters=1234,
-        config=config or Config(train=TrainConfig(epochs=6, min_epochs=3)),
+        config=config or Config(train=TrainConfig(epochs=6, keep="best", min_epochs=3)),
         environment=Environment.model_validate(
             {
                 "records_sha256": "ab" * 32,
@@ -202,14 +202,14 @@ def test_a_run_that_goes_on_learning_is_said_not_to_overfit_and_to_want_more_epo
     facts = make_facts(
         history=make_history([0.7, 0.5, 0.4], [0.6, 0.5, 0.4]),
         best_epoch=3,
-        config=Config(train=TrainConfig(epochs=3)),
+        config=Config(train=TrainConfig(epochs=3, keep="best")),
     )
     sentences = " ".join(progress.explain(facts))
     assert "No overfitting shows" in sentences and "more of them (--epochs) may give a better one" in sentences
 
 
 def test_a_run_that_goes_by_another_figure_says_so_and_draws_it():
-    config = Config(train=TrainConfig(epochs=4, min_epochs=1, monitor="val_auc"))
+    config = Config(train=TrainConfig(epochs=4, keep="best", min_epochs=1, monitor="val_auc"))
     page = read(make_facts(config=config))
     assert "its val_auc of 0.7000 is the highest" in page.words
     assert "The epoch is chosen by train.monitor, which is val_auc" in page.words
