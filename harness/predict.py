@@ -23,7 +23,7 @@ Says what is on pictures. Folders are walked; a file that cannot be read gets it
 
   python -m harness.predict runs/emotion_cnn photo.jpg holiday/
   python -m harness.predict runs/emotion_cnn 'holiday/**/*.jpg' --csv      more files than a command line takes
-  find holiday -newer last -print0 | python -m harness.predict runs/emotion_cnn - -0 --json
+  find . -print0 | python -m harness.predict runs/emotion_cnn - -0
   python -m harness.predict runs/emotion_cnn icons/ --clean.min_side 16      smaller ones than the run was trained on
   python -m harness.predict runs/emotion_cnn holiday/ --sheet sheet.png --explain why/      to look at: which, and why
 """

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from harness.base import app, tf_import
 from harness.base.errors import ExitCode, HarnessError
 from harness.base.text import count, list_names
-from harness.comparison import index
 from harness.config import flags, networks
 from harness.config.schema import Config
 from harness.dataset.records import manifest, staging
@@ -172,6 +171,8 @@ class _Figures(BaseModel):
 
 
 def _report(workdir: Workdir) -> None:
+    from harness.comparison import index  # which needs NumPy, and --help does not
+
     found = metrics_file.read(workdir, _Figures)
     app.show(
         f"{found.verdict.as_text()}\n"

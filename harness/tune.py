@@ -48,7 +48,7 @@ _RECORDS = TypeAdapter(_Records)
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     sections = ("data", "augment", "model", "optim", "train", "runtime", "tune")
-    parser = flags.make_parser("tune", DESCRIPTION, sections=sections, seed="tune.seed")
+    parser = flags.make_parser("tune", DESCRIPTION, sections=sections, seed="tune.seed", hidden=("train.run",))
     arguments = parser.parse_args(argv)
     config, given = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)

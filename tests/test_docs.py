@@ -39,7 +39,7 @@ def test_a_shown_command_is_accepted(module, arguments, smoke_run, tmp_path):
         assert done.stdout.startswith("data.images")
     else:
         shown = {word for word in shlex.split(arguments) if word.startswith("--")}
-        assert shown <= set(re.findall(r"--[\w.-]+", run_command(module, "--help").stdout))
+        assert shown <= set(re.findall(r"--[\w.-]+", run_command(module, "--help-all").stdout))
 
 
 def test_every_module_with_a_command_is_in_the_readme():

@@ -15,6 +15,7 @@ ORDER = (
     "base.machine",
     "base",
     "locks",
+    "config.hints",
     "config",
     "dataset.structure",
     "dataset.images",

@@ -14,6 +14,8 @@ from harness.base import app, storage
 from harness.base.errors import ExitCode
 from harness.base.text import visible
 from harness.config import settings
+from harness.config.hints.help_page import HelpParser
+from harness.config.hints.spelling import explain_unknown, find_meant
 from harness.config.schema import Config
 
 SHORT_FLAGS: Mapping[str, str] = {
@@ -28,18 +30,26 @@ SHORT_FLAGS: Mapping[str, str] = {
     "--retrain": "tune.retrain",
 }
 _FILE_ONLY = ("tune.space", "tune.start")
-# By section, the command that takes its settings, for whoever gives one to another command.
-_COMMAND_OF = {
-    "data": "build_records and harness.train",
-    **dict.fromkeys(("clean", "split", "records"), "build_records"),
-    **dict.fromkeys(("augment", "model", "optim", "train", "runtime"), "train"),
-    "tune": "tune",
-}
+# Those of data and runtime that decide something in a build, and in a build alone; all others of these sections do
+# nothing there.
+_OF_BOTH = ("data.images", "data.records")
+_OF_BUILD = ("data.labels", "data.classes", "data.follow_links", "runtime.workers")
+_BUILD = "build_records"
+# The command that takes the settings of a section, for whoever gives one to another command.
+_COMMAND_OF = {**dict.fromkeys(("clean", "split", "records"), _BUILD), "tune": "tune"}
+# What people give first, in the order of --help, which shows so many of those that a command takes.
+_FIRST = (
+    *("data.images", "data.records", "data.labels", "data.classes", "split.validation", "split.test", "split.group_by"),
+    *("records.image_size", "records.fit", "runtime.workers", "tune.folder", "tune.trials", "tune.slots", "train.run"),
+    *("runtime.gpus", "train.epochs", "train.batch_size", "model.name", "optim.learning_rate", "train.precision"),
+    "train.seed",
+)
+_NUM_FIRST = 10
 # The settings of a run that may be others where its model reads picture files.
 OF_READING = ("data.follow_links", "clean.min_side", "clean.max_pixels", "clean.max_bytes", "clean.salvaged")
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(HelpParser):
     """A parser whose complaint names the nearest flag, and which takes names that begin with a single dash."""
 
     def parse_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
@@ -61,25 +71,61 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one sentence, and exits with the code of a usage error."""
-        unknown = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
+        words = message.removeprefix("unrecognized arguments: ").split()
         if message.startswith("unrecognized arguments: --"):
-            if (name := unknown.removeprefix("--")) in _FILE_ONLY:
+            if (name := words[0].split("=")[0].removeprefix("--")) in _FILE_ONLY:
                 app.say(f"error: {name} is no flag: state it in the config file, as configs/tune.yaml does.\n")
                 sys.exit(ExitCode.USAGE)
             message = self._explain_unknown(name)
-        app.say(f"error: {visible(message)}\nusage: {self.prog} --help shows every flag.\n")
+        elif message.startswith("unrecognized arguments: "):
+            message = (
+                f"'{words[0]}' belongs to no flag. A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
+            )
+            if "--run" in self._option_string_actions:
+                message += f" A run folder is given as --run {words[0]}"
+        app.say(f"error: {visible(message)}\nusage: {self.prog} --help-all shows every flag.\n")
         sys.exit(ExitCode.USAGE)
 
     def _explain_unknown(self, name: str) -> str:
         """Returns what to say of a flag that is not here: whose it is, or the nearest one."""
-        setting, known = SHORT_FLAGS.get(f"--{name}", name), self._option_string_actions
+        setting, known = _find_setting(name), self._option_string_actions
         short = next((flag for flag, of in SHORT_FLAGS.items() if of == setting), "")
-        if short in known:
+        if short in known and ("." not in name or f"--{setting}" not in known):
             return f"there is no flag '{name}'. Did you mean '{short.removeprefix('--')}'?"
-        if setting in settings.setting_names():
-            said, command = "" if setting == name else f" ({setting})", _COMMAND_OF[setting.split(".")[0]]
-            return f"--{name}{said} is a setting of python -m harness.{command}: {self.prog} does not take it."
-        return settings.unknown_name(name, {flag.removeprefix("--"): None for flag in known}, "flag")
+        if setting in settings.setting_names() and setting not in _FILE_ONLY and f"--{setting}" not in known:
+            said = "" if setting == name else f" ({setting})"
+            return f"--{name}{said} is a setting of {_name_command(setting)}: {self.prog} does not take it."
+        return explain_unknown(name, [flag.removeprefix("--") for flag in known if flag.startswith("--")], "flag")
+
+
+def _find_setting(name: str) -> str:
+    """Returns the setting that a flag means which is not here, or its name."""
+    if f"--{name}" in SHORT_FLAGS:
+        return SHORT_FLAGS[f"--{name}"]
+    known, field = settings.setting_names(), name.rsplit(".", maxsplit=1)[-1].replace("-", "_")
+    if name in known:
+        return name
+    alike = [other for other in known if other.split(".")[1] == field]
+    if alike:
+        return alike[0] if len(alike) == 1 else name
+    return find_meant(name) or name
+
+
+def _name_command(setting: str) -> str:
+    """Returns the commands whose flag a setting is."""
+    if setting in _OF_BOTH:
+        return f"python -m harness.{_BUILD} and harness.train"
+    command = _BUILD if setting in _OF_BUILD else _COMMAND_OF.get(setting.split(".", maxsplit=1)[0], "train")
+    return f"python -m harness.{command}"
+
+
+def _is_taken(setting: str, module: str) -> bool:
+    """Whether a setting of a section that a command reads decides anything in it."""
+    if setting in _FILE_ONLY:
+        return False
+    if module == _BUILD:
+        return setting in (*_OF_BOTH, *_OF_BUILD) or setting.split(".", maxsplit=1)[0] not in ("data", "runtime")
+    return setting not in _OF_BUILD
 
 
 def make_parser(
@@ -90,8 +136,9 @@ def make_parser(
     seed: str | None = None,
     of_run: Sequence[str] = (),
     others: Sequence[str] = (),
+    hidden: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """Returns a parser with one flag for each setting of `sections`, and the short ones people type.
+    """Returns a parser with one flag for each setting of `sections` that the command uses, and the short ones.
 
     Args:
       module: the command's module, such as "train".
@@ -100,15 +147,17 @@ def make_parser(
       seed: the setting that `--seed` stands for.
       of_run: settings that a command on a run takes from that run, unless their flags are given.
       others: single settings of sections that are not read otherwise.
+      hidden: settings that the command refuses by a sentence of its own; no help shows them.
     """
     parser = _Parser(
         prog=f"python -m harness.{module}",
-        usage=f"python -m harness.{module} [--config FILE] [--section.setting VALUE ...]" if sections else None,
+        usage=f"python -m harness.{module} [--config FILE] [--SETTING VALUE ...]" if sections else None,
         description=description,
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"harness {__version__}", help="print the version, and stop"
+    )
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors")
     if of_run:
         group = parser.add_argument_group("settings of the run that may be others here")
@@ -123,15 +172,15 @@ def make_parser(
         "--show-config", action="store_true", help="print every setting, its value and its source, and stop"
     )
     short = {name: flag for flag, name in SHORT_FLAGS.items()} | ({seed: "--seed"} if seed else {})
-    for section in sections:
-        group = parser.add_argument_group(section)
-        for name in settings.setting_names():
-            if name.split(".")[0] == section and name not in _FILE_ONLY:
-                flags = [short[name]] if name in short else []
-                _add_flag(group, name, *flags, default=settings.default_text(name))
-    for name in others:
-        group = parser.add_argument_group(name.split(".")[0]) if name == others[0] else group
-        _add_flag(group, name, default=settings.default_text(name))
+    taken = [name for name in settings.setting_names() if name.split(".")[0] in sections and _is_taken(name, module)]
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name in (*taken, *others):
+        section = name.split(".")[0]
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section)
+        flags = [short[name]] if name in short else []
+        _add_flag(groups[section], name, *flags, default=None if name in hidden else settings.default_text(name))
+    parser.fold([name for name in _FIRST if name in (*taken, *others) and name not in hidden][:_NUM_FIRST])
     return parser
 
 
@@ -146,15 +195,18 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def _add_flag(group: argparse._ArgumentGroup, name: str, *short: str, default: str) -> None:
-    """Adds the flag of a setting, which leaves nothing in the parsed arguments unless it is given."""
+def _add_flag(group: argparse._ArgumentGroup, name: str, *short: str, default: str | None) -> None:
+    """Adds the flag of a setting, which leaves nothing in the parsed arguments unless it is given; None: no help."""
+    said = settings.setting_names()[name]
+    is_told = default == "null" and "null: " in said
+    told = said.replace("null: ", "null (default): ") if is_told else f"{said} (default: {default})"
     group.add_argument(
         f"--{name}",
         *short,
         dest=name,
         metavar=settings.value_hint(name),
         default=argparse.SUPPRESS,
-        help=f"{settings.setting_names()[name]} (default: {default})".replace("%", "%%"),
+        help=argparse.SUPPRESS if default is None else told.replace("%", "%%"),
     )
 
 

@@ -5,7 +5,6 @@ it define the settings, flags.py reads the command line.
 """
 
 import contextlib
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from harness.base import json_files
 from harness.base.errors import ConfigError
 from harness.base.storage import RemotePath
 from harness.base.text import visible
+from harness.config.hints.spelling import explain_unknown
 from harness.config.schema import Config
 from harness.config.yaml_loader import NO_VALUE, WORD_TAGS, Loader, construct_names
 
@@ -112,7 +112,7 @@ def _flatten(loader: Loader, root: yaml.Node, path: Path, unknown: list[str] | N
             if unknown is not None:
                 unknown.append(section_name)
                 continue
-            raise ConfigError(f"{path}:{line}: {unknown_name(section_name, Config.model_fields, 'section')}")
+            raise ConfigError(f"{path}:{line}: {explain_unknown(section_name, Config.model_fields, 'section')}")
         if isinstance(section, yaml.ScalarNode) and section.tag.endswith(":null"):
             continue
         if not isinstance(section, yaml.MappingNode):
@@ -123,7 +123,7 @@ def _flatten(loader: Loader, root: yaml.Node, path: Path, unknown: list[str] | N
                 if unknown is not None:
                     unknown.append(name)
                     continue
-                raise ConfigError(f"{path}:{line}: {unknown_name(name, setting_names(), 'setting')}")
+                raise ConfigError(f"{path}:{line}: {explain_unknown(name, setting_names(), 'setting')}")
             if name in settings:
                 raise ConfigError(f"{path}:{line}: {name} is stated twice, first at {settings[name].source}. Keep one.")
             settings[name] = Setting(_construct(loader, name, value, f"{path}:{line}"), f"{path}:{line}")
@@ -148,15 +148,6 @@ def _construct(loader: Loader, name: str, node: yaml.Node, source: str) -> objec
         raise ConfigError(
             f"{source}: {name} has a value that cannot be read: {type(error).__name__}: {reason}."
         ) from None
-
-
-def unknown_name(name: str, valid: Mapping[str, object], noun: str) -> str:
-    """Returns the sentence for a name that does not exist, with the nearest one that does."""
-    alike = [other for other in valid if "." in other and other.split(".")[-1] == name.rsplit(".", maxsplit=1)[-1]]
-    nearest = difflib.get_close_matches(name, alike or valid, n=1, cutoff=0 if alike else 0.5)
-    name = json_files.cut(name)
-    hint = f" Did you mean '{nearest[0]}'?" if nearest else " --help lists them all."
-    return f"there is no {noun} '{name}'.{hint}"
 
 
 def parse_flag(name: str, text: str) -> Setting:
@@ -292,6 +283,8 @@ def value_hint(name: str) -> str:
     """Returns what a setting takes, for its help: the choices, or the kind of value."""
     section, field = name.split(".")
     text = str(_fields_of(section)[field].annotation)
+    if text.startswith("tuple"):
+        return "LIST"
     if choices := re.findall(r"Literal\[([^]]*)\]", text):
         words = [part.strip(" '") for found in choices for part in found.split(",")]
         others = re.sub(r"Literal\[[^]]*\]", "", text)

@@ -7,9 +7,9 @@ import sys
 import pytest
 from conftest import ROOT, command_environment, run_command
 
-from harness.config import settings
-from harness.config.schema import Config
+from harness.config import flags, settings
 
+ALL = sorted(path.stem for path in (ROOT / "harness").glob("*.py") if path.stem != "__init__")
 COMMANDS = ("build_records", "train", "tune", "evaluate", "predict")
 FILE_ONLY = ("tune.space", "tune.start")
 
@@ -36,13 +36,24 @@ def test_help_comes_without_tensorflow(command):
     assert f"python -m harness.{command}" in done.stdout
 
 
-@pytest.mark.parametrize("section", Config.model_fields)
-def test_a_setting_of_another_command_is_told_with_the_command_that_has_its_flag(section):
-    names = [name for name in settings.setting_names() if name.startswith(f"{section}.") and name not in FILE_ONLY]
-    told = run_command("export", "runs/x", f"--{names[0]}", "1")
-    (command,) = re.findall(rf"--{names[0]} is a setting of python -m harness\.(\w+)", told.stderr)
-    shown = run_command(command, "--help").stdout
-    assert [name for name in names if f"--{name} " not in shown] == []
+@pytest.mark.parametrize("command", ALL)
+def test_help_fits_into_80_columns_and_says_where_the_rest_is(command):
+    short, long = (run_command(command, word).stdout for word in ("--help", "--help-all"))
+    assert [line for line in (short + long).splitlines() if len(line) > 80] == []
+    assert short.startswith(f"usage: python -m harness.{command} ")
+    assert (f"further settings (python -m harness.{command} --help-all explains them):" in short) == (short != long)
+
+
+def test_a_setting_of_another_command_is_told_with_the_command_that_has_its_flag(capsys):
+    pages = {name: run_command(name, "--help-all").stdout for name in ("build_records", "train", "tune")}
+    parser = flags.make_parser("export", "", sections=())
+    for name in settings.setting_names():
+        if name in FILE_ONLY or name == "train.run":
+            continue
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--{name}", "1"])
+        told = re.findall(r"harness\.(\w+)", capsys.readouterr().err.split(": python")[0])
+        assert told and [command for command in told if f"--{name} " not in pages[command]] == [], name
 
 
 @pytest.mark.parametrize(

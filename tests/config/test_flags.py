@@ -1,9 +1,12 @@
 """Flags made from the schema."""
 
+import re
+
 import pytest
 
 from harness.base.errors import ConfigError
 from harness.config import flags, settings
+from harness.config.hints import spelling
 
 
 @pytest.mark.parametrize("flag", ["--profile", "--runtime.profile"])
@@ -21,7 +24,7 @@ def test_slots_are_a_number_or_auto_and_the_space_is_no_flag():
     assert flags.read_config(parser.parse_args(["--tune.slots", "auto"]))[0].tune.slots == "auto"
     with pytest.raises(ConfigError, match=r"tune.slots is 0: it should be auto, or a whole number from 1 to 1024"):
         flags.read_config(parser.parse_args(["--tune.slots", "0"]))
-    shown = parser.format_help()
+    shown = parser.format_page(shows_all=True)
     assert "--tune.slots auto|INT" in shown and "--tune.start" not in shown and "--tune.space" not in shown
 
 
@@ -44,3 +47,88 @@ def test_what_only_a_file_can_say_is_no_flag(capsys):
         parser.parse_args(["--tune.space", "{}"])
     expected = "error: tune.space is no flag: state it in the config file, as configs/tune.yaml does.\n"
     assert (left.value.code, capsys.readouterr().err) == (2, expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        ("lr learning_rate learning-rate optim.lr train.lr", "optim.learning_rate"),
+        ("bs batch batch_size batchsize", "batch-size"),
+        ("aug augmentation", "augment.enabled"),
+        ("wd weight-decay decay", "optim.weight_decay"),
+        ("num-epochs epoch", "epochs"),
+        ("train.epoch train.num_epochs", "train.epochs"),
+        ("optimizer opt", "optim.name"),
+        ("model arch network", "model.name"),
+        ("dropout", "model.dropout"),
+        ("data dataset", "images"),
+        ("output_dir workdir", "run"),
+        ("device", "gpus"),
+        ("fp16 amp", "train.precision"),
+        ("early-stopping", "train.patience"),
+    ],
+)
+def test_the_words_of_other_programs_find_their_settings(words, setting, capsys):
+    parser = flags.make_parser("train", "", sections=("data", "augment", "model", "optim", "train", "runtime"))
+    for word in words.split():
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--{word}", "1"])
+        assert f"there is no flag '{word}'. Did you mean '{setting}'?" in capsys.readouterr().err
+
+
+def test_each_word_is_one_of_an_existing_setting():
+    assert [name for name in spelling._WORDS if name not in settings.setting_names()] == []
+    words = [word for listed in spelling._WORDS.values() for word in listed.split()]
+    assert sorted(set(words)) == sorted(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "setting", "command"),
+    [
+        ("image-size", "records.image_size", "build_records"),
+        ("img_size", "records.image_size", "build_records"),
+        ("records.image_size", "", "build_records"),
+        ("split-from", "split.previous", "build_records"),
+        ("data.classes", "", "build_records"),
+        ("num_workers", "runtime.workers", "build_records"),
+        ("n_trials", "tune.trials", "tune"),
+        ("retrain", "tune.retrain", "tune"),
+    ],
+)
+def test_a_setting_of_another_command_is_told_with_that_command_whatever_it_is_called(word, setting, command, capsys):
+    parser = flags.make_parser("train", "", sections=("data", "model", "runtime"))
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--{word}", "1"])
+    said = f" ({setting})" if setting else ""
+    expected = f"error: --{word}{said} is a setting of python -m harness.{command}: python -m harness.train does not"
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_word_that_belongs_to_no_flag_is_told_with_what_a_list_looks_like(capsys):
+    parser = flags.make_parser("train", "", sections=("train", "runtime"))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--gpus", "0", "1"])
+    expected = "error: '1' belongs to no flag. A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_help_shows_ten_settings_and_names_the_others_and_help_all_explains_them(capsys):
+    parser = flags.make_parser("train", "Trains.", sections=("data", "model", "runtime"), seed="train.seed")
+    shown = parser.format_help()
+    assert re.findall(r"^  --(\S+)", shown.split("give first:")[1], re.MULTILINE) == FIRST
+    assert "  data.     stage, cache\n" in shown and "workers" not in shown
+    with pytest.raises(SystemExit) as left:
+        parser.parse_args(["--help-all"])
+    shown = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "--data.images PATH, --images PATH" in shown and "--model.dropout FLOAT" in shown
+
+
+FIRST = ["images", "records", "gpus", "model.name"]
+
+
+def test_a_build_takes_only_the_settings_of_machines_that_it_uses():
+    page = flags.make_parser("build_records", "", sections=("data", "runtime")).format_page(shows_all=True)
+    names = re.findall(r"--((?:data|runtime)\.\w+)", page)
+    expected = ["data.images", "data.labels", "data.records", "data.classes", "data.follow_links", "runtime.workers"]
+    assert names == expected

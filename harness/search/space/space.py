@@ -9,6 +9,7 @@ from harness.base import json_files
 from harness.base.errors import ConfigError
 from harness.base.text import list_names
 from harness.config import settings
+from harness.config.hints.spelling import explain_unknown
 from harness.config.ranges import Range
 from harness.config.schema import Config
 from harness.config.settings import Setting
@@ -70,7 +71,7 @@ def check_space(config: Config, given: Mapping[str, Setting]) -> None:
 def _judge_name(config: Config, name: str) -> str:
     known = settings.setting_names()
     if name not in known:
-        return settings.unknown_name(name, known, "setting")
+        return explain_unknown(name, known, "setting")
     section = name.split(".", maxsplit=1)[0]
     if name == "train.epochs" and config.tune.algorithm == "hyperband":
         return "train.epochs cannot be searched by hyperband, which gives each trial its own, up to tune.max_epochs."
