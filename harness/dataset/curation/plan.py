@@ -4,7 +4,7 @@ Everything here is a function of the findings and the config, so that every proc
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.base.errors import ConfigError, DataError
@@ -59,7 +59,7 @@ def make_plan(
 
     Raises:
       DataError: there are label conflicts and the policy for their kind is "fail", a group would straddle two splits,
-        or a class has no usable picture.
+        a class has no usable picture, or a split that is asked for has none.
     """
     policies, folder = config.clean, str(config.data.images)
     copies = duplicates.find_equal(found)
@@ -75,6 +75,7 @@ def make_plan(
         judged = _keep_in_each_split(judged)
     judged, grouped = _place(judged, links, listing, config)
     _check_usable(judged, listing, config.data.images)
+    _check_held_out(judged, given, grouped.rule, config)
     leaks = splits.find_leaks({item.path: (item.group, item.split) for item in judged if item.is_kept})
     if leaks and config.split.leaks == "fail":
         raise DataError(
@@ -214,3 +215,38 @@ def _check_usable(found: Sequence[Finding], listing: Listing, folder: Folder) ->
         raise DataError(
             f"the class {empty[0]!r} of {folder} has no usable picture: {why} If the class is not meant, {cure}.{more}"
         )
+
+
+def _check_held_out(found: Sequence[Finding], given: Collection[str], rule: str, config: Config) -> None:
+    """Refuses that a split which is asked for has no picture: whoever trains would hear of it hours later."""
+    kept, wanted = [item for item in found if item.is_kept], config.split
+    present = {item.split for item in kept}
+    if splits.TRAIN not in present:  # a set to measure on, whose splits are given
+        return
+    for name, share in ((splits.VALIDATION, wanted.validation), (splits.TEST, wanted.test)):
+        if not share or name in present:
+            continue
+        if name in given:
+            why = findings.summarise_rejects(found)
+            raise DataError(f"{config.data.images} gives a split {name}, of which no picture is usable: {why}")
+        num_groups = len({item.group for item in kept})
+        groups = "1 group" if num_groups == 1 else f"{num_groups:,} groups"
+        raise DataError(
+            f"no picture is left for {name}: of each class of {config.data.images} at least one group is for training, "
+            f"and its {len(kept):,} pictures are {groups} ({rule}). {_cure_few(kept, num_groups, wanted)} Without "
+            f"{name}: --split.{name} 0{', and no training takes these records' if name == splits.VALIDATION else ''}."
+        )
+
+
+def _cure_few(kept: Sequence[Finding], num_groups: int, wanted: SplitConfig) -> str:
+    """What gives a split pictures where there are too few groups for it."""
+    if wanted.previous is not None:
+        return f"split.previous keeps all of them where {wanted.previous} has them: leave it out, or add pictures."
+    if num_groups == len(kept):
+        return "Add pictures."
+    if 2 * sum(bool(item.near_copy_of) for item in kept) > len(kept):
+        return "Set clean.near_copies: ignore if these are different things that look alike, or add pictures of others."
+    return (
+        f"Let split.group_by, which is {wanted.group_by}, make smaller groups (none: every picture by itself), or add "
+        "pictures of other groups."
+    )

@@ -114,7 +114,7 @@ def test_a_change_during_a_build_ends_in_records_that_hold(tmp_path, at_step, st
     try:
         builder.build(config)
     except DataError as error:
-        assert "usable picture" in str(error) or "groups.csv" in str(error) or "list of groups" in str(error), error
+        assert "usable picture" in str(error) or "groups.csv" in str(error) or "table of groups" in str(error), error
         assert not records.exists()
     else:
         check(records, content if step != "cleaning" else {})

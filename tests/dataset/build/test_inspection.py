@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import SMOKE, read_findings, run_command, write_picture
 
+from harness.base.errors import DataError
 from harness.config.schema import Config
 from harness.dataset.build import builder
 from harness.dataset.records import manifest
@@ -91,17 +92,18 @@ def test_every_pair_of_the_report_shows_both_classes(parts, tmp_path):
         assert group.startswith("differs") and group.count('title="ok/') >= 1 and group.count('title="defect/') >= 1
 
 
-def test_parts_that_are_all_one_group_are_told_by_the_build_and_refused_by_the_training(tmp_path, caplog):
+def test_parts_that_are_all_one_group_are_refused_before_anything_is_written(tmp_path):
     images = write_parts(tmp_path / "parts", least=0.02, most=0.03, tone=120)
-    with caplog.at_level(logging.WARNING, "harness"):
-        _, found, splits = build(images, tmp_path / "records")
-    assert all(row["verdict"] == "kept" for row in found.values())
-    assert (splits["train"].num_examples, splits["validation"].num_examples) == (NUM_OK + NUM_DEFECT, 0)
-    assert "validation has no picture of defect, nor of 1 more class" in caplog.text
-    assert "set clean.near_copies: ignore" in caplog.text
-    done = run_command("train", "--config", SMOKE, "--records", tmp_path / "records", "--run", tmp_path / "run")
-    assert done.returncode == 3
-    assert "no pictures in a split 'validation'; it has train. Build it with --split.validation above 0" in done.stderr
+    with pytest.raises(DataError) as refused:
+        build(images, tmp_path / "records")
+    number = NUM_OK + NUM_DEFECT
+    assert str(refused.value) == (
+        f"no picture is left for validation: of each class of {images} at least one group is for training, and its "
+        f"{number} pictures are 1 group (every picture by itself). Set clean.near_copies: ignore if these are "
+        "different things that look alike, or add pictures of others. Without validation: --split.validation 0, and "
+        "no training takes these records."
+    )
+    assert not (tmp_path / "records").exists()
 
 
 @pytest.mark.slow

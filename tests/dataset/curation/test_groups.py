@@ -232,7 +232,12 @@ def test_no_group_is_ever_on_both_sides_of_the_split(tmp_path, data):
     found = [Finding(path, path.partition("/")[0], pixels_sha256=path) for path in sorted(paths)]
     listing = Listing(tuple(Listed(path, path.partition("/")[0]) for path in sorted(paths)), ("happy", "sad"))
     sides: dict[str, set[str]] = {}
-    for item in make_plan(found, listing, config, lambda kept: []).findings:
+    try:
+        made = make_plan(found, listing, config, lambda kept: [])
+    except DataError as error:
+        assert "no picture is left for" in str(error) and len(set(patients)) < 6
+        return
+    for item in made.findings:
         sides.setdefault(item.path.split("/")[1], set()).add(item.split)
         assert item.group == item.path.split("/")[1]
     assert all(len(side) == 1 for side in sides.values())

@@ -3,10 +3,16 @@
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.base.errors import DataError
+from harness.config.schema import Config
+from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.plan import make_plan
 from harness.dataset.curation.splits import assign_splits
+from harness.dataset.listing.listed import Listed, Listing
 
 classes = st.dictionaries(st.sampled_from(["happy", "sad", "angry"]), st.integers(1, 9), min_size=1)
 group_sets = st.dictionaries(st.text(min_size=1, max_size=6), classes, min_size=1, max_size=60)
@@ -82,3 +88,31 @@ def test_a_group_too_large_for_validation_is_left_out_and_smaller_ones_fill_it()
         sides = assign_splits(groups, validation=0.2, seed=seed)
         assert sides["crowd"] == "train"
         assert sum(groups[key]["happy"] for key, side in sides.items() if side == "validation") == 200
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        (
+            {"group_by": "folder"},
+            "no picture is left for validation: of each class of faces at least one group is for training, and its 8 "
+            "pictures are 2 groups (the folder below the class). Let split.group_by, which is folder, make smaller "
+            "groups (none: every picture by itself), or add pictures of other groups. Without validation: "
+            "--split.validation 0, and no training takes these records.",
+        ),
+        ({"group_by": "folder", "validation": 0.0, "test": 0.2}, "no picture is left for test: "),
+        ({"group_by": "folder", "validation": 0.0}, None),
+        ({"group_by": "none"}, None),
+    ],
+)
+def test_a_split_that_is_asked_for_and_has_no_picture_is_refused(split, expected):
+    paths = [f"{folder}/{index}.png" for folder in ("happy/ann", "sad/bob") for index in range(4)]
+    found = [Finding(path, path.partition("/")[0], pixels_sha256=path) for path in paths]
+    listing = Listing(tuple(Listed(item.path, item.class_name) for item in found), ("happy", "sad"))
+    config = Config.model_validate({"data": {"images": "faces"}, "split": split})
+    if expected is None:
+        make_plan(found, listing, config, lambda kept: [])
+        return
+    with pytest.raises(DataError) as refused:
+        make_plan(found, listing, config, lambda kept: [])
+    assert str(refused.value).startswith(expected)
