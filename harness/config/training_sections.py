@@ -147,7 +147,11 @@ Monitor = Literal["val_loss", "val_accuracy", "val_auc", "val_balanced_accuracy"
 class TrainConfig(Section):
     """The run."""
 
-    run: LocalPath | None = Field(None, description="run folder; null: runs/ and the name of the config file")
+    run: LocalPath | None = Field(
+        None,
+        description="run folder; null: runs/ and the name of the config file, else that of the records, or on the "
+        "sample of the network",
+    )
     start_from: LocalPath | None = Field(
         None, description="run folder whose latest weights a new run starts from; null: random weights"
     )

@@ -132,8 +132,23 @@ class Workdir:
 
 
 def name_run(config: Config, config_file: Path | None) -> Config:
-    """Returns the config with its run folder: the one given, or runs/ and the name of the config file."""
+    """Returns the config with its run folder: the one given, or runs/ and what `find_name` says."""
     if config.train.run is not None:
         return config
-    run = Path("runs") / (config_file.stem if config_file else config.model.name)
+    run = Path("runs") / find_name(config, config_file)
     return config.model_copy(update={"train": config.train.model_copy(update={"run": run})})
+
+
+def find_name(config: Config, config_file: Path | None) -> str:
+    """Returns what a run is called unless a person says it: like its config file, else like its records.
+
+    On the sample records, with which networks are compared, it is called like the network; on others a network that is
+    not the default one stands behind their name.
+    """
+    if config_file is not None:
+        return config_file.stem
+    records, default = config.data.records_folder, Config()
+    if records == default.data.records_folder:
+        return config.model.name
+    name = records.name if records.name not in ("", "..") else records.resolve().name
+    return name if config.model.name == default.model.name else f"{name}-{config.model.name}"
