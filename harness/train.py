@@ -15,7 +15,7 @@ from harness.base.errors import ExitCode, HarnessError
 from harness.base.text import count, list_names
 from harness.config import flags, networks
 from harness.config.schema import Config
-from harness.dataset.records import manifest, staging
+from harness.dataset.records import manifest, provenance, staging
 from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.distribute.peers import Peers, open_peers
@@ -88,8 +88,7 @@ def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | 
     is_chief = peers is None or peers.cluster.is_chief
     workdir = Workdir(config.train.run)
     data = manifest.load(config.data.records_folder, config.data.images)
-    sources = manifest.find_sources(data, config.data, config.data.records_folder)
-    config = config.model_copy(update={"data": sources})
+    given, config = config, provenance.fill(config, data, config.data.records_folder)
     for split in ("train", "validation"):
         data.shard_paths(config.data.records_folder, split)
     with versions.naming(workdir):
@@ -98,6 +97,8 @@ def _train(config: Config, peers: Peers | None, should_stop: Callable[[], str | 
     if workdir.metrics.is_file():
         log.info("%s is complete. To train anew, give another folder: --run runs/NEW", workdir.root)
         return workdir
+    if overruled := provenance.list_overruled(given, config):
+        log.warning("%s. What they were built with holds.", "; ".join(overruled))
     with identity.own(workdir, config, data) if is_chief else contextlib.nullcontext():
         _train_in(workdir, config, data, peers, should_stop, command=command)
     return workdir

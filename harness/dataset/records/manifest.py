@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.base import files, json_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.config.dataset_sections import DataConfig
 from harness.config.preparation import Preparation
-from harness.config.values import AnyFolder, Classes, Color, Fit, ImageSize, ValueRange
+from harness.config.values import Classes, Color, Fit, ImageSize, ValueRange
 from harness.dataset.records import tfrecord
 
 FILE_NAME = "manifest.json"
@@ -25,9 +24,6 @@ _STRICT = ConfigDict(extra="forbid")  # what `load` compares the file with
 _Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 _Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 _FileName = Annotated[str, Field(pattern=r"^\w+-\d{5}-of-\d{5}\.tfrecord$")]  # as tfrecord.shard_name gives
-
-
-_FOLDER: TypeAdapter[Folder] = TypeAdapter(AnyFolder)
 
 
 @dataclass(frozen=True)
@@ -127,30 +123,6 @@ def list_classes(manifest: Manifest) -> Classes | None:
         return _Built.model_validate(manifest.config).data.classes
     except ValidationError:
         raise DataError("the manifest of the records states data.classes that are none. Build them again.") from None
-
-
-def find_sources(manifest: Manifest, data: DataConfig, folder: Folder) -> DataConfig:
-    """Returns the section `data` with the images and classes that records were built from, whatever it says itself.
-
-    Args:
-      manifest: of the records.
-      data: as it was given; its images may be the default, and have nothing to do with the records.
-      folder: where the records lie.
-
-    Raises:
-      DataError: the manifest has something else in the place of these.
-    """
-    changes: dict[str, object] = {"records": folder, "images": _parse_images(manifest)}
-    if data.classes is None and (classes := list_classes(manifest)) is not None:
-        changes["classes"] = classes
-    return data.model_copy(update=changes)
-
-
-def _parse_images(manifest: Manifest) -> Folder:
-    try:
-        return _FOLDER.validate_python(manifest.images)
-    except ValidationError:
-        raise DataError("the manifest of the records names no folder of images. Build them again.") from None
 
 
 class _Data(BaseModel):

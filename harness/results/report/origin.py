@@ -9,7 +9,8 @@ from harness.config import settings
 from harness.config.schema import Config
 from harness.results.report.facts import RunFacts
 
-_SECTIONS = ("data", "augment", "model", "optim", "train", "runtime")  # those a training goes by
+# Those a training and the build of its records go by.
+_SECTIONS = ("data", "clean", "split", "records", "augment", "model", "optim", "train", "runtime")
 _MOST_CHARS = 120  # of a value
 STYLE = """
 .settings td { text-align: left; vertical-align: top; } .settings th { text-align: left; }
