@@ -1,5 +1,6 @@
 """How a command runs: logging, stop signals, errors as one sentence and an exit code. It reads no flag."""
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -103,6 +104,10 @@ def run(
         if callable(signal.getsignal(number)):  # the interpreter would make it deadly again before it ends
             signal.signal(number, signal.SIG_IGN)
     if storage.was_used():  # its library aborts the process in the ordinary way out, with code 134
+        _leave(code)
+    if main.__module__ == "__main__" and "tensorflow" in sys.modules:  # to free that takes a second, and gains nothing
+        code = _flush(code)
+        atexit._run_exitfuncs()
         _leave(code)
     return _flush(code)
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMOKE, command_environment, command_line, read_history, run_command
+from conftest import SMOKE, command_environment, command_line, read_history, run_command, run_command_anew
 from PIL import Image
 
 from harness.config import settings
@@ -450,6 +450,16 @@ def test_the_cnn_learns_faces(face_records, tmp_path):
     history = read_history(tmp_path / "run")
     assert max(row["accuracy"] for row in history[-5:]) > 0.8
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+
+
+@pytest.mark.slow
+def test_a_training_leaves_nothing_in_the_temporary_folder(face_records, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    flags = ("--config", SMOKE, "--records", face_records, "--run", tmp_path / "run", "--epochs", "1")
+    done = run_command_anew("train", *flags)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.slow
