@@ -40,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seconds", type=_seconds, default=3.0, help="least time for one measurement (default: 3)")
     arguments = parser.parse_args(argv)
+    flags.refuse_beside(parser, arguments, "--show-augmentation", "--plot", "--json")
     config, _ = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
     for path in (arguments.plot, arguments.show_augmentation):

@@ -52,12 +52,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--task-index", type=int, metavar="I", help="do share I, from 0, of a build divided over tasks")
     parser.add_argument("--num-tasks", type=int, metavar="N", help="how many tasks the build is divided over")
     arguments = parser.parse_args(argv)
+    flags.refuse_beside(parser, arguments, "--verify", "--overwrite", "--move-rejects", "--task-index", "--num-tasks")
+    flags.refuse_beside(parser, arguments, "--task-index", "--move-rejects", "--json")
     task = _read_task(arguments.task_index, arguments.num_tasks)
     config, _ = flags.read_config(arguments)
     app.start_logging(quiet=arguments.quiet)
     if arguments.move_rejects and isinstance(config.data.images, RemotePath):
         raise ConfigError(f"--move-rejects moves files of a local folder; {config.data.images} is only read.")
     if arguments.verify:
+        if other := next((name for name in flags.read_given(arguments) if name != "runtime.workers"), None):
+            raise ConfigError(f"--{other} does nothing beside --verify. Leave one of them out.")
         verified = _verify(arguments.verify, config.runtime.workers)
         app.show(json.dumps(verified) if arguments.json else _VERIFIED.format(**verified))
         return ExitCode.DONE
@@ -70,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
         command=command,
         should_stop=app.catch_stop_signals(),
     )
-    app.show(json.dumps(_summarise(config)) if arguments.json and task is None else text)
-    if arguments.move_rejects and task is None:
+    app.show(json.dumps(_summarise(config)) if arguments.json else text)
+    if arguments.move_rejects:
         folder = config.data.records_folder
         found = existing_records.read_findings(folder, manifest.load(folder))
         num_moved = quarantine.move_rejects(found, config.data.images, arguments.move_rejects)

@@ -67,7 +67,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
-    config, given = flags.read_config(arguments)
+    config, given = flags.read_config(arguments, fixed=trainings.FIXED)
+    trainings.refuse_replaced(flags.read_given(arguments), config)
     app.start_logging(quiet=arguments.quiet)
     named = {_name(arguments.config, config): config}
     if arguments.against is not None:
@@ -117,6 +118,7 @@ def _read_other(path: Path, given: dict[str, settings.Setting], config: Config, 
     named = settings.make_config(own).data.records_folder
     if {"data.records", "data.images"} & own.keys() and named.resolve() != records.resolve():
         log.warning("%s names the records %s; both settings are measured on %s", path, named, records)
+    flags.refuse_idle(own, {}, trainings.FIXED)
     where = {name: value for name, value in given.items() if name.split(".")[0] in ("data", "runtime", "tune")}
     shared = {name: value for name, value in given.items() if name == "train.seed"}
     other = settings.make_config(own | where | shared)

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from harness.base import app, progress, tf_import
-from harness.base.errors import DataError, ExitCode, UnsavedRun
+from harness.base.errors import ConfigError, DataError, ExitCode, UnsavedRun
 from harness.base.text import count
 from harness.config import flags
 from harness.dataset.images import rejection
@@ -33,9 +33,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
     arguments = _make_parser().parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
-    for target, check in ((arguments.sheet, contact_sheet.check_file), (arguments.explain, overlays.check_folder)):
-        if target is not None:
-            check(target)
+    _check(arguments)
     workdir = Workdir(arguments.run)
     with versions.naming(workdir):
         config = flags.override(versions.load_reading(workdir), arguments)
@@ -85,6 +83,14 @@ def main(argv: Sequence[str]) -> int:
     if num_read < len(paths):
         log.info("could not be read: %d of %d files", len(paths) - num_read, len(paths))
     return ExitCode.DONE
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.null and "-" not in arguments.paths:
+        raise ConfigError("-0 is about the list on the standard input: give - among the paths, or leave -0 out.")
+    for target, check in ((arguments.sheet, contact_sheet.check_file), (arguments.explain, overlays.check_folder)):
+        if target is not None:
+            check(target)
 
 
 def _count(num: int, num_read: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from harness.base import app, tf_import
-from harness.base.errors import ExitCode, HarnessError
+from harness.base.errors import ConfigError, ExitCode, HarnessError
 from harness.base.text import count, list_names
 from harness.config import flags, networks
 from harness.config.schema import Config
@@ -79,6 +79,11 @@ def _read_config(arguments: argparse.Namespace) -> Config:
     config, _ = flags.read_config(arguments)
     config = name_run(config, arguments.config)
     if arguments.fork is not None:
+        if config.train.start_from is not None:
+            raise ConfigError(
+                f"train.start_from does nothing beside --fork, which starts from the run itself, {config.train.run}. "
+                "Leave one of them out."
+            )
         forked = {"run": arguments.fork, "start_from": config.train.run}
         config = config.model_copy(update={"train": config.train.model_copy(update=forked)})
     return config

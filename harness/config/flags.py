@@ -4,17 +4,20 @@ It imports no TensorFlow: `--help` and a mistyped flag answer at once.
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 from harness import __version__
-from harness.base import app, storage
-from harness.base.errors import ExitCode
+from harness.base import app, json_files, storage
+from harness.base.errors import ConfigError, ExitCode
 from harness.base.text import visible
 from harness.config import settings
 from harness.config.hints.help_page import HelpParser
+from harness.config.hints.idle_settings import find_idle
 from harness.config.hints.spelling import explain_unknown, find_meant
 from harness.config.schema import Config
 
@@ -81,7 +84,7 @@ class _Parser(HelpParser):
             message = (
                 f"'{words[0]}' belongs to no flag. A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
             )
-            if "--run" in self._option_string_actions:
+            if (run := self._option_string_actions.get("--run")) and run.help != argparse.SUPPRESS:
                 message += f" A run folder is given as --run {words[0]}"
         app.say(f"error: {visible(message)}\nusage: {self.prog} --help-all shows every flag.\n")
         sys.exit(ExitCode.USAGE)
@@ -210,19 +213,82 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, *short: str, default: s
     )
 
 
-def read_config(arguments: argparse.Namespace) -> tuple[Config, dict[str, settings.Setting]]:
+def read_config(
+    arguments: argparse.Namespace, *, fixed: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Config, dict[str, settings.Setting]]:
     """Returns the config of `--config` and the flags, and the settings that were given with their sources.
 
+    Args:
+      arguments: of a parser of `make_parser`.
+      fixed: settings that the command sets itself, with their values as a flag has them; the config has them as given.
+
     Raises:
-      ConfigError: as `settings.read_file` and `settings.make_config` do.
+      ConfigError: as `settings.read_file`, `settings.make_config` and `refuse_idle` do.
       SystemExit: with code 0 after `--show-config`.
     """
-    given = (settings.read_file(arguments.config) if arguments.config else {}) | read_given(arguments)
-    config = settings.make_config(given)
+    stated = settings.read_file(arguments.config) if arguments.config else {}
+    typed = read_given(arguments)
+    config = settings.make_config(stated | typed)
+    refuse_idle(stated, typed, fixed)
     if arguments.show_config:
-        app.show(settings.describe(config, given))
+        app.show(settings.describe(config, stated | typed))
         sys.exit(ExitCode.DONE)
-    return config, given
+    return config, stated | typed
+
+
+def refuse_idle(
+    stated: Mapping[str, settings.Setting],
+    typed: Mapping[str, settings.Setting],
+    fixed: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Refuses settings that do nothing where they stand: whoever set them expects something of them.
+
+    A flag may turn off what a file sets, and a file may keep what a switch in it turns off (augment.enabled). A file of
+    every setting, as each run folder has one, sets nothing in particular.
+
+    Raises:
+      ConfigError: a flag does nothing in all that is given, or a setting of the file in the file.
+    """
+    forced = {name: settings.parse_flag(name, value) for name, value in fixed.items()}
+    config = settings.make_config({**stated, **typed, **forced})
+    found = list(find_idle(config, typed, searched=config.tune.space))
+    if not found and not _states_all(stated, config):
+        with contextlib.suppress(settings.WrongValue):  # without the flags it may be wrong
+            alone = settings.make_config(stated)
+            in_file = find_idle(alone, stated.keys() - typed.keys(), searched=alone.tune.space)
+            still = {idle.name for idle in find_idle(config, stated, searched=config.tune.space)}
+            found = [idle for idle in in_file if idle.name in still and not idle.need.is_switch]
+    if found:
+        name, given = found[0].name, {**stated, **typed}[found[0].name]
+        raise ConfigError(f"{given.source}: {name} is {json_files.show(given.value)}, {found[0].describe(fixed)}.")
+
+
+def _states_all(stated: Mapping[str, settings.Setting], config: Config) -> bool:
+    """Whether a file states all of a training, as the files do that harness writes itself; null is written nowhere."""
+    sections = ("augment", "model", "optim", "train", "runtime")
+    values = {f"{section}.{name}": value for section in sections for name, value in getattr(config, section)}
+    return {name for name, value in values.items() if value is not None} <= stated.keys()
+
+
+def refuse_beside(parser: argparse.ArgumentParser, arguments: argparse.Namespace, one: str, *others: str) -> None:
+    """Refuses flags of the command that do nothing beside another one.
+
+    Args:
+      parser: has their defaults.
+      arguments: of the parser.
+      one: the flag with which the others do nothing.
+      others: those.
+
+    Raises:
+      ConfigError: both were given.
+    """
+
+    def is_given(flag: str) -> bool:
+        name = flag.removeprefix("--").replace("-", "_")
+        return bool(getattr(arguments, name) != parser.get_default(name))
+
+    if is_given(one) and (idle := next(filter(is_given, others), None)):
+        raise ConfigError(f"{idle} does nothing beside {one}. Leave one of them out.")
 
 
 def read_given(arguments: argparse.Namespace) -> dict[str, settings.Setting]:

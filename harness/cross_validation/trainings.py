@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.base.errors import CheckpointError, ConfigError
 from harness.config import settings
@@ -22,6 +23,8 @@ from harness.search.trials.slot_loop import Taken
 
 CURVE_PARTS = (1, 2)  # of NUM_PARTS, beside all of them
 KEPT = ("augment", "model", "optim", "train")  # sections that must be the same to go on
+# What each training is trained with, whatever is given.
+FIXED = MappingProxyType({"train.keep": "last", "train.last_epoch": "0"})
 _RUNS = "trainings"
 
 
@@ -68,6 +71,26 @@ def check(config: Config, name: str) -> None:
             f"train.start_from is {config.train.start_from} in {name}: its weights may have seen the pictures that are "
             "measured. Leave it out."
         )
+
+
+def refuse_replaced(typed: Mapping[str, settings.Setting], config: Config) -> None:
+    """Refuses flags that ask for another value of what is fixed; that of a file holds for other commands.
+
+    Args:
+      typed: the settings that were given as flags.
+      config: the settings.
+
+    Raises:
+      ConfigError: a flag asks for another.
+    """
+    for name, value in FIXED.items():
+        section, field = name.split(".")
+        asked = getattr(getattr(config, section), field)
+        if str(asked) != value and name in typed:
+            raise ConfigError(
+                f"flag --{name}: {name} is {asked}, but each training of a cross-validation is measured after its last "
+                "epoch: an epoch chosen by the pictures that are measured would flatter the figures. Leave it out."
+            )
 
 
 def list_trainings(

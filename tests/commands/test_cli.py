@@ -101,6 +101,38 @@ def test_a_setting_of_another_command_is_told_with_the_command_that_has_its_flag
         (("evaluate", "MISSING"), 5, "error: MISSING is no run folder"),
         (("predict", "MISSING", "x.png"), 5, "error: MISSING is no run folder"),
         (("tune",), 2, "error: tune.space is empty"),
+        (
+            ("cross_validate", "--train.keep", "best"),
+            2,
+            "error: flag --train.keep: train.keep is best, but each training of a cross-validation is measured",
+        ),
+        (
+            ("cross_validate", "--train.last_epoch", "3"),
+            2,
+            "error: flag --train.last_epoch: train.last_epoch is 3",
+        ),
+        (
+            ("bench", "--plot", "a.png", "--show-augmentation", "b.png"),
+            2,
+            "error: --plot does nothing beside --show-augmentation. Leave one of them out.",
+        ),
+        (
+            ("build_records", "--verify", "MISSING", "--overwrite"),
+            2,
+            "error: --overwrite does nothing beside --verify. Leave one of them out.",
+        ),
+        (("build_records", "--verify", "MISSING", "--images", "x"), 2, "error: --data.images does nothing beside --ve"),
+        (
+            ("build_records", "--task-index", "0", "--num-tasks", "2", "--move-rejects", "MISSING"),
+            2,
+            "error: --move-rejects does nothing beside --task-index. Leave one of them out.",
+        ),
+        (("predict", "runs/x", "a.png", "-0"), 2, "error: -0 is about the list on the standard input: give - among"),
+        (
+            ("train", "--fork", "runs/a", "--train.start_from", "runs/b"),
+            2,
+            "error: train.start_from does nothing beside --fork, which starts from the run itself, runs/emotion_cnn.",
+        ),
     ],
 )
 def test_an_error_is_one_sentence_with_its_exit_code(arguments, code, expected, tmp_path):

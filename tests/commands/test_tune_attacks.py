@@ -65,7 +65,10 @@ def test_a_search_of_any_name_with_relative_paths_goes_on_in_another_current_fol
         (("--tune.slots", "0"), "tune.slots is 0: it should be auto, or a whole number from 1 to 1024"),
         (("--tune.folder", "s3://bucket/x"), "it should be a local path"),
         (("--tune.minutes_per_trial", ".nan"), "tune.minutes_per_trial"),
-        (("more",), "unrecognized arguments: more"),
+        (
+            ("more",),
+            "error: 'more' belongs to no flag. A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'.\n",
+        ),
     ],
 )
 def test_a_wrong_flag_is_told_before_anything_is_made(search, tmp_path, flags, expected):
