@@ -173,6 +173,7 @@ class _Figures(BaseModel):
     loss: float
     best_epoch: int
     epochs: int
+    kept_as: str = ""  # which no run of before there was this has
     verdict: Verdict
 
 
@@ -180,9 +181,10 @@ def _report(workdir: Workdir) -> None:
     from harness.comparison import index  # which needs NumPy, and --help does not
 
     found = metrics_file.read(workdir, _Figures)
+    why = f", {found.kept_as}" if found.kept_as else ""
     app.show(
         f"{found.verdict.as_text()}\n"
-        f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}\n"
+        f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}{why}\n"
         f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
     )
     index.renew(workdir)

@@ -36,6 +36,13 @@ def cost(row: Row, monitor: Monitor) -> float:
     return row[monitor] if monitor == "val_loss" else -row[monitor]
 
 
+def name_monitor(monitor: Monitor) -> str:
+    """Returns the figure that a run goes by, in words: "validation loss"."""
+    word = monitor.removeprefix("val_")
+    words = {"auc": "AUC", "f1": "F1"}.get(word, word.replace("_", " "))
+    return f"validation {words}"
+
+
 def is_better(row: Row, other: Row, monitor: Monitor) -> bool:
     """Whether an epoch is better than another; of equal ones the one of the lower loss is."""
     return (cost(row, monitor), row["val_loss"]) < (cost(other, monitor), other["val_loss"])
@@ -56,8 +63,7 @@ def track(row: Row, tracker: Tracker) -> None:
 
 def describe(row: Row, *, monitor: Monitor, epochs: int, seconds_left: float, is_best: bool) -> str:
     """Returns a row as a line for a person; lines of the same run line up."""
-    words = monitor.replace("_", " ")
-    monitored = "" if monitor in _ALWAYS_TOLD else f"{words} {row[monitor]:.3f}  "
+    monitored = "" if monitor in _ALWAYS_TOLD else f"{monitor.replace('_', ' ')} {row[monitor]:.3f}  "
     return (
         f"epoch {row['epoch']:{len(str(epochs))}d}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.3f}  "
         f"val loss {row['val_loss']:.4f}  val accuracy {row['val_accuracy']:.3f}  {monitored}"

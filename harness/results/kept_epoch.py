@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from harness.base.figures import GREY
 from harness.base.text import count
 from harness.config.training_sections import TrainConfig
-from harness.results.history import Row
+from harness.results.history import Row, name_monitor
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,27 @@ class KeptEpoch:
         rows, name = self.history, self.train.monitor
         if self.train.keep == "last":
             return f"Epoch {self.number} of {len(rows)} is kept: it is the last (train.keep)."
-        best = "lowest" if name == "val_loss" else "highest"
-        first = self.train.first_judged_epoch
-        among = f" of epochs {first} to {len(rows)}" if first > 1 else ""
         value = rows[self.number - 1][name]
-        return f"Epoch {self.number} of {len(rows)} is kept: its {name} of {value:.4f} is the {best}{among}."
+        best = f"the {self._best}{self._among}"
+        return f"Epoch {self.number} of {len(rows)} is kept: its {name} of {value:.4f} is {best}."
+
+    @property
+    def distinction(self) -> str:
+        """What sets the epoch apart from the others, in a few words."""
+        if self.train.keep == "last":
+            return "the last, as train.keep asks"
+        name = self.train.monitor
+        among = self._among or " of all epochs"
+        return f"the {self._best}{among}" if name == "val_loss" else f"the {self._best} {name_monitor(name)}{among}"
+
+    @property
+    def _best(self) -> str:
+        return "lowest" if self.train.monitor == "val_loss" else "highest"
+
+    @property
+    def _among(self) -> str:
+        first = self.train.first_judged_epoch
+        return f" of epochs {first} to {len(self.history)}" if first > 1 else ""
 
     def _explain_lowest(self) -> list[str]:
         lowest, train = self.lowest, self.train

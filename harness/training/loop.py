@@ -27,7 +27,7 @@ from harness.runs.tensorboard import Profile, Tracker
 from harness.runs.workdir import Workdir
 from harness.training.divergence import Guard
 from harness.training.setup import Setup
-from harness.training.step_metrics import StepMetrics
+from harness.training.step_metrics import Pace, StepMetrics
 from harness.training.steps import Trainee
 from harness.training.steps_per_loop import StepsPerLoop
 
@@ -61,6 +61,7 @@ class Loop:
         self.step_metrics = StepMetrics(config.train.batch_size)
         steps_of_trace = tensorboard.parse_profile(config.runtime.profile)
         self.profile = Profile(workdir, config.runtime.profile if devices.is_chief else None)
+        self.pace = Pace()
         self.steps_per_loop = StepsPerLoop(
             config.runtime.steps_per_loop, num_workers=devices.num_workers, ends=steps_of_trace
         )
@@ -82,6 +83,11 @@ class Loop:
             except DivergedError as error:
                 progress = self.guard.back_off(progress, error)
                 training = self._open_training(progress)
+        if progress.epoch < self.config.train.num_epochs:
+            log.info(
+                "stopped: no better %s since epoch %d (train.patience %d)",
+                history.name_monitor(self.config.train.monitor), progress.best_epoch, self.config.train.patience,
+            )  # fmt: skip
         return progress
 
     def _open_training(self, progress: Progress) -> Batches:
@@ -101,12 +107,13 @@ class Loop:
         if self.trainee.learning_rate.follow(costs, num_back_offs=progress.num_back_offs):
             log.info("learning rate %.3g", self.trainee.learning_rate.of_step(self.trainee.num_updates))
         batch_size, num_steps = self.config.train.batch_size, split.num_batches(self.config.train.batch_size)
-        started, num_images = time.perf_counter(), split.num_examples - progress.step_in_epoch * batch_size
+        self.pace.begin_epoch(split.num_examples - progress.step_in_epoch * batch_size)
         self.step_metrics.begin_epoch(progress.sums)
         self.profile.follow(progress.step)
         with self._bar(progress) as bar, self.step_metrics.running():
             while (num_left := num_steps - progress.step_in_epoch) > 0:
                 num_taken = self._take_steps(training, progress, most=min(num_left, self.step_metrics.num_left))
+                self.pace.count(num_taken * batch_size)
                 bar.update(min(num_taken * batch_size, split.num_examples - bar.n))
                 self.profile.follow(progress.step)
                 if self.step_metrics.is_full:
@@ -118,7 +125,7 @@ class Loop:
                         self._interrupt(progress, request)
                     self.checkpoints.save(progress)
         progress.sums = self.step_metrics.read_sums()
-        return num_images / (time.perf_counter() - started)
+        return self.pace.end_epoch()
 
     def _take_steps(self, training: Batches, progress: Progress, *, most: int) -> int:
         """Takes some steps in one call, and says how many."""
@@ -168,13 +175,20 @@ class Loop:
 
     def _interrupt(self, progress: Progress, reason: str) -> None:
         self.checkpoints.save(progress)
+        place = self._name_place(progress)
         if self.devices.is_chief:
-            files.write_text(self.workdir.interrupted, f"{reason} at step {progress.step}\n")
+            files.write_text(self.workdir.interrupted, f"{reason} at {place}\n")
         part(self.devices, kept=self)  # only then may the first end
         raise InterruptedRun(
-            f"stopped by {reason} after step {progress.step} of epoch {progress.epoch + 1}; everything is saved in "
-            f"{self.workdir.root}. The same command goes on from there."
+            f"stopped by {reason} after {place}; everything is saved in {self.workdir.root}. The same command goes on "
+            "from there."
         )
+
+    def _name_place(self, progress: Progress) -> str:
+        """Names the step that was taken last, counted within its epoch."""
+        if progress.step_in_epoch:
+            return f"step {progress.step_in_epoch} of epoch {progress.epoch + 1}"
+        return f"step {self.splits['train'].num_batches(self.config.train.batch_size)} of epoch {progress.epoch}"
 
     def _finish_epoch(self, progress: Progress, images_per_s: float) -> None:
         """Measures, records and saves the epoch that has just ended."""
@@ -186,7 +200,8 @@ class Loop:
         row = history.make_row(
             progress.epoch, progress.sums, found, learning_rate=learning_rate, images_per_s=images_per_s
         )
-        seconds_left = (self.config.train.num_epochs - progress.epoch) * progress.sums[2] / images_per_s
+        num_left = (self.config.train.num_epochs - progress.epoch) * progress.sums[2]
+        seconds_left = num_left / self.pace.compiled_images_per_s
         progress.history.append(row)
         progress.step_in_epoch, progress.sums = 0, (0.0, 0.0, 0.0)
         is_judged = progress.epoch >= self.config.train.first_judged_epoch

@@ -83,3 +83,42 @@ class StepMetrics:
             figures["window/gradient_norm"] = float(norms / num_norms)
         self._started, self._num_steps = self._clock(), 0
         return figures
+
+
+class Pace:
+    """How fast one process trains: pictures a second of an epoch, and what the next ones may be expected to reach.
+
+    The first call of the steps compiles them, which takes seconds once in a process: it counts in the epoch, and not in
+    what is expected of others. Nothing is waited for here.
+
+    Attributes:
+      compiled_images_per_s: pictures trained on a second in the epoch that has ended last, without the call that has
+        compiled the steps.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.compiled_images_per_s = 0.0
+        self._clock = clock
+        self._is_compiled = False
+        self._started, self._num_images = 0.0, 0
+        self._compiled_at, self._num_before = 0.0, 0
+
+    def begin_epoch(self, num_images: int) -> None:
+        """Begins what is left of an epoch: so many pictures."""
+        self._started, self._num_images = self._clock(), num_images
+        self._compiled_at, self._num_before = self._started, 0
+
+    def count(self, num_images: int) -> None:
+        """Takes notice that a call of the steps has trained on so many pictures, the padding of a batch included."""
+        if not self._is_compiled:
+            self._is_compiled = True
+            self._compiled_at, self._num_before = self._clock(), num_images
+
+    def end_epoch(self) -> float:
+        """Returns the pictures trained on per second, compilation included; all steps have been waited for."""
+        ended = self._clock()
+        images_per_s = self._num_images / max(ended - self._started, 1e-9)
+        num_after = self._num_images - self._num_before
+        is_known = num_after > 0 and ended > self._compiled_at
+        self.compiled_images_per_s = num_after / (ended - self._compiled_at) if is_known else images_per_s
+        return images_per_s

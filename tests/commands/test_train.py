@@ -1,7 +1,9 @@
 """python -m harness.train: what a run leaves, how it stops and goes on, and what it refuses."""
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ from conftest import SMOKE, command_environment, command_line, read_history, run
 from PIL import Image
 
 from harness.config import settings
+from harness.dataset.records import manifest
 from harness.diagnostics import resume
 from harness.runs.workdir import Workdir
 
@@ -212,6 +215,9 @@ def test_a_stopped_run_ends_as_if_it_had_never_stopped(face_records, whole_run, 
     assert process.wait(timeout=60) == 75, rest
     assert f"stopped by {signal_number.name}" in rest and "The same command goes on from there." in rest
     assert (run / "INTERRUPTED").read_text().startswith(signal_number.name)
+    step, epoch = map(int, re.search(r"after step (\d+) of epoch (\d+)", rest).groups())
+    steps_per_epoch = math.ceil(manifest.load(face_records).splits["train"].num_examples / 4)
+    assert 1 <= step <= steps_per_epoch and epoch >= 1  # steps are counted within their epoch
     done = train(face_records, run, *STOPPABLE)
     assert done.returncode == 0 and "going on at epoch" in done.stderr
     assert not (run / "INTERRUPTED").exists()
@@ -376,10 +382,14 @@ def test_a_test_split_is_what_the_verdict_is_about_and_is_measured_once(faces, t
 @pytest.mark.slow
 def test_early_stopping_keeps_the_best_epoch(face_records, tmp_path):
     flags = ("--epochs", "60", "--train.keep", "best", "--train.min_epochs", "1", "--train.patience", "2")
-    assert train(face_records, tmp_path / "run", *flags, "--optim.learning_rate", "0.05").returncode == 0
+    done = train(face_records, tmp_path / "run", *flags, "--optim.learning_rate", "0.05")
+    assert done.returncode == 0
     history = read_history(tmp_path / "run")
     best = min(history, key=lambda row: row["val_loss"])
     assert len(history) == best["epoch"] + 2 < 60
+    assert f"stopped: no better validation loss since epoch {best['epoch']:.0f} (train.patience 2)\n" in done.stderr
+    assert f"kept: epoch {best['epoch']:.0f} of {len(history)}, " in done.stdout
+    assert ", the lowest of all epochs\n" in done.stdout
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["loss"] == pytest.approx(
         best["val_loss"], rel=1e-5
     )

@@ -1,5 +1,7 @@
 """Which epoch is kept: in sentences, and in the curves."""
 
+import pytest
+
 from harness.base import figures
 from harness.config.training_sections import TrainConfig
 from harness.results.kept_epoch import KeptEpoch
@@ -30,6 +32,20 @@ def test_the_last_epoch_is_kept_for_being_the_last_whatever_the_validation_says(
         "Epoch 4 of 4 is kept: it is the last (train.keep), so that no validation picture has a say in it.",
         "The lowest validation loss is 0.3000, at epoch 2.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ({"keep": "last"}, "the last, as train.keep asks"),
+        ({"min_epochs": 1}, "the lowest of all epochs"),
+        ({"min_epochs": 3}, "the lowest of epochs 2 to 4"),
+        ({"monitor": "val_balanced_accuracy"}, "the highest validation balanced accuracy of epochs 2 to 4"),
+        ({"monitor": "val_auc", "min_epochs": 1}, "the highest validation AUC of all epochs"),
+    ],
+)
+def test_what_sets_the_kept_epoch_apart_is_said_in_a_few_words(train, expected):
+    assert make_kept(3, **train).distinction == expected
 
 
 def test_the_curves_say_why_the_epoch_is_kept_and_shade_those_that_may_not_be(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from harness.training.step_metrics import WINDOW, StepMetrics
+from harness.training.step_metrics import WINDOW, Pace, StepMetrics
 
 
 class Clock:
@@ -81,3 +81,24 @@ def test_a_window_without_a_step_of_the_optimizer_has_no_norm():
     metrics = StepMetrics(2, clock=clock)
     take(metrics, [0.5, 1.0, 2.0, 0.0, 0.0, 0.125])
     assert read_norm_and_wait(metrics, clock) == (None, 0.125)
+
+
+def run_epoch(pace: Pace, clock: Clock, *calls: tuple[int, float]) -> float:
+    pace.begin_epoch(sum(num_images for num_images, _ in calls))
+    for num_images, seconds in calls:
+        clock.now += seconds
+        pace.count(num_images)
+    return pace.end_epoch()
+
+
+def test_the_call_that_compiles_counts_in_the_epoch_and_not_in_what_is_expected():
+    pace = Pace(clock=(clock := Clock()))
+    assert run_epoch(pace, clock, (10, 9.0), (40, 0.5), (50, 0.5)) == 10.0
+    assert pace.compiled_images_per_s == 90.0
+    assert run_epoch(pace, clock, (50, 0.5), (50, 0.5)) == 100.0
+    assert pace.compiled_images_per_s == 100.0
+
+
+def test_an_epoch_of_one_call_is_all_that_is_known():
+    pace = Pace(clock=(clock := Clock()))
+    assert run_epoch(pace, clock, (10, 5.0)) == pace.compiled_images_per_s == 2.0

@@ -212,6 +212,7 @@ def _list_values(
         **found.as_values(),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "kept_as": KeptEpoch(progress.history, progress.best_epoch, run.config.train).distinction,
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
         "export_difference": export.difference,
