@@ -15,7 +15,7 @@ def make_kept(number, **train):
         {"epoch": float(i), "loss": 1 / i, "accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.6}
         for i, loss in enumerate(LOSSES, start=1)
     ]
-    return KeptEpoch(rows, number, TrainConfig(epochs=len(LOSSES), **train))
+    return KeptEpoch(rows, number, TrainConfig(**{"epochs": len(LOSSES), "keep": "best", **train}))
 
 
 def read_axes(kept, monkeypatch):
@@ -49,9 +49,7 @@ def test_what_sets_the_kept_epoch_apart_is_said_in_a_few_words(train, expected):
 
 
 def test_the_curves_say_why_the_epoch_is_kept_and_shade_those_that_may_not_be(monkeypatch):
-    figure = read_axes(
-        make_kept(3, keep="best", min_epochs=3), monkeypatch
-    )  # at most half of all epochs are not judged
+    figure = read_axes(make_kept(3, min_epochs=3), monkeypatch)  # at most half of all epochs are not judged
     assert (
         figure.get_suptitle() == "a run\nEpoch 3 of 4 is kept: its val_loss of 0.4000 is the lowest of epochs 2 to 4."
     )
@@ -67,6 +65,6 @@ def test_the_curves_say_why_the_epoch_is_kept_and_shade_those_that_may_not_be(mo
 
 
 def test_nothing_is_shaded_where_every_epoch_may_be_kept(monkeypatch):
-    figure = read_axes(make_kept(2, keep="best", min_epochs=1), monkeypatch)
+    figure = read_axes(make_kept(2, min_epochs=1), monkeypatch)
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()][2:] == ["kept: epoch 2"]
     assert not figure.axes[0].patches
