@@ -122,7 +122,7 @@ def test_what_a_search_decides_is_open(tmp_path):
     assert read("", path).optim.momentum == 0.9
 
 
-def test_what_a_command_fixes_is_no_advice():
+def test_what_a_command_fixes_is_no_advice(tmp_path):
     with pytest.raises(ConfigError) as error:
         read("--train.patience 3", train__keep="last")
     expected = (
@@ -130,7 +130,9 @@ def test_what_a_command_fixes_is_no_advice():
         "Leave it out."
     )
     assert str(error.value) == expected
-    assert read("", ROOT / "configs" / "best.yaml", train__keep="last").train.patience == 0
+    path = tmp_path / "my.yaml"
+    path.write_text("train: {keep: best, patience: 5}\n")
+    assert read("", path, train__keep="last").train.patience == 5
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
