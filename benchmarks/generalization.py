@@ -117,7 +117,7 @@ def measure(item: Training) -> Found:
         build = (f"--images={images}", f"--records={work / 'records'}", f"--split.group_by={group_by}")
         run("build_records", *build, f"--split.seed={item.seed}", "--runtime.workers=1")
         flags = (f"--records={work / 'records'}", f"--run={work / 'run'}", f"--seed={item.seed}", "--gpus=none")
-        flags += ("--train.precision=float32",)  # or the table would depend on the CPU
+        flags += ("--train.precision=float32", "--runtime.exports=[]")  # or the table would depend on the CPU
         if item.column == "unseen emoji":
             found = json.loads(run("cross_validate", *WAYS[item.way], *flags, "--json"))
             return {item.column: {name: found[name] for name in FIGURES}}

@@ -34,8 +34,8 @@ def describe(facts: RunFacts) -> Html:
     )
     shaded = "Shaded: epochs that may not be kept. " if facts.config.train.keep == "best" else ""
     legend = (
-        f"{shaded}Dashed: the epoch that is kept. Dotted: the lowest validation loss. The training figures are those of "
-        "augmented pictures, with dropout, during the epoch."
+        f"{shaded}Dashed: the epoch that is kept. Dotted: the lowest validation loss. The training figures are those "
+        "of augmented pictures, with dropout, during the epoch."
     )
     return Html(
         f"{html.paragraphs(explain(facts))}{curves}{html.paragraphs([legend], kind='quiet')}"
