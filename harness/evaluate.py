@@ -93,7 +93,9 @@ def main(argv: Sequence[str]) -> int:
         num_learnt=num_learnt,
     )
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
-    app.show(json.dumps(values) if arguments.json else tables.describe(found, judged))
+    place = f"the {arguments.split} split of {folder}" if data is not None else f"the pictures in {arguments.images}"
+    text = f"{tables.describe(found, judged)}\n\nmeasured: {workdir.root} on {place}"
+    app.show(json.dumps(values) if arguments.json else text)
     return ExitCode.DONE
 
 

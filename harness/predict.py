@@ -3,6 +3,7 @@
 import argparse
 import functools
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from harness.base import app, progress, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode, UnsavedRun
-from harness.base.text import count
+from harness.base.text import count, list_names
 from harness.config import flags
 from harness.dataset.images import rejection
 from harness.prediction import answers, contact_sheet, lines, named_files, overlays
@@ -30,7 +31,7 @@ Says what is on pictures. Folders are walked; a file that cannot be read gets it
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns its exit code: 3 if not one picture could be read, else 0."""
+    """Runs the command; returns its exit code: 3 if a file is not there or not one could be read, else 0."""
     arguments = _make_parser().parse_args(argv)
     app.start_logging(quiet=arguments.quiet)
     _check(arguments)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         explainer = overlays.Overlays(arguments.explain, explanation.make_explainer(model), class_names)
     batches = answers.answer_all(paths, functools.partial(loader.predict, model), config.clean, preparation)
     should_stop = app.catch_stop_signals()
-    num_read, rejected = 0, []
+    num_read, rejected, absent = 0, [], []
     with closing(batches), progress.open_bar(len(paths), "predicting", "pictures") as bar:
         for answered in batches:
             batch = explainer.write(answered) if explainer else answered
@@ -68,6 +69,7 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.flush()  # a reader in a pipe sees each batch, and is missed at once when it has gone
             bar.update(len(batch))
             refused = [(answer.path, answer.rejected) for answer in batch if answer.rejected]
+            absent += [path for path, _ in refused if not os.path.lexists(path)]
             num_read += len(batch) - len(refused)
             if not num_read:
                 rejected += refused
@@ -82,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
         log.info("explained by all grey, as nothing speaks for their class: %d of %d", explainer.num_silent, num_read)
     if num_read < len(paths):
         log.info("could not be read: %d of %d files", len(paths) - num_read, len(paths))
+    _refuse_absent(absent)
     return ExitCode.DONE
 
 
@@ -91,6 +94,13 @@ def _check(arguments: argparse.Namespace) -> None:
     for target, check in ((arguments.sheet, contact_sheet.check_file), (arguments.explain, overlays.check_folder)):
         if target is not None:
             check(target)
+
+
+def _refuse_absent(paths: Sequence[str]) -> None:
+    if paths:
+        are = "file that was named is" if len(paths) == 1 else "files that were named are"
+        names = list_names(paths, separator=", ")
+        raise DataError(f"{len(paths):,} {are} not there: {names}. The others are answered; correct the names.")
 
 
 def _count(num: int, num_read: int) -> str:

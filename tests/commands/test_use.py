@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,8 +86,9 @@ def test_a_flat_folder_is_evaluated_by_its_table(smoke_run, tmp_path):
 def test_evaluation_reads_well(smoke_run):
     done = run_command("evaluate", smoke_run, "--split", "train")
     assert done.returncode == 0
-    parts = [part.splitlines() for part in done.stdout.rstrip().split("\n\n")]
-    assert len(parts) == 5 and max(map(len, done.stdout.splitlines())) <= 100
+    *parts, place = [part.splitlines() for part in done.stdout.rstrip().split("\n\n")]
+    assert len(parts) == 5 and max(len(line) for part in parts for line in part) <= 100
+    assert len(place) == 1 and re.fullmatch(rf"measured: {smoke_run} on the train split of .+", place[0])
     verdict, figures, classes, confusion, calibration = parts
     assert verdict[0].startswith("train accuracy ") and "20 pictures" in verdict[0]
     assert [line.split("  ")[0] for line in figures][:3] == ["figure", "accuracy", "balanced accuracy"]
@@ -215,7 +217,7 @@ def test_a_list_on_the_standard_input_is_answered_in_its_order(smoke_run, hundre
     names = [hundred / "face 03.png", tmp_path / "missing.png", hundred, odd, hundred / "face 01.png"]
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     done = run_command("predict", smoke_run, "-", "-0", "--json", stdin=listed)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr  # one is not there
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     inner = sorted(str(path) for path in hundred.iterdir())
     assert [line["path"] for line in lines] == [*map(str, names[:2]), *inner, odd, str(names[4])]
@@ -264,9 +266,21 @@ def test_a_signal_leaves_whole_lines(smoke_run, hundred, number):
 
 def test_text_goes_to_stdout_and_errors_to_stderr(smoke_run, hundred, tmp_path):
     done = run_command("predict", smoke_run, hundred / "face 01.png", tmp_path / "missing.png")
-    assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1 and done.stdout.split()[0] in ("happy", "sad")
     assert "missing.png: unreadable: No such file or directory" in done.stderr
+
+
+def test_a_named_file_that_is_not_there_gives_the_code_of_refused_data_after_the_others(smoke_run, hundred, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    names = ("missing.png", hundred / "face 01.png", "no*.png", tmp_path / "text.png")
+    done = run_command("predict", smoke_run, *names, "--csv")
+    assert done.returncode == 3
+    assert [row["path"] for row in csv.DictReader(io.StringIO(done.stdout))] == list(map(str, names))
+    assert done.stderr.endswith(
+        "error: 2 files that were named are not there: missing.png, no*.png. The others are answered; correct the "
+        "names.\n"
+    )
+    assert run_command("predict", smoke_run, *names[1::2]).returncode == 0  # what is there may be no picture
 
 
 def test_a_name_that_is_no_text_is_shown_escaped(smoke_run, tmp_path):

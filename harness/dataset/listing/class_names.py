@@ -174,6 +174,26 @@ def describe_doubt(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
     return f"{told}. If these are no classes, name the others: --data.classes '[{_write_list(named)}]'"
 
 
+def describe_depth(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
+    """Returns that the classes hold nothing but several folders each, as folders above those of classes do, or "".
+
+    Args:
+      below: as of `describe_doubt`.
+      folder: the images folder.
+    """
+    paths = [path for listed in below.values() for path in listed if junk.is_picture_name(path)]
+    inside = {name: sort_names({path.partition("/")[0] for path in listed}) for name, listed in below.items()}
+    if len(below) < 2 or not all("/" in path for path in paths) or not all(len(names) > 1 for names in inside.values()):
+        return ""
+    name, names = next(iter(inside.items()))
+    return (
+        f"{list_names(list(below), separator=', ')} are taken as the classes, but hold no picture themselves, only "
+        f"folders: {list_names(names, separator=', ')} in {name}. If these inner ones are the classes, {folder} is one "
+        f"level too high: --images {folder / name}. If they are persons or the like: --split.group_by folder. If all "
+        f"is meant so: --data.classes '[{_write_list(list(below))}]'"
+    )
+
+
 def _without_copy(name: str) -> str:
     """The name without what systems put behind that of a copy: cat (1), cat - Copy."""
     return _fold(_COPY.sub("", name.strip()))

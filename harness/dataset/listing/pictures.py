@@ -65,7 +65,11 @@ def _doubt(pictures: Sequence[Listed], chosen: Chosen, folder: Folder, tables: S
     below: dict[str, list[str]] = {name: [] for name in chosen.class_names}
     for picture in pictures:
         below[picture.class_name].append(picture.path.partition("/")[2])
-    return class_names.describe_doubt(below, folder) or labels.doubt_folders(folder, tables, pictures)
+    return (
+        class_names.describe_doubt(below, folder)
+        or labels.doubt_folders(folder, tables, pictures)
+        or class_names.describe_depth(below, folder)
+    )
 
 
 def _list_by_table(folder: Folder, table: str, data: DataConfig, *, is_partial: bool) -> Listing:

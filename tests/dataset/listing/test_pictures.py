@@ -174,7 +174,7 @@ def test_classes_that_all_hold_the_same_folders_are_doubted(tmp_path, classes, b
 @pytest.mark.parametrize(
     "paths",
     [
-        ("cat/1/a.png", "cat/2/b.png", "dog/3/c.png", "dog/4/d.png"),  # nothing is shared
+        ("cat/1/a.png", "cat/2/b.png", "dog/3/c.png"),  # one folder in one of them
         ("cat/2019/a.png", "dog/2019/b.png"),  # one folder in each
         ("cat/a.png", "cat/x/a.png", "cat/y/b.png", "dog/x/c.png", "dog/y/d.png"),  # pictures beside them
         ("train/x/a.png", "train/y/b.png", "test/x/c.png", "test/y/d.png"),  # splits
@@ -182,6 +182,16 @@ def test_classes_that_all_hold_the_same_folders_are_doubted(tmp_path, classes, b
 )
 def test_other_folders_in_classes_are_not_doubted(tmp_path, paths):
     assert not list_all(write(tmp_path, *paths)).doubt
+
+
+def test_classes_that_hold_only_folders_are_told_as_one_level_too_high(tmp_path):
+    write(tmp_path, "flowers/rose/1.jpg", "flowers/tulip/2.jpg", "faces/happy/3.jpg", "faces/sad/4.jpg")
+    assert list_all(tmp_path).doubt == (
+        "faces, flowers are taken as the classes, but hold no picture themselves, only folders: happy, sad in faces. "
+        f"If these inner ones are the classes, {tmp_path} is one level too high: --images {tmp_path / 'faces'}. If "
+        "they are persons or the like: --split.group_by folder. If all is meant so: --data.classes '[faces, flowers]'"
+    )
+    assert not list_all(tmp_path, classes=["faces", "flowers"]).doubt
 
 
 def test_folders_beside_the_one_with_the_classes_are_doubted(tmp_path):
