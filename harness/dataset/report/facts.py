@@ -128,11 +128,15 @@ class ProbeRow:
 
 @dataclass(frozen=True)
 class Probe:
-    """The shortcut probe: its rows and its sentences, or in `skipped` why there is none ("not enough groups")."""
+    """The shortcut probe: its rows and its sentences, or in `skipped` why there is none ("not enough groups").
+
+    `classes` says how many it looked at: "all 3 classes".
+    """
 
     rows: tuple[ProbeRow, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: str = ""
+    classes: str = ""
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ def _notable(facts: Facts) -> str:
     if not telling:
         return "<p>No picture is past a limit of brightness, sharpness, information or proportions.</p>"
     shown = "".join(gallery.show_notable(notable, facts.num_kept) for notable in telling)
-    return f"<p>Kept, but worth a look; those past a limit are framed in red.</p>{shown}"
+    return f"<p>Kept, but past a limit, and worth a look.</p>{shown}"
 
 
 def _notes(notes: Mapping[str, int], meanings: Mapping[str, str]) -> str:
@@ -272,7 +272,8 @@ def _probe(probe: Probe) -> str:
     ]
     header = ("feature", "verdict", "balanced accuracy", "95 % interval", "chance", "0 to 100 %")
     table = html.table(header, rows, kind="counts words probe")
-    legend = '<p class="quiet">Measured by cross-validation. Bars: the 95 % interval, dashed: chance.</p>'
+    on = f" on {html.text(probe.classes)}" if probe.classes else ""
+    legend = f'<p class="quiet">Measured by cross-validation{on}. Bars: the 95 % interval, dashed: chance.</p>'
     return f"{asked}{table}{legend}{html.warnings('A shortcut', probe.warnings)}"
 
 

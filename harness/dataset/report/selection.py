@@ -48,8 +48,10 @@ class Shown:
         ]
         self.near = _join([(one.path, two.path) for one, two in within], by_path)
         self.notable = {
-            title: sorted(kept, key=lambda item: (score(item, field), item.path))[: facts.MAX_NOTABLE]
-            for title, (_, field, _) in NOTABLE.items()
+            title: sorted(
+                (item for item in kept if note in item.notes.split()), key=lambda item: (score(item, field), item.path)
+            )[: facts.MAX_NOTABLE]
+            for title, (note, field, _) in NOTABLE.items()
         }
 
     def all_pictures(self) -> Iterable[Finding]:
@@ -62,7 +64,7 @@ class Shown:
 
 
 def find_near_groups(made: Plan) -> list[list[Finding]]:
-    """Returns the pictures that near copies join, each group by itself."""
+    """Returns the pictures that near copies join, each group by itself, the largest first."""
     return _join(made.near_pairs, _by_path(made))
 
 
@@ -77,7 +79,7 @@ def _join(pairs: Sequence[tuple[str, str]], by_path: Mapping[str, Finding]) -> l
     groups: dict[str, list[Finding]] = defaultdict(list)
     for path in paths:
         groups[keys[path]].append(by_path[path])
-    return list(groups.values())
+    return sorted(groups.values(), key=lambda group: -len(group))
 
 
 def _spread(pairs: Sequence[tuple[Finding, Finding]]) -> list[tuple[Finding, Finding]]:

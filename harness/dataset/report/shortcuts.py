@@ -38,6 +38,11 @@ class Shortcut:
     interval: tuple[float, float]
     is_warning: bool
 
+    @property
+    def num_classes(self) -> int:
+        """The classes that were looked at: those of ten groups or more."""
+        return round(1 / self.chance)
+
 
 def probe(features: Mapping[str, Array], labels: Sequence[str], groups: Sequence[str]) -> tuple[Shortcut, ...]:
     """Returns how well each feature alone predicts the label, in the order of `features`.

@@ -148,7 +148,7 @@ def make_facts(
         notable=tuple(_notable(title, items, kept, thumbnails) for title, items in shown.notable.items()),
         notes=Counter(note for item in kept for note in item.notes.split()),
         note_meanings=NOTE_MEANINGS,
-        probe=_describe_probe(found_shortcuts),
+        probe=_describe_probe(found_shortcuts, len(result.class_names)),
         corrected=corrected_labels.gather(made.findings),
         lines=made.lines,
         warnings=result.warnings,
@@ -265,7 +265,7 @@ def _describe_origin(config: Config, result: Manifest, command: str) -> Origin:
     return Origin(command, __version__, digests, settings.as_yaml(config, "data", "clean", "split", "records"), shards)
 
 
-def _describe_probe(found: Sequence[Shortcut]) -> Probe:
+def _describe_probe(found: Sequence[Shortcut], num_classes: int) -> Probe:
     if not found:
         return Probe(skipped="it takes two classes with ten groups or more")
     rows = tuple(
@@ -279,4 +279,7 @@ def _describe_probe(found: Sequence[Shortcut]) -> Probe:
         )
         for item in found
     )
-    return Probe(rows, tuple(shortcuts.describe(found)))
+    num = found[0].num_classes
+    some = f"{num} of {num_classes} classes, those of ten groups or more"
+    classes = f"all {num} classes" if num == num_classes else some
+    return Probe(rows, tuple(shortcuts.describe(found)), classes=classes)

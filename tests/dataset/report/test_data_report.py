@@ -267,7 +267,9 @@ def test_notes_say_what_was_done():
 
 def test_the_probe_gives_figures_verdict_and_warning():
     row = ProbeRow("file_size", 0.913, 0.871, 0.944, 0.5, "tells the class", is_flagged=True)
-    page = read(make_facts(probe=Probe((row,), ("The size of the file gives the class away.",))))
+    probe = Probe((row,), ("The size of the file gives the class away.",), classes="2 of 3 classes")
+    page = read(make_facts(probe=probe))
+    assert "Measured by cross-validation on 2 of 3 classes." in page.words
     assert "file sizetells the class91.3%87.1% to 94.4%50.0%" in page.words
     assert "The size of the file gives the class away." in page.words
 
