@@ -186,4 +186,5 @@ def describe_merged(chosen: Chosen) -> str:
     for name in chosen.class_names:
         merged = [found for found, class_name in chosen.class_of.items() if class_name == name]
         parts.append(shorten(name) if merged == [name] else f"{shorten(name)} ({list_names(merged, separator=' + ')})")
-    return ", ".join(parts[:_MOST_NAMED]) + (", …" if len(parts) > _MOST_NAMED else "")
+    more = f" and {len(parts) - _MOST_NAMED:,} more" if len(parts) > _MOST_NAMED else ""
+    return ", ".join(parts[:_MOST_NAMED]) + more

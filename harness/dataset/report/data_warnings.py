@@ -7,7 +7,7 @@ It is handed pictures and groups, and changes none of them.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from harness.base.text import shorten
+from harness.base.text import list_names, shorten
 from harness.config.dataset_sections import CleanConfig
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
@@ -15,6 +15,7 @@ from harness.dataset.curation.splits import SPLITS, TRAIN
 
 _LEAST_BOUND = 10  # pictures of a class; below that a few copies are a large share of it
 _LARGE_GROUP, _MOST_BOUND = 0.2, 0.5  # shares of a class
+_MOST_MISSING = 5  # classes with a sentence each, where a split has no picture of them
 _CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
 _CURE = (
     "If they are different things that look alike, as before a fixed camera, set clean.near_copies: ignore. If they "
@@ -50,7 +51,7 @@ def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict], *, 
 def describe_split(
     groups: Sequence[Collection[Finding]], kept: Sequence[Finding], asked: Sequence[str], given: Collection[str] = ()
 ) -> list[str]:
-    """Returns a sentence on near copies that bind much of a class together, and one for each split that lacks a class.
+    """Returns a sentence on near copies that bind much of a class together, and one for each class that a split lacks.
 
     Args:
       groups: the pictures that near copies join, each group by itself.
@@ -60,7 +61,9 @@ def describe_split(
     """
     told = [*([] if given else _describe_bound(groups, kept)), *_describe_missing(kept, asked, given)]
     cures = [cure for _, cure in told]
-    return [what if cure in cures[place + 1 :] else f"{what} {cure}" for place, (what, cure) in enumerate(told)]
+    return [
+        what if not cure or cure in cures[place + 1 :] else f"{what} {cure}" for place, (what, cure) in enumerate(told)
+    ]
 
 
 def _describe_bound(groups: Sequence[Collection[Finding]], kept: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -113,22 +116,19 @@ def _describe_missing(kept: Sequence[Finding], asked: Sequence[str], given: Coll
     for item in kept:
         groups_in[item.split][item.class_name].add(item.group)
     names = sorted({item.class_name for item in kept})
+    num_groups = {name: sum(len(groups.get(name, ())) for groups in groups_in.values()) for name in names}
     told = []
     for split in asked:
-        missing = [name for name in names if name not in groups_in[split]]
-        if missing:
-            num_groups = {name: sum(len(groups[name]) for groups in groups_in.values()) for name in missing}
-            name = min(missing, key=lambda name: num_groups[name])
+        missing = sorted((name for name in names if name not in groups_in[split]), key=num_groups.__getitem__)
+        effect = "nothing is learnt of it" if split == TRAIN else "no figure there says anything of it"
+        for name in missing[:_MOST_MISSING]:
             pictures = [item for item in kept if item.class_name == name]
-            more = _count_more(", nor of", len(missing) - 1)
             are = "as it was given" if split in given else _count_groups(len(pictures), num_groups[name])
-            effect = "nothing is learnt of it" if split == TRAIN else "no figure there says anything of it"
-            told.append(
-                (
-                    f"{split} has no picture of {shorten(name)}{more}: {are}, and {effect}.",
-                    "Add pictures of it." if split in given else _cure(pictures),
-                )
-            )
+            cure = "Add pictures of it." if split in given else _cure(pictures)
+            told.append((f"{split} has no picture of {shorten(name)}: {are}, and {effect}.", cure))
+        if rest := sorted(missing[_MOST_MISSING:]):
+            more = "1 more class" if len(rest) == 1 else f"{len(rest):,} more classes"
+            told.append((f"{split} has no picture of {more} either: {list_names(rest, separator=', ')}.", ""))
     return told
 
 
