@@ -134,4 +134,4 @@ def _summarise(config: Config) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(app.run(main, memory_advice=_MEMORY_ADVICE))
+    raise SystemExit(app.run(main, memory_advice=_MEMORY_ADVICE, continues=True))

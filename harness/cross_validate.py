@@ -205,4 +205,4 @@ def _check_same(folder: Path, config: Config, data: Manifest, num_folds: int) ->
 
 
 if __name__ == "__main__":
-    raise SystemExit(app.run(main))
+    raise SystemExit(app.run(main, continues=True))

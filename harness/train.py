@@ -84,6 +84,11 @@ def _read_config(arguments: argparse.Namespace) -> Config:
                 f"train.start_from does nothing beside --fork, which starts from the run itself, {config.train.run}. "
                 "Leave one of them out."
             )
+        if not (Workdir(config.train.run).config.is_file() or Workdir(arguments.fork).metrics.is_file()):
+            raise ConfigError(
+                f"--fork {arguments.fork} starts from the weights of the run {config.train.run}, and there is none. "
+                f"Say from which: --run runs/ORIGIN --fork {arguments.fork}"
+            )
         forked = {"run": arguments.fork, "start_from": config.train.run}
         config = config.model_copy(update={"train": config.train.model_copy(update=forked)})
     return config
@@ -191,4 +196,4 @@ def _report(workdir: Workdir) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(app.run(main))
+    raise SystemExit(app.run(main, continues=True))

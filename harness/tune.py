@@ -177,4 +177,4 @@ def _check_settings(config: Config, before: Config) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(app.run(main))
+    raise SystemExit(app.run(main, continues=True))

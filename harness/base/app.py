@@ -87,19 +87,21 @@ def run(
     main: Callable[[Sequence[str]], int],
     *,
     memory_advice: str = MEMORY_ADVICE,
+    continues: bool = False,
 ) -> int:
     """Runs a command; returns its exit code. An error of the user's is one sentence, only a bug shows a traceback.
 
     Args:
       main: the command.
       memory_advice: what is to be done when memory runs out.
+      continues: whether the same command goes on with what this start has finished.
     """
     _open_streams()
     gc.freeze()  # what was imported stays to the end: to search it for garbage takes 30 ms each time
     try:
         code = int(main(sys.argv[1:]))
     except (Exception, KeyboardInterrupt) as error:
-        code = _tell_end(error, memory_advice)
+        code = _tell_end(error, memory_advice, continues=continues)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         if callable(signal.getsignal(number)):  # the interpreter would make it deadly again before it ends
             signal.signal(number, signal.SIG_IGN)
@@ -114,14 +116,14 @@ def run(
 
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
-    """Ends the process with the block, at once, after all that was printed, whether there was an error or not.
+    """Ends the process of a training with the block, at once, after all that was printed, error or not.
 
     In the ordinary way out, and when it frees what an error holds, TensorFlow waits for processes that have ended.
     """
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        _leave(_tell_end(error, MEMORY_ADVICE))
+        _leave(_tell_end(error, MEMORY_ADVICE, continues=True))
     _leave(ExitCode.DONE)
 
 
@@ -143,12 +145,12 @@ def _open_streams() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _tell_end(error: BaseException, memory_advice: str) -> int:
+def _tell_end(error: BaseException, memory_advice: str, *, continues: bool) -> int:
     """Says what ended a command; returns its exit code."""
     if isinstance(error, HarnessError):
         return _tell(error)
     if isinstance(error, KeyboardInterrupt):
-        say("stopped by Ctrl-C; nothing half-finished carries a final name.\n")
+        say(f"stopped by Ctrl-C. No incomplete file was left{'; the same command continues' if continues else ''}.\n")
         return 128 + signal.SIGINT
     if isinstance(error, BrokenPipeError):
         _discard(sys.stdout)

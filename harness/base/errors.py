@@ -146,12 +146,17 @@ def describe_free(error: OSError) -> str:
     return f", {shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
 
 
-def tell_missing_package(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Says on one line which package is missing, as `sys.excepthook`; other errors are shown as ever.
+def tell_start_up_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Says on one line which package is missing, or that Ctrl-C came, as `sys.excepthook`; other errors as ever.
+
+    It is for what ends a command while it is still importing; afterwards app.run tells it.
 
     Raises:
       SystemExit: with 2, where a package is missing.
     """
+    if isinstance(error, KeyboardInterrupt):  # Python then ends itself by the signal: a shell says 130
+        print("stopped by Ctrl-C before anything was done.", file=sys.stderr)
+        return
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     if name is None or name.partition(".")[0] == "harness":
         sys.__excepthook__(kind, error, traceback)

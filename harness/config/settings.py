@@ -5,6 +5,7 @@ it define the settings, flags.py reads the command line.
 """
 
 import contextlib
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,24 @@ def _read_text(path: Path) -> str:
         if len(text) <= _MOST_CHARACTERS:
             return text
         reason = f"it has more than {_MOST_CHARACTERS} characters"
-    raise ConfigError(f"cannot read the config file {path}: {reason}. Give a YAML file, such as configs/smoke.yaml.")
+    advice = f"Did you mean {near}?" if (near := _find_near(path)) else "Give a YAML file, such as configs/smoke.yaml."
+    raise ConfigError(f"cannot read the config file {path}: {reason}. {advice}")
+
+
+def _find_near(path: Path) -> Path | None:
+    """Returns the config file that is probably meant: that of a run folder, or one in configs/ of such a name."""
+    folder = Path("configs")
+    meant = (
+        path / "config.yaml",
+        path.with_name(f"{path.name}.yaml"),
+        folder / path.name,
+        folder / f"{path.name}.yaml",
+    )
+    if found := next((other for other in meant if other.is_file()), None):
+        return found
+    by_name = {other.stem: other for other in folder.glob("*.yaml")}
+    nearest = difflib.get_close_matches(path.stem, by_name, n=1)
+    return by_name[nearest[0]] if nearest else None
 
 
 def _flatten(loader: Loader, root: yaml.Node, path: Path, unknown: list[str] | None) -> dict[str, Setting]:

@@ -33,7 +33,7 @@ def test_doctor_says_it_among_its_findings():
 
 def test_a_fault_of_ours_keeps_its_traceback(capsys):
     error = ModuleNotFoundError("No module named 'harness.nothing'", name="harness.nothing")
-    errors.tell_missing_package(type(error), error, None)
+    errors.tell_start_up_error(type(error), error, None)
     assert capsys.readouterr().err == "ModuleNotFoundError: No module named 'harness.nothing'\n"
 
 
@@ -41,3 +41,8 @@ def test_a_program_that_imports_harness_keeps_its_own_hook():
     code = "import sys; before = sys.excepthook; import harness; print(sys.excepthook is before)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+def test_ctrl_c_while_a_command_is_still_importing_is_one_sentence(capsys):
+    errors.tell_start_up_error(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert capsys.readouterr().err == "stopped by Ctrl-C before anything was done.\n"

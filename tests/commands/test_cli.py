@@ -127,6 +127,17 @@ def test_a_setting_of_another_command_is_told_with_the_command_that_has_its_flag
             2,
             "error: --move-rejects does nothing beside --task-index. Leave one of them out.",
         ),
+        (
+            ("train", "--fork", "runs/new", "--run", "MISSING"),
+            2,
+            "error: --fork runs/new starts from the weights of the run MISSING, and there is none. Say from which: "
+            "--run runs/ORIGIN --fork runs/new",
+        ),
+        (
+            ("train", "--config", "best"),
+            2,
+            "error: cannot read the config file best: No such file or directory. Did you mean configs/best.yaml?",
+        ),
         (("predict", "runs/x", "a.png", "-0"), 2, "error: -0 is about the list on the standard input: give - among"),
         (
             ("train", "--fork", "runs/a", "--train.start_from", "runs/b"),

@@ -140,6 +140,27 @@ def test_a_missing_config_file_is_named():
         settings.read_file(Path("no.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("best", "configs/best.yaml"),
+        ("best.yaml", "configs/best.yaml"),
+        ("configs/best", "configs/best.yaml"),
+        ("bset.yaml", "configs/best.yaml"),
+        ("runs/mine", "runs/mine/config.yaml"),
+        ("runs/mine/config", "runs/mine/config.yaml"),
+    ],
+)
+def test_a_config_file_without_its_folder_or_ending_is_told_where_it_is(given, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("configs/best.yaml", "configs/tune.yaml", "runs/mine/config.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(ConfigError, match=f"^cannot read the config file {given}: .* Did you mean {meant}\\?$"):
+        settings.read_file(Path(given))
+
+
 def test_the_saved_config_reads_back_equal(tmp_path):
     config = settings.make_config({"train.epochs": Setting(3, "test"), "model.widths": Setting([1, 2], "test")})
     path = tmp_path / "config.yaml"
