@@ -1,6 +1,8 @@
 """Opens a run folder: refuses one that belongs to another run, and writes what a new one is started with."""
 
+import difflib
 import platform
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -214,6 +216,19 @@ def _list_near(root: Path) -> Iterator[Workdir]:
         yield from map(Workdir, sorted(root.iterdir()))
 
 
+def _advise(workdir: Workdir) -> str:
+    """Returns what to do about a folder that is no run: the one that is probably meant, or how it becomes one."""
+    run = next((other.root for other in _list_near(workdir.root) if other.config.is_file()), None)
+    if run is None and not workdir.root.exists() and workdir.root.parent.is_dir():
+        beside = {path.parent.name: path.parent for path in workdir.root.parent.glob(f"*/{workdir.config.name}")}
+        run = next((beside[name] for name in difflib.get_close_matches(workdir.root.name, beside, n=1)), None)
+    if run is not None:
+        return f"Did you mean {run}?"
+    if workdir.root.exists() and (not workdir.root.is_dir() or _foreign_files(workdir)):
+        return "Give the folder of a run, such as runs/emotion_cnn."
+    return f"Train one: python -m harness.train --run {shlex.quote(str(workdir.root))}"
+
+
 def load_config(workdir: Workdir) -> Config:
     """Returns the config a run was started with.
 
@@ -221,7 +236,5 @@ def load_config(workdir: Workdir) -> Config:
       CheckpointError: the folder is no run.
     """
     if not workdir.config.is_file():
-        run = next((other.root for other in _list_near(workdir.root) if other.config.is_file()), None)
-        cure = f"Did you mean {run}?" if run else f"Train one: python -m harness.train --run {workdir.root}"
-        raise CheckpointError(f"{workdir.root} is no run folder ({workdir.config.name} is missing). {cure}")
+        raise CheckpointError(f"{workdir.root} is no run folder ({workdir.config.name} is missing). {_advise(workdir)}")
     return settings.make_config(settings.read_file(workdir.config))

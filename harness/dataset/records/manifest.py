@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.base import files, json_files, storage
+from harness.base import files, json_files
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.config.preparation import Preparation
 from harness.config.values import Classes, Color, Fit, ImageSize, ValueRange
-from harness.dataset.records import tfrecord
+from harness.dataset.records import missing_records, tfrecord
 
 FILE_NAME = "manifest.json"
 _ASKED = ("validation", "test")  # splits whose share is a setting
@@ -151,9 +151,7 @@ def load(folder: Folder, images: Folder | str = "FOLDER") -> Manifest:
     path = folder / FILE_NAME
     if not path.is_file():
         raise DataError(
-            f"there are no records in {folder} (no {FILE_NAME}). Build them first: python -m harness.build_records "
-            f"--images {images} --records {folder}; or, if they lie elsewhere, give that folder: --records DIR"
-            f"{storage.advice(folder)}"
+            f"there are no records in {folder} (no {FILE_NAME}). {missing_records.advise(folder, images, FILE_NAME)}"
         )
     manifest = _read(folder)
     for split in manifest.splits.values():
