@@ -81,13 +81,16 @@ def _order(first_per_s: float, second_per_s: float) -> tuple[float, float]:
     return 1 / min(first_per_s, second_per_s), 1 / max(first_per_s, second_per_s)
 
 
-def judge(rates: Rates, *, inputs: Sequence[Attempt], computes: Sequence[Attempt]) -> tuple[str, ...]:
+def judge(
+    rates: Rates, *, inputs: Sequence[Attempt], computes: Sequence[Attempt], cache: str = "none"
+) -> tuple[str, ...]:
     """Returns the verdict, and a line for each change that is worth it or was tried in vain.
 
     Args:
       rates: of the settings as they are.
       inputs: rates of the input alone with other settings.
       computes: rates of the steps alone with other settings.
+      cache: where pictures are kept decoded; none: they are decoded each time.
     """
     given, taken = rates.input.images_per_s, rates.compute.images_per_s
     tried = [(trial, rates.predict(input_per_s=trial.images_per_s, compute_per_s=taken)) for trial in inputs]
@@ -103,13 +106,18 @@ def judge(rates: Rates, *, inputs: Sequence[Attempt], computes: Sequence[Attempt
         f"  {trial.flag}: tried, no gain ({trial.images_per_s:,.0f} images/s by itself)"
         for trial, _ in tried[len(helpful) :]
     ]
-    return _describe(rates), *lines, *([] if helpful or rates.bound == "BALANCED" else [_REST[rates.bound]])
+    return _describe(rates), *lines, *([] if helpful or rates.bound == "BALANCED" else [_advise(rates.bound, cache)])
 
 
-_REST = {
-    "INPUT-BOUND": "Nothing that was tried helps: build the records with --records.encoding raw, or lend more cores.",
-    "COMPUTE-BOUND": "Nothing that was tried helps: a smaller network or picture, or a faster device, would.",
-}
+def _advise(bound: str, cache: str) -> str:
+    """What is left to do where nothing that was tried helps."""
+    if bound == "COMPUTE-BOUND":
+        rest = "a smaller network or picture, or a faster device, would"
+    elif cache == "none":
+        rest = "build the records with --records.encoding raw, or lend more cores"
+    else:  # decoded already
+        rest = "lend more cores, or augment less"
+    return f"Nothing that was tried helps: {rest}."
 
 
 def _describe(rates: Rates) -> str:

@@ -98,7 +98,7 @@ def measure(subject: Subject) -> Throughput:
         peak_device_bytes=peak_device,
         input_trials=input_trials,
         compute_trials=compute_trials,
-        verdict=judge(rates, inputs=input_trials, computes=compute_trials),
+        verdict=judge(rates, inputs=input_trials, computes=compute_trials, cache=subject.inputs.cache),
     )
 
 

@@ -53,7 +53,11 @@ def test_faster_steps_are_not_promised_more_than_the_input_gives():
 
 
 def test_where_nothing_helps_it_says_so():
-    assert "Nothing that was tried helps" in judge(rates(400, 1000, 390, wait=0.6), inputs=[], computes=[])[-1]
+    slow_input = rates(400, 1000, 390, wait=0.6)
+    told = "Nothing that was tried helps: build the records with --records.encoding raw, or lend more cores."
+    assert judge(slow_input, inputs=[], computes=[])[-1] == told
+    told = "Nothing that was tried helps: lend more cores, or augment less."
+    assert judge(slow_input, inputs=[], computes=[], cache="memory")[-1] == told
     assert "Nothing that was tried helps" in judge(rates(5000, 100, 95), inputs=[], computes=[Attempt("--x", 90)])[-1]
 
 
