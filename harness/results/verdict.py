@@ -62,6 +62,8 @@ def judge(
     silence = _explain_silence(found, num_learnt)
     level: Level = "not shown" if silence else _rank(found)
     sentences = [_describe_accuracy(found), silence or _compare(found, level)]
+    if unused := _list_unused(found.metrics):
+        sentences.append(f"It never answers {list_names(unused)}.")
     if confused := describe_confused(found.metrics):
         sentences.append(confused)
     if missing := list_missing(found.metrics):
@@ -77,6 +79,13 @@ def judge(
 def list_missing(metrics: Metrics) -> list[str]:
     """Returns the classes without a picture."""
     return [name for name, figures in metrics.per_class.items() if not figures["num_examples"]]
+
+
+def _list_unused(metrics: Metrics) -> list[str]:
+    """The classes that have pictures and are never the answer."""
+    counts = np.array(metrics.confusion)
+    is_unused = (counts.sum(axis=1) > 0) & (counts.sum(axis=0) == 0)
+    return [metrics.class_names[index] for index in np.flatnonzero(is_unused)]
 
 
 def _rank(found: "Evaluation") -> Level:

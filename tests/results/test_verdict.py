@@ -114,6 +114,14 @@ def test_where_all_pictures_were_measured_no_larger_split_is_advised():
     assert f"{wanted} (add some, and build)" in told and split not in told
 
 
+def test_classes_that_are_never_answered_are_named():
+    found = verdict.judge(evaluate([0, 0, 0, 1, 1, 2], [0, 0, 0, 0, 0, 0], names=("circle", "square", "star", "moon")))
+    assert "It never answers square | star." in found.sentences
+    assert "No picture of moon is among them: no figure says anything of that." in found.sentences
+    found = verdict.judge(evaluate([0, 0, 1, 1], [0, 0, 0, 1]))
+    assert not any("never answers" in sentence for sentence in found.sentences)
+
+
 def test_pictures_that_were_learnt_tell_nothing():
     found = verdict.judge(evaluate(HALVES, HALVES, split="data/faces/"), num_learnt=len(HALVES))
     assert found.level == "not shown"
