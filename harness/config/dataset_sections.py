@@ -31,35 +31,37 @@ class DataConfig(Section):
     """Where pictures and records are, and how records are read."""
 
     images: AnyFolder = Field(
-        Path("data/sample"), description="folder with one sub-folder of pictures a class, here or on s3://"
+        Path("data/sample"), description="folder that has one sub-folder of pictures per class, here or on s3://"
     )
     labels: str | None = Field(
         None,
         min_length=1,
-        description="table of the pictures' labels, and of their groups and splits if it has them: FILE.csv or "
-        "FILE.csv:COLUMN, in the images folder or here; null: the class folders",
+        description="table with the label of each picture, and its group and split if it has such columns: "
+        "FILE.csv or FILE.csv:COLUMN, in the images folder or here; null: the sub-folders are the classes",
     )
     records: AnyFolder | None = Field(
         None, description="folder of the records, here or on s3://; null: tfrecords/ and the last name of data.images"
     )
     classes: Classes | None = Field(
         None,
-        description="classes to take, in the order of their labels: [happy, sad]; or each with the folders or labels "
-        "that are merged into it: {happy: [happy, smile], sad: [sad, cry]}; null: all, sorted",
+        description="classes to use, in the order of their labels: [happy, sad]; to merge folders or labels into "
+        "one class: {happy: [happy, smile], sad: [sad, cry]}; null: all, sorted",
     )
     follow_links: bool = Field(
-        False, description="walk into sub-folders that are links, each folder once; false leaves them out and says so"
+        False,
+        description="look into sub-folders that are links too, each folder once; false: they are left out, and the "
+        "build says so",
     )
     stage: LocalPath | None = Field(
         None,
-        description="folder on a disk of the node to which the records are copied once a node, and read there: a path, "
-        "which may begin with a variable of the node such as '$TMPDIR'; null: they are read where they lie",
+        description="folder on a disk of the node, to which the records are copied before they are read; it may "
+        "begin with a variable of the node, such as '$TMPDIR'; null: they are read where they are",
     )
     cache: Literal["auto", "device", "memory", "none"] = Field(
         "auto",
-        description="keep the decoded pictures on every device or in memory, or stream them (none); "
-        "auto: on GPUs up to 30 % of what is free there, else in memory up to half of it; with runtime.deterministic "
-        "of what there is, so that what else runs decides nothing",
+        description="where decoded pictures are kept: on every device, in memory, or nowhere (none), and then read "
+        "again each epoch; auto: on GPUs if they take at most 30 % of what is free there, else in memory if at most "
+        "half of it, else none; with runtime.deterministic shares of all there is instead of what is free",
     )
 
     @property
@@ -85,12 +87,13 @@ class CleanConfig(Section):
     max_bytes: int = Field(200_000_000, ge=100, le=MOST, description="largest file accepted, in bytes")
     salvaged: Literal["drop", "keep"] = Field(
         "drop",
-        description="damaged JPEGs that decoders get over, nobody knows how well: drop rejects them, keep takes them",
+        description="JPEGs with damage that decoders get over, perhaps with wrong pixels: drop rejects them, keep "
+        "takes them",
     )
     range: Annotated[Literal["auto"] | ValueRange, WrapValidator(_parse_range)] = Field(
         "auto",
-        description="what becomes black and white of pixels of more than 8 bits: auto, the least and greatest value in "
-        "all such pictures; full, those that their kind can have; or [LOW, HIGH]",
+        description="which values become black and white in pictures of more than 8 bits: auto, the lowest and "
+        "highest in all such pictures; full, the lowest and highest that their kind can have; or [LOW, HIGH]",
     )
     near_copies: Literal["group", "ignore"] = Field(
         "group",
@@ -109,8 +112,8 @@ class CleanConfig(Section):
     labels: str | None = Field(
         None,
         min_length=1,
-        description="table of corrected labels: FILE.csv with the columns path, label and, if you like, reason, in the "
-        "images folder or here; an empty label leaves the picture out; null: every label as it is",
+        description="table of corrected labels: FILE.csv with the columns path, label and, if you like, reason, in "
+        "the images folder or here; an empty label leaves the picture out; null: no corrections",
     )
 
     @field_validator("near_conflicts")
@@ -128,17 +131,18 @@ class SplitConfig(Section):
     test: float = Field(0.0, ge=0, le=0.9, description="fraction of the pictures for a test split")
     group_by: str = Field(
         "auto",
-        description="what keeps pictures on one side: folder (CLASS/PERSON/PICTURE); a regular expression with one "
-        "group, matched in the path; FILE.csv:COLUMN, in the images folder or here; none; auto: groups.csv:group if "
-        "the images folder has it",
+        description="which pictures stay together on one side of the split: folder, those of a folder below the "
+        "class (CLASS/PERSON/PICTURE); a regular expression with one group, those in whose paths that group matches "
+        "the same; FILE.csv:COLUMN, in the images folder or here; none; auto: groups.csv:group if the images folder "
+        "has it",
     )
     leaks: Literal["report", "fail", "move"] = Field(
         "report",
         description="copies and groups that lie in several of the given splits: report keeps and counts them, fail "
-        "stops, move puts each group as a whole into test, or else validation",
+        "stops, move puts each such group as a whole into test or, if there is none, into validation",
     )
     previous: AnyFolder | None = Field(
-        None, description="records folder whose split is kept for every group it knows; null: none"
+        None, description="records folder whose split is kept: groups that it knows stay where they were; null: none"
     )
     seed: Seed = Field(0, description="seed of the split")
 
@@ -157,7 +161,12 @@ class RecordsConfig(Section):
         "jpeg", description="stored form: jpeg is small; png and raw keep every pixel; raw needs no decoding"
     )
     jpeg_quality: int = Field(95, ge=50, le=100, description="quality of the stored JPEG")
-    shard_bytes: int = Field(64_000_000, ge=10_000, le=MOST, description="size to aim at for one shard, in bytes")
+    shard_bytes: int = Field(
+        64_000_000, ge=10_000, le=MOST, description="size to aim at for one file of records (a shard), in bytes"
+    )
     min_shards: int = Field(
-        16, ge=1, le=MOST, description="shards a split gets at least, as far as each has 8 pictures"
+        16,
+        ge=1,
+        le=MOST,
+        description="smallest number of files per split; a small split has fewer, of about 8 pictures each",
     )

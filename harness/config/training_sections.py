@@ -15,15 +15,15 @@ from harness.config.values import MOST, ExportFormat, LocalPath, Probability, Ra
 class AugmentConfig(Section):
     """How training pictures vary; drawn anew every time one is trained on."""
 
-    enabled: bool = Field(True, description="false turns all of it off")
+    enabled: bool = Field(True, description="vary training pictures; false: they are trained on as they are")
     engine: Literal["auto", "device", "host"] = Field(
         "auto",
-        description="where pixels are changed: device, within the training step; host, beside it, by OpenCV; "
-        "auto: device on GPUs, host on CPUs",
+        description="what changes the pictures: device, the training device within a step; host, the CPU beside "
+        "it, with OpenCV; auto: device on GPUs, host on CPUs",
     )
     flip: Probability = Field(0.5, description="probability of a left-right flip")
     rotation: float = Field(10.0, ge=0, le=180, description="largest rotation to either side, in degrees")
-    zoom: Rate = Field(0.4, description="largest change of size, as a fraction")
+    zoom: Rate = Field(0.4, description="largest change of size, up or down, as a fraction")
     shift: Rate = Field(0.05, description="largest shift along each axis, as a fraction of the side")
     shear: float = Field(5.0, ge=0, le=60, description="largest shear, in degrees")
     brightness: Rate = Field(0.2, description="largest change of brightness, as a fraction of white")
@@ -36,13 +36,14 @@ class AugmentConfig(Section):
         0.2,
         ge=0.02,
         le=1,
-        description="largest rectangle painted grey, as a fraction of the picture; the least is 0.02",
+        description="largest rectangle painted grey, as a fraction of the picture; the smallest is 0.02",
     )
     mixup: float = Field(
         0.0,
         ge=0,
         le=100,
-        description="alpha of the Beta distribution of the shares in which pictures and labels are mixed; 0: none",
+        description="mix pictures and their labels in pairs; alpha of the Beta distribution that their shares are "
+        "drawn from; 0: off",
     )
 
 
@@ -55,16 +56,18 @@ class ModelConfig(Section):
     )
     weights: LocalPath | None = Field(
         None,
-        description="weights that a network of keras.applications starts from, as made with include_top=False: a "
-        ".weights.h5, .h5 or .keras file; null: random",
+        description="file of pretrained weights for a network of keras.applications, saved with include_top=False: "
+        ".weights.h5, .h5 or .keras; null: random weights",
     )
     freeze_backbone: bool = Field(
-        False, description="keep model.weights as they are and train the output layer alone (keras.applications)"
+        False, description="true: train the output layer alone, and keep model.weights as they are (keras.applications)"
     )
-    widths: Widths = Field((16, 32, 16), description="filters of each convolution, or of each stage")
+    widths: Widths = Field(
+        (16, 32, 16), description="filters of each convolution (emotion_cnn) or of each stage (residual_cnn)"
+    )
     pooling: Literal["max", "average"] = Field("max", description="pooling after each convolution (emotion_cnn)")
     first_kernels: Literal["edges", "random"] = Field(
-        "edges", description="what the first convolution of emotion_cnn starts from: oriented edges, or random"
+        "edges", description="what the first convolution starts from: oriented edges, or random kernels (emotion_cnn)"
     )
     dense_units: int = Field(256, ge=1, le=65536, description="units of the hidden dense layer (emotion_cnn)")
     dropout: Rate = Field(0.1, description="dropout after each convolution (emotion_cnn)")
@@ -106,32 +109,49 @@ class OptimConfig(Section):
     name: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
     scale_with_batch: Literal["none", "linear", "sqrt"] = Field(
-        "none", description="how the learning rate grows with the pictures a step; it is then the one for 16 pictures"
+        "none",
+        description="raise the learning rate with the pictures a step, in proportion (linear) or by the square "
+        "root; optim.learning_rate is then the one for 16 pictures",
     )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "cosine",
         description="learning rate after the warm-up; cosine: down to zero at the end; plateau: falls when "
         "train.monitor gets no better",
     )
-    warmup_epochs: float = Field(1.0, ge=0, description="epochs over which the learning rate rises from zero")
-    plateau_epochs: int = Field(
-        5, ge=1, le=MOST, description="epochs without a better train.monitor before the learning rate falls (plateau)"
+    warmup_epochs: float = Field(
+        1.0, ge=0, description="epochs at the start over which the learning rate rises from zero"
     )
-    plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the learning rate is multiplied by then (plateau)")
-    momentum: Rate = Field(0.9, description="share of the step before that is taken again (sgd)")
+    plateau_epochs: int = Field(
+        5,
+        ge=1,
+        le=MOST,
+        description="epochs without a better train.monitor after which the learning rate falls (plateau)",
+    )
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="factor by which the learning rate is then multiplied (plateau)"
+    )
+    momentum: Rate = Field(0.9, description="share of the last step that is added to the next one (sgd)")
     weight_decay: float = Field(
-        0.0, ge=0, le=1, description="decoupled weight decay a step, times the learning rate (adamw, sgd)"
+        0.0,
+        ge=0,
+        le=1,
+        description="decoupled weight decay of each step, before it is multiplied by the learning rate (adamw, sgd)",
     )
     clip_norm: float = Field(
-        0.0, ge=0, description="largest norm of the gradient of a step, all weights together; 0: not clipped"
+        0.0,
+        ge=0,
+        description="largest norm of the gradient of all weights together; a longer one is scaled down to it; 0: "
+        "no limit",
     )
     accumulate_steps: int = Field(
-        1, ge=1, le=4096, description="batches whose gradients make one step of the optimizer; 1: every batch is a step"
+        1, ge=1, le=4096, description="batches whose gradients make one step of the optimizer; 1: each batch is a step"
     )
     ema: Rate = Field(
-        0.0, description="share an average of the weights keeps at each step; the average is kept, not the last; 0: off"
+        0.0,
+        description="0.99 keeps and exports the average of about the last 100 steps' weights, 0.999 of the last "
+        "1000; 0: off",
     )
-    label_smoothing: Rate = Field(0.02, description="share of the label spread over all classes")
+    label_smoothing: Rate = Field(0.02, description="share of each label that is spread evenly over all classes")
 
     @field_validator("weight_decay")
     @classmethod
@@ -149,8 +169,8 @@ class TrainConfig(Section):
 
     run: LocalPath | None = Field(
         None,
-        description="run folder; null: runs/ and the name of the config file, else that of the records, or on the "
-        "sample of the network",
+        description="run folder; null: runs/ and the name of the config file; without one that of the records; on the "
+        "sample that of the network",
     )
     start_from: LocalPath | None = Field(
         None, description="run folder whose latest weights a new run starts from; null: random weights"
@@ -160,51 +180,53 @@ class TrainConfig(Section):
         0,
         ge=0,
         le=MOST,
-        description="epoch after which the run ends, while its schedule is laid out over train.epochs; 0: train.epochs",
+        description="epoch after which to stop, with the learning rates of a run of train.epochs; 0: train.epochs",
     )
     batch_size: int = Field(16, ge=1, le=MOST, description="pictures a step")
     batch_per: Literal["step", "replica"] = Field(
-        "step", description="what batch_size is for: all replicas of a step together, or each replica"
+        "step", description="step: batch_size is for all devices together; replica: it is for each device"
     )
     monitor: Monitor = Field(
         "val_loss",
-        description="figure of the validation by which weights are kept, a run stops, the learning rate falls "
-        "(plateau) and trials of a search are compared; of epochs with the same the one of the lower loss is kept",
+        description="figure of the validation that decides which epoch is kept and when to stop (keep: best), when "
+        "the learning rate falls (plateau), and which trial of a search is best; of equal epochs the one of the "
+        "lower loss is kept",
     )
     keep: Literal["best", "last"] = Field(
         "last",
-        description="weights that are kept: best, of the epoch with the best train.monitor; last, of the last epoch, "
-        "and no validation stops the run",
+        description="weights that are kept: last, of the last epoch, whatever the validation says; best, of the "
+        "epoch with the best train.monitor, and training stops early (train.patience)",
     )
     min_epochs: int = Field(
         15,
         ge=1,
         le=MOST,
-        description="the first epoch whose weights may be the best, at most half of all epochs (keep: best)",
+        description="first epoch that may be kept as the best, at most half of all epochs (keep: best)",
     )
     patience: int = Field(
         10,
         ge=0,
         le=MOST,
-        description="epochs without a better train.monitor before stopping, from min_epochs on; 0: never stop "
-        "(keep: best)",
+        description="epochs without a better train.monitor after which training stops, counted from min_epochs on; "
+        "0: never (keep: best)",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="weight of each class in the training loss; balanced: pictures / (classes * its pictures)"
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto",
-        description="arithmetic of the layers; auto: what the kind of GPU is fast in; on CPUs mixed_bfloat16 where a "
-        "step tried at the start is at least 10 % faster by it, else float32, and with runtime.deterministic float32",
+        description="kind of numbers that the layers compute with; auto: on GPUs what that kind of GPU is fast in; "
+        "on CPUs mixed_bfloat16 if a step tried at the start is at least 10 % faster with it, else float32, and "
+        "float32 with runtime.deterministic",
     )
     seed: Seed = Field(0, description="seed of the weights, the order of pictures, dropout and augmentation")
     on_divergence: Literal["stop", "back_off"] = Field(
         "stop",
-        description="what is done once loss or weights are no finite numbers; back_off: the epoch begins again with a "
-        "tenth of the learning rate, at most 3 times",
+        description="what to do once loss or weights are no finite numbers: stop; back_off begins the epoch again "
+        "with a tenth of the learning rate, at most 3 times",
     )
     checkpoint_minutes: float = Field(
-        10.0, ge=0, description="a checkpoint is written at least so often within an epoch too; 0: after epochs only"
+        10.0, ge=0, description="most minutes between two checkpoints within an epoch; 0: after each epoch only"
     )
 
     def count_batch(self, num_replicas: int) -> int:
@@ -229,40 +251,43 @@ class RuntimeConfig(Section):
         "all", pattern=r"^(all|none|\d+(,\d+)*,?)$", description="all, none, how many, or indices: '0,2' or '1,'"
     )
     logical_cpus: int = Field(
-        0, ge=0, le=64, description="split the CPU into so many devices and train on all; 0: do not"
+        0, ge=0, le=64, description="split the CPU into so many devices and train on all of them; 0: one device"
     )
     workers: int = Field(0, ge=0, le=1024, description="processes that build records; 0: one a core")
     runs_per_node: int = Field(
-        1, ge=1, le=1024, description="runs that share this machine, in equal parts of the memory data.cache counts on"
+        1,
+        ge=1,
+        le=1024,
+        description="runs that share this machine; data.cache counts on an equal part of its memory for each",
     )
     exports: Annotated[tuple[ExportFormat, ...], Field(strict=False)] = Field(
         ("h5", "saved_model"),
-        description="formats a training writes at its end beside model.keras, each run in a fresh process: h5, "
-        "saved_model, tflite, tflite_float16, tflite_dynamic, onnx; [] for model.keras alone",
+        description="formats that a training writes at its end beside model.keras, each tried in a fresh process: "
+        "h5, saved_model, tflite, tflite_float16, tflite_dynamic, onnx; []: model.keras alone",
     )
     profile: str | None = Field(
         None,
-        description="steps to record a trace of for TensorBoard: 10:20 begins after step 10 and ends with step 20; "
+        description="steps that are traced for TensorBoard: 10:20 begins after step 10 and ends with step 20; "
         "null: none",
     )
     xla: bool = Field(
         False,
-        description="compile the arithmetic of a step with XLA, on one device only; on CPUs 4 to 16 times slower, on "
-        "GPUs python -m harness.bench tries it",
+        description="compile the arithmetic of a step with XLA, on one device only: 4 to 16 times slower on CPUs; "
+        "on GPUs python -m harness.bench tells whether it helps",
     )
     steps_per_loop: int = Field(
         0,
         ge=0,
         le=64,
-        description="steps in one call of the compiled training at most; 0: as many as take a quarter of a second",
+        description="most steps in one call of the compiled training; 0: as many as take a quarter of a second",
     )
     stall_s: float = Field(
         1800.0, ge=0, le=86400, description="seconds without a step after which training gives up; 0: never"
     )
     deterministic: bool = Field(
         False,
-        description="forbid whatever may differ between two runs of a command: "
-        "operations whose result does, and a choice of train.precision or data.cache by what is measured",
+        description="have the same command give the same result, bit for bit: no operations whose result varies, "
+        "and no choice of train.precision or data.cache by what is measured",
     )
 
     @field_validator("profile", mode="before")

@@ -56,7 +56,8 @@ class TuneConfig(Section):
         10,
         ge=1,
         le=MOST,
-        description="trials at most, with those tried first (random, grid, bayesian); grid ends after all combinations",
+        description="trials at most, those of tune.start included (random, grid, bayesian); grid ends after all "
+        "combinations",
     )
     max_epochs: int = Field(10, ge=2, le=MOST, description="epochs of the longest trials (hyperband)")
     seed: Seed = Field(0, description="seed of the proposals")
@@ -67,29 +68,26 @@ class TuneConfig(Section):
     )
     start: Annotated[tuple[dict[str, Value], ...], Field(strict=False), BeforeValidator(_check_start)] = Field(
         (),
-        description="what is tried first, after the settings as they are: a list of {setting: value}; a setting of the "
-        "space that is not named keeps the value that it has without a search",
+        description="settings that are tried first, after those without a search: a list of {setting: value}; a "
+        "setting of the space that is not named has its value without a search",
     )
     slots: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], WrapValidator(_parse_slots)] = Field(
-        "auto", description="trials at a time on this machine; auto: one for each tune.gpus_per_trial GPUs, on CPUs one"
+        "auto",
+        description="trials at a time on this machine; auto: one for every tune.gpus_per_trial GPUs, one on CPUs",
     )
     gpus_per_trial: int = Field(1, ge=1, le=64, description="GPUs that each trial trains on")
     minutes_per_trial: float = Field(
         0.0, ge=0, description="minutes a trial may take before it counts as failed; 0: no limit"
     )
-    max_failures: int = Field(
-        3, ge=1, le=MOST, description="trials that fail one after another, after which the search stops"
-    )
+    max_failures: int = Field(3, ge=1, le=MOST, description="trials that fail in a row, after which the search stops")
     retrain: int = Field(
         3,
         ge=0,
         le=64,
-        description="seeds with which the best settings and the ones without a search are trained again, to tell "
+        description="seeds with which the best settings and those without a search are trained again, to tell "
         "whether the best are better; 0: none",
     )
-    rebuild: bool = Field(
-        False, description="make the files of what proposes settings anew from the run folders of the trials"
-    )
+    rebuild: bool = Field(False, description="write what proposes settings anew, from the run folders of the trials")
 
     @field_validator("space")
     @classmethod
