@@ -276,7 +276,7 @@ def make_file(name, *, num_bytes=1, difference=0.0, flips=0, ms_a_picture=1.0):
 
 def test_settings_that_differ_the_reasons_and_the_origin_are_told():
     page = read(make_facts(data_report=DataReport("../tfrecords/faces/report.html", ("groups are few",))))
-    assert "train.min_epochs315the first epoch whose weights" in page.words
+    assert "train.min_epochs315first epoch that may be kept" in page.words
     assert "cacheautomemoryit fits" in page.words
     assert "python -m harness.train --epochs 6" in page.words and "commit0123abc" in page.words
     assert "groups are few" in page.words and "../tfrecords/faces/report.html" in page.links
