@@ -191,6 +191,9 @@ def test_a_second_build_is_up_to_date_and_a_changed_one_is_refused(faces, tmp_pa
     assert done.returncode == 3 and "was built from other pictures" in done.stderr and "--overwrite" in done.stderr
     done = build(faces, records, "--split.seed", "5")
     assert done.returncode == 3 and "was built from other settings" in done.stderr
+    assert "split.seed was 0, now 5. Replace it" in done.stderr
+    done = build(faces, records, "--data.classes", "[sad, happy]")
+    assert done.returncode == 3 and "): data.classes was null, now ['sad', 'happy']. Replace it" in done.stderr
     assert files_of(records) == before
     assert build(images, records, "--overwrite").returncode == 0
     assert manifest.load(records).num_examples == 23

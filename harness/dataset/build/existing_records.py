@@ -51,18 +51,26 @@ def load(target: Folder, config: Config, *, overwrite: bool) -> Manifest | None:
 def _describe_changes(existing: Manifest, config: Config) -> str:
     """What of the settings is another now; the manifest may say anything of them."""
     changed, new = [], []
-    for section, values in summary.list_settings(config).items():
+    for section in ("clean", "split", "records"):
         before = existing.config.get(section)
         if not isinstance(before, Mapping):
             continue
-        for name, value in values.items():
+        for name, value in config.sections(section)[section].items():
             if name not in before:
                 new.append(f"{section}.{name}")
             elif before[name] != value:
-                changed.append(f"{section}.{name} was {shorten(before[name])}, now {shorten(value)}")
+                changed.append(f"{section}.{name} was {_show(before[name])}, now {_show(value)}")
+    data, classes = existing.config.get("data"), config.sections("data")["data"]["classes"]
+    before_classes = data.get("classes") if isinstance(data, Mapping) else None  # the default is not written
+    if before_classes != classes:
+        changed.append(f"data.classes was {_show(before_classes)}, now {_show(classes)}")
     if new:
         changed.append(f"an earlier harness, which did not know {', '.join(new)}, built them")
     return f": {'; '.join(changed)}" if changed else ""
+
+
+def _show(value: object) -> str:
+    return "null" if value is None else shorten(value)
 
 
 def refuse(target: Folder, existing: Manifest, what: str, changes: str = "") -> DataError:
