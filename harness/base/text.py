@@ -5,7 +5,7 @@ shown as an escape.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _MOST_CHARS = 40  # of a name that stands among others; a table of longer ones wraps in a terminal
 _MOST_LISTED = 12
@@ -91,3 +91,9 @@ def _width(shown: str) -> int:
 def format_value(value: object) -> str:
     """Returns a value as text, a float to three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def name_by_values(name: str, values: Mapping[str, object]) -> str:
+    """Returns a name with the values that set it apart, their settings without their sections: "003: dropout 0.2"."""
+    listed = ", ".join(f"{setting.rpartition('.')[2]} {format_value(value)}" for setting, value in values.items())
+    return f"{name}: {listed}" if listed else name

@@ -40,22 +40,10 @@ def _finish(split: Split, batch: pipeline.Batch) -> np.ndarray:
 
 
 def draw_augmentation(split: Split, config: Config, inputs: Inputs, num: int) -> bytes:
-    """Returns a PNG of training pictures before and after augmentation."""
+    """Returns a PNG of training pictures before and after augmentation, with what each row shows."""
     stored, trained = pair_up(split, config, inputs, min(num, split.num_examples))
-    title = "training pictures: as stored, and below as trained on"
+    title = "training pictures as stored, and below as trained on"
     return _draw_pairs(stored, trained, title=title if config.augment.enabled else f"{title} (augmentation is off)")
-
-
-def tile_augmentation(split: Split, config: Config, inputs: Inputs, num: int, *, columns: int = 8) -> np.ndarray:
-    """Returns the same as one picture without margins: uint8 [height, width, 3]."""
-    stored, trained = pair_up(split, config, inputs, min(num, split.num_examples))
-    rows = []
-    for start in range(0, len(stored), columns):
-        for pictures in (stored, trained):
-            row = np.full((columns, *stored.shape[1:]), 255, np.uint8)
-            row[: len(pictures[start : start + columns])] = pictures[start : start + columns]
-            rows.append(np.concatenate(list(row), axis=1))
-    return np.concatenate(rows)
 
 
 def _draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: int = 8) -> bytes:
@@ -65,6 +53,9 @@ def _draw_pairs(above: np.ndarray, below: np.ndarray, *, title: str, columns: in
     grid = figure.subplots(2 * -(-len(above) // columns), columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
+    for row, axes in enumerate(grid[:, 0]):
+        words = "as trained on" if row % 2 else "as stored"
+        axes.text(-0.08, 0.5, words, rotation=90, ha="right", va="center", transform=axes.transAxes, fontsize="small")
     for index, pair in enumerate(zip(above, below)):
         row, column = divmod(index, columns)
         for offset, picture in enumerate(pair):

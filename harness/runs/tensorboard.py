@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from pydantic import BaseModel, TypeAdapter
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.hparams import summary as hparams_summary
 from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
 from tensorboard.plugins.pr_curve import summary as pr_curves
 
+from harness.base import json_files
+from harness.base.text import name_by_values
 from harness.config.schema import Config
 from harness.runs.workdir import Workdir
 
@@ -32,10 +35,10 @@ class Tracker:
                 tf.summary.scalar(tag, value, step=step)
         self._writers[split].flush()
 
-    def write_picture(self, split: str, step: int, tag: str, pixels: np.ndarray) -> None:
-        """Writes one picture, uint8 [H, W, 3]."""
+    def write_picture(self, split: str, step: int, tag: str, png: bytes) -> None:
+        """Writes one picture."""
         with self._writers[split].as_default():
-            tf.summary.image(tag, pixels[None], step=step)
+            tf.summary.image(tag, tf.io.decode_png(png, channels=3)[None], step=step)
         self._writers[split].flush()
 
     def write_text(self, split: str, step: int, tag: str, text: str) -> None:
@@ -111,8 +114,23 @@ def open_tracker(workdir: Workdir) -> Iterator[Tracker]:
         tracker.close()
 
 
-def write_hparams(workdir: Workdir, config: Config, figures: Mapping[str, float]) -> None:
-    """Writes the HParams entry of a finished run: its settings, and the figures to compare it by."""
+class _Record(BaseModel):
+    """What is asked of the record that a search keeps of a trial."""
+
+    values: dict[str, object] = {}
+
+
+def write_hparams(workdir: Workdir, config: Config, figures: Mapping[str, float], *, epoch: int = 0) -> None:
+    """Writes the HParams entry of a finished run: its data set and settings, and the figures to compare it by.
+
+    It lies beside the figures of the validation, as a folder of its own would be one more run without curves.
+
+    Args:
+      workdir: the run folder; a trial of a search is called by what it tries.
+      config: of the run.
+      figures: of the kept epoch, by the names of `train.monitor`.
+      epoch: the kept one, where TensorBoard shows them.
+    """
     sections = config.sections("augment", "model", "optim", "train")
     plain = {
         f"{section}.{name}": value if isinstance(value, bool | int | float | str) else str(value)
@@ -121,11 +139,20 @@ def write_hparams(workdir: Workdir, config: Config, figures: Mapping[str, float]
         if name != "run"
     }
     with (
-        contextlib.closing(tf.summary.create_file_writer(str(workdir.root / "hparams"))) as writer,
+        contextlib.closing(tf.summary.create_file_writer(str(workdir.events("validation")))) as writer,
         writer.as_default(),
     ):
-        hparams.hparams(plain, trial_id=workdir.root.name)
-        for tag, value in figures.items():
-            tf.summary.scalar(tag, value, step=0)
+        hparams.hparams({"data": config.data.records_folder.name, **plain}, trial_id=_name_trial(workdir))
+        for name, value in figures.items():
+            # HParams shows the first tags by their characters: these come before those of single epochs.
+            tf.summary.scalar(f"Kept epoch/{name.removeprefix('val_')}", value, step=epoch)
         ended = hparams_summary.session_end_pb(STATUS_SUCCESS)
         tf.summary.experimental.write_raw_pb(ended.SerializeToString(), step=0)
+
+
+def _name_trial(workdir: Workdir) -> str:
+    try:
+        values = json_files.read(workdir.record, TypeAdapter(_Record)).values
+    except json_files.WrongForm:
+        values = {}
+    return name_by_values(workdir.root.name, values)

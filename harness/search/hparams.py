@@ -13,14 +13,16 @@ from tensorboard.plugins.hparams import summary
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from harness.base.text import name_by_values
 from harness.runs.workdir import Workdir
 from harness.search.space.combinations import Value
 
 
 def write_failed(workdir: Workdir, values: Mapping[str, Value]) -> None:
     """Writes what a failed trial tried, and that it failed."""
-    parts = summary.session_start_pb(dict(values), group_name=workdir.root.name), summary.session_end_pb(STATUS_FAILURE)
-    with contextlib.closing(EventFileWriter(str(workdir.events("hparams")))) as writer:
+    name = name_by_values(workdir.root.name, values)
+    parts = summary.session_start_pb(dict(values), group_name=name), summary.session_end_pb(STATUS_FAILURE)
+    with contextlib.closing(EventFileWriter(str(workdir.events("validation")))) as writer:
         for part in parts:
             same = Summary.FromString(part.SerializeToString())  # of TensorFlow's class where that is imported
             writer.add_event(Event(wall_time=time.time(), summary=same))

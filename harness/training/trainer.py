@@ -97,5 +97,5 @@ def _track_start(tracker: Tracker, split: Split, setup: Setup) -> None:
     """Shows in TensorBoard what the run was started with."""
     tracker.write_text("train", 0, "config", settings.as_yaml(setup.config, header="the settings of the run"))
     if setup.config.augment.enabled:
-        tiled = preview.tile_augmentation(split, setup.config, setup.inputs, _NUM_SHOWN)
-        tracker.write_picture("train", 0, "augmented inputs", tiled)
+        drawn = preview.draw_augmentation(split, setup.config, setup.inputs, _NUM_SHOWN)
+        tracker.write_picture("train", 0, "augmented inputs", drawn)

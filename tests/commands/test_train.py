@@ -518,7 +518,8 @@ def test_tensorboard_shows_the_run(smoke_run):
     assert set(shown["smoke/train"]) == {"augmented inputs"} and "confusion" in shown["smoke/validation"]
     assert set(curves["smoke/validation"]) == {"happy/pr_curves", "sad/pr_curves"}
     assert texts["smoke/train"] == ["config"]
-    assert set(tags["smoke/validation"]) >= {"loss", "accuracy"}
+    assert set(tags["smoke/validation"]) >= {"loss", "accuracy", "Kept epoch/loss", "Kept epoch/accuracy"}
+    assert set(tags) == {"smoke/train", "smoke/validation"}  # no run without curves
 
 
 def _fetch_until(url, key, *, timeout_s):

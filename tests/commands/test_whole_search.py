@@ -59,7 +59,7 @@ def test_a_search_ends_in_a_config_that_trains(undisturbed, tmp_path):
     assert (defaults.optim.learning_rate, defaults.model.dense_units, defaults.model.head) == (1e-7, 4, "auto")
     assert told.splitlines()[1].split()[0] == best
     for name in losses:
-        events = EventAccumulator(str(folder / "trials" / name / "hparams")).Reload()
+        events = EventAccumulator(str(folder / "trials" / name / "validation")).Reload()
         assert "_hparams_/session_start_info" in events.summary_metadata
         files = {path.name for path in (folder / "trials" / name / "export").iterdir()}
         assert files == {"model.keras", "signature.json", "labels.txt", "MODEL_CARD.md"}

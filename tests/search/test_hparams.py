@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from conftest import command_environment
 
+from harness.base import files
 from harness.config import settings
 from harness.config.settings import Setting
 from harness.runs import tensorboard
@@ -26,6 +27,7 @@ def test_every_trial_is_listed_with_its_values_and_figures(tmp_path):
             {"optim.learning_rate": Setting(rate, "a test"), "model.dense_units": Setting(units, "a test")}
         )
         run = Workdir(tmp_path / "trials" / name)
+        files.write_json(run.record, {"values": {"optim.learning_rate": rate, "model.dense_units": units}})
         tensorboard.write_hparams(run, config, {"val_loss": loss, "val_accuracy": accuracy})
     hparams.write_failed(
         Workdir(tmp_path / "trials" / "002"),
@@ -34,6 +36,7 @@ def test_every_trial_is_listed_with_its_values_and_figures(tmp_path):
     groups = ask(tmp_path)
     assert {
         group["name"]: (
+            group["hparams"].get("data"),
             group["hparams"]["optim.learning_rate"],
             group["hparams"]["model.dense_units"],
             {value["name"]["tag"]: value["value"] for value in group.get("metricValues", [])},
@@ -41,9 +44,21 @@ def test_every_trial_is_listed_with_its_values_and_figures(tmp_path):
         )
         for group in groups
     } == {
-        "000": (1e-3, 8, {"val_loss": 0.5, "val_accuracy": 0.75}, "STATUS_SUCCESS"),
-        "001": (1e-2, 16, {"val_loss": 0.25, "val_accuracy": 0.875}, "STATUS_SUCCESS"),
-        "002": (10.0, 8, {}, "STATUS_FAILURE"),
+        "000: learning_rate 0.001, dense_units 8": (
+            "sample",
+            1e-3,
+            8,
+            {"Kept epoch/loss": 0.5, "Kept epoch/accuracy": 0.75},
+            "STATUS_SUCCESS",
+        ),
+        "001: learning_rate 0.01, dense_units 16": (
+            "sample",
+            1e-2,
+            16,
+            {"Kept epoch/loss": 0.25, "Kept epoch/accuracy": 0.875},
+            "STATUS_SUCCESS",
+        ),
+        "002: learning_rate 10, dense_units 8, head softmax": (None, 10.0, 8, {}, "STATUS_FAILURE"),
     }
 
 

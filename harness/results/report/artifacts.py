@@ -4,7 +4,7 @@ import dataclasses
 import io
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from pydantic import TypeAdapter
 
-from harness.base import files
+from harness.base import figures, files
 from harness.base.storage import Folder
 from harness.base.text import count
 from harness.config.schema import Config
@@ -255,19 +255,28 @@ def _track(tracker: Tracker, run: Finished, measured: _Measured, confusion: byte
     """Shows confusion matrix, surest mistakes, curves and settings with their figures in TensorBoard."""
     step, split, names = run.progress.best_epoch, run.splits["validation"], run.data.class_names
     answers, found = measured.answers, measured.validation.metrics
-    tracker.write_picture("validation", step, "confusion", _decode(confusion))
-    places = pictures.rank_mistakes(answers)[:_NUM_MISTAKES]
-    stored = decoding.read_jpegs(split.shards, split.expected, places)
-    for rank, place in enumerate(places, start=1):
-        chances = answers.chances[place]
-        label, predicted = names[answers.labels[place]], names[chances.argmax()]
-        tag = f"mistakes/{rank:02d} {label} taken for {predicted} ({chances.max():.2f})"
-        tracker.write_picture("validation", step, tag, _decode(stored[place][1]))
+    tracker.write_picture("validation", step, "confusion", confusion)
+    if sheet := _draw_mistakes(split, answers, names):
+        tracker.write_picture("validation", step, "mistakes", sheet)
     tracker.write_pr_curves(step, names, answers.labels, answers.chances)
     monitor = run.config.train.monitor
     kept: dict[str, float] = {"val_loss": found.loss, "val_accuracy": found.accuracy}
     kept[monitor] = run.progress.history[step - 1][monitor]
-    tensorboard.write_hparams(run.workdir, run.config, kept)
+    tensorboard.write_hparams(run.workdir, run.config, kept, epoch=step)
+
+
+def _draw_mistakes(split: Split, answers: Answers, names: Sequence[str]) -> bytes:
+    """Returns a sheet of the surest mistakes as PNG, b"" where there are none."""
+    places = pictures.rank_mistakes(answers)[:_NUM_MISTAKES]
+    if not places:
+        return b""
+    stored = decoding.read_jpegs(split.shards, split.expected, places)
+    captions = []
+    for place in places:
+        chances = answers.chances[place]
+        label, predicted = figures.label(names[answers.labels[place]]), figures.label(names[chances.argmax()])
+        captions.append(f"{label}\ntaken for {predicted} ({chances.max():.2f})")
+    return charts.draw_sheet([_decode(stored[place][1]) for place in places], captions, title="the surest mistakes")
 
 
 def _decode(content: bytes) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Figures of a run as PNG bytes: learning curves and the confusion matrix."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
@@ -36,6 +38,20 @@ def draw_curves(kept: KeptEpoch, *, title: str) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.axes[1].set_ylim(0, 1.02)
+    return figures.as_png(figure)
+
+
+def draw_sheet(pictures: Sequence[Array], captions: Sequence[str], *, title: str, columns: int = 4) -> bytes:
+    """Draws pictures, uint8 [H, W, 3], on one sheet, each below its caption."""
+    num_rows = -(-len(pictures) // columns)
+    figure = figures.new_figure(2.2 * columns, 2.5 * num_rows + 0.4)
+    figure.suptitle(figures.title(title), fontsize="medium")
+    grid = figure.subplots(num_rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, picture, caption in zip(grid.flat, pictures, captions):
+        axes.imshow(picture)
+        axes.set_title(caption, fontsize="x-small")
     return figures.as_png(figure)
 
 
