@@ -35,8 +35,7 @@ class KeptEpoch:
         rows, train = self.history, self.train
         if train.keep == "last":
             return [
-                f"Epoch {self.number} of {len(rows)} is kept: it is the last (train.keep), so that no validation "
-                "picture has a say in it.",
+                self.reason,
                 *self._explain_lowest(),
             ]
         told = [self.reason, *self._explain_lowest()]
@@ -52,7 +51,9 @@ class KeptEpoch:
         """Why the epoch was kept, in one sentence."""
         rows, name = self.history, self.train.monitor
         if self.train.keep == "last":
-            return f"Epoch {self.number} of {len(rows)} is kept: it is the last (train.keep)."
+            return (
+                f"Epoch {self.number} of {len(rows)} is kept, the last: no validation picture has a say (train.keep)."
+            )
         value = rows[self.number - 1][name]
         best = f"the {self._best}{self._among}"
         return f"Epoch {self.number} of {len(rows)} is kept: its {name} of {value:.4f} is {best}."
@@ -61,7 +62,7 @@ class KeptEpoch:
     def distinction(self) -> str:
         """What sets the epoch apart from the others, in a few words."""
         if self.train.keep == "last":
-            return "the last, as train.keep asks"
+            return "the last (train.keep)"
         name = self.train.monitor
         among = self._among or " of all epochs"
         return f"the {self._best}{among}" if name == "val_loss" else f"the {self._best} {name_monitor(name)}{among}"
@@ -102,7 +103,7 @@ class KeptEpoch:
         names = ["may not be kept", f"kept: epoch {self.number}", f"lowest loss: epoch {self.lowest['epoch']:.0f}"]
         shade, line, dots = names if is_named else ["", "", ""]
         first, lowest = self.train.first_judged_epoch, self.lowest["epoch"]
-        if first > 1:
+        if first > 1 and self.train.keep == "best":
             end = min(first, len(self.history) + 1) - 0.5
             axes.axvspan(0.5, end, color=GREY, alpha=0.15, linewidth=0, label=shade)
         axes.axvline(self.number, color=GREY, linestyle="--", label=line)

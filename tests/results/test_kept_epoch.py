@@ -29,7 +29,7 @@ def read_axes(kept, monkeypatch):
 def test_the_last_epoch_is_kept_for_being_the_last_whatever_the_validation_says():
     kept = make_kept(4, keep="last")
     assert kept.explain() == [
-        "Epoch 4 of 4 is kept: it is the last (train.keep), so that no validation picture has a say in it.",
+        "Epoch 4 of 4 is kept, the last: no validation picture has a say (train.keep).",
         "The lowest validation loss is 0.3000, at epoch 2.",
     ]
 
@@ -37,7 +37,7 @@ def test_the_last_epoch_is_kept_for_being_the_last_whatever_the_validation_says(
 @pytest.mark.parametrize(
     ("train", "expected"),
     [
-        ({"keep": "last"}, "the last, as train.keep asks"),
+        ({"keep": "last"}, "the last (train.keep)"),
         ({"min_epochs": 1}, "the lowest of all epochs"),
         ({"min_epochs": 3}, "the lowest of epochs 2 to 4"),
         ({"monitor": "val_balanced_accuracy"}, "the highest validation balanced accuracy of epochs 2 to 4"),
@@ -62,6 +62,11 @@ def test_the_curves_say_why_the_epoch_is_kept_and_shade_those_that_may_not_be(mo
             "lowest loss: epoch 2",
         ]
         assert axes.patches[0].get_x() == 0.5 and axes.patches[0].get_width() == 1.0
+
+
+@pytest.mark.parametrize("train", [{"keep": "best", "min_epochs": 1}, {"keep": "last", "min_epochs": 3}], ids=str)
+def test_nothing_is_shaded_where_no_epoch_was_left_out(train, monkeypatch):
+    assert not any(axes.patches for axes in read_axes(make_kept(4, **train), monkeypatch).axes)
 
 
 def test_nothing_is_shaded_where_every_epoch_may_be_kept(monkeypatch):

@@ -14,7 +14,7 @@ from harness.results.history import Row
 from harness.results.report.facts import RunFacts
 
 _WIDTH, _HEIGHT = 4.7, 3.1  # inches; two find room beside each other
-_RISEN = 1.1  # times the lowest validation loss, from which a rise is no chance
+_RISEN, _LEAST_RISE = 1.1, 0.05  # times the lowest validation loss, and nats above it, that make a rise
 _LEAST_EPOCHS = 3  # that curves say something
 _MOST_ROWS, _MOST_DOTS = 100, 60  # epochs in the table, and with a dot each
 
@@ -54,7 +54,8 @@ def _explain_fit(facts: RunFacts) -> str:
     if len(rows) < _LEAST_EPOCHS:
         few = f"{count(len(rows), 'epoch')} {'is' if len(rows) == 1 else 'are'} too few"
         return f"{few} to say whether it learns the training pictures by heart."
-    if last["val_loss"] > _RISEN * lowest["val_loss"] and last["loss"] < lowest["loss"]:
+    has_risen = last["val_loss"] > max(_RISEN * lowest["val_loss"], lowest["val_loss"] + _LEAST_RISE)
+    if has_risen and last["loss"] < lowest["loss"]:
         return (
             f"Overfitting: from epoch {lowest['epoch']:.0f} to {last['epoch']:.0f} the validation loss rose by "
             f"{last['val_loss'] / lowest['val_loss'] - 1:.0%}, from {lowest['val_loss']:.4f} to "
