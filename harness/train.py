@@ -20,7 +20,6 @@ from harness.distribute import cluster, watchdog
 from harness.distribute.cluster import Cluster
 from harness.distribute.peers import Peers, open_peers
 from harness.results.export import requirements
-from harness.results.verdict import Verdict
 from harness.runs import effective_settings, identity, metrics_file, versions
 from harness.runs.effective_settings import Row
 from harness.runs.workdir import Workdir, name_run
@@ -172,20 +171,20 @@ def _warn_of_random_weights(config: Config, num_examples: int) -> None:
     )
 
 
-class _Figures(BaseModel):
-    """What is printed of metrics.json."""
-
-    loss: float
-    best_epoch: int
-    epochs: int
-    kept_as: str = ""  # which no run of before there was this has
-    verdict: Verdict
-
-
 def _report(workdir: Workdir) -> None:
     from harness.comparison import index  # which needs NumPy, and --help does not
+    from harness.results.verdict import Verdict
 
-    found = metrics_file.read(workdir, _Figures)
+    class Figures(BaseModel):
+        """What is printed of metrics.json."""
+
+        loss: float
+        best_epoch: int
+        epochs: int
+        kept_as: str = ""  # which no run of before there was this has
+        verdict: Verdict
+
+    found = metrics_file.read(workdir, Figures)
     why = f", {found.kept_as}" if found.kept_as else ""
     app.show(
         f"{found.verdict.as_text()}\n"
