@@ -4,9 +4,10 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger("harness")
 _DELAY_S = 2.0
@@ -20,6 +21,8 @@ def open_bar(num: int, title: str, unit: str) -> "tqdm[NoReturn]":
       title: what is done.
       unit: what is counted, in the plural.
     """
+    from tqdm import tqdm  # here, so that harness.doctor starts without it, and says that it is missing
+
     return tqdm(
         total=num,
         desc=title,
