@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import keras
 
+from harness.base.errors import ConfigError
 from harness.config.training_sections import ModelConfig
 from harness.models import applications, cnn
 
@@ -28,8 +29,14 @@ def build_model(
       precision: the layers' dtype policy; the output layer stays in float32.
 
     Raises:
-      ConfigError: a network of keras.applications does not take pictures of that size.
+      ConfigError: a network of keras.applications does not take pictures of that size, or a sigmoid has no place for
+        so many classes.
     """
+    if config.head == "sigmoid" and num_classes > 2:
+        raise ConfigError(
+            f"model.head is sigmoid, which knows two classes, and the records have {num_classes:,}. Leave it out, or "
+            "set it to softmax."
+        )
     seeds = itertools.count(seed * 1000)
     num_outputs = 1 if num_classes == 2 and config.head != "softmax" else num_classes
     inputs = keras.Input((image_size, image_size, 3), name="pixels")

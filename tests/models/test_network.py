@@ -48,6 +48,11 @@ def test_the_default_cnn_has_3_696_625_parameters_in_these_layers():
     ]
 
 
+def test_a_sigmoid_is_refused_for_more_than_two_classes():
+    with pytest.raises(ConfigError, match=r"model\.head is sigmoid, which knows two classes, and the records have 3\."):
+        build(3, image_size=32, head="sigmoid")
+
+
 @pytest.mark.parametrize(
     ("num_classes", "head", "num_outputs"),
     [(2, "auto", 1), (2, "sigmoid", 1), (2, "softmax", 2), (5, "auto", 5)],
