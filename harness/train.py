@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from harness.base import app, tf_import
+from harness.base import app, files, tf_import
 from harness.base.errors import ConfigError, ExitCode, HarnessError
-from harness.base.text import count, list_names
+from harness.base.text import count, format_bytes, list_names
 from harness.config import flags, networks
 from harness.config.schema import Config
 from harness.dataset.records import manifest, provenance, staging
@@ -190,8 +190,18 @@ def _report(workdir: Workdir) -> None:
         f"{found.verdict.as_text()}\n"
         f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}{why}\n"
         f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
+        f"\n{_describe_size(workdir)}"
     )
     index.renew(workdir)
+
+
+def _describe_size(workdir: Workdir) -> str:
+    """Says how large a complete run is, what its checkpoints are for, and how to be rid of them."""
+    size, num_bytes = format_bytes(files.measure(workdir.root)), files.measure(workdir.checkpoints.parent)
+    if not num_bytes:
+        return f"size: {size}"
+    command = shlex.join(["rm", "-r", str(workdir.checkpoints.parent)])
+    return f"size: {size}, of which {format_bytes(num_bytes)} are checkpoints for --fork; without: {command}"
 
 
 if __name__ == "__main__":

@@ -156,3 +156,8 @@ def digest_file(path: "Folder") -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def measure(folder: Path) -> int:
+    """Returns how many bytes the files of a folder have together; 0 if it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -97,3 +97,12 @@ def name_by_values(name: str, values: Mapping[str, object]) -> str:
     """Returns a name with the values that set it apart, their settings without their sections: "003: dropout 0.2"."""
     listed = ", ".join(f"{setting.rpartition('.')[2]} {format_value(value)}" for setting, value in values.items())
     return f"{name}: {listed}" if listed else name
+
+
+def format_bytes(num_bytes: float) -> str:
+    """Returns a number of bytes in the largest unit that leaves a digit before the point, to two or three digits."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if num_bytes < 999.5 or unit == "TB":
+            break
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} {unit}" if num_bytes < 9.95 and unit != "B" else f"{num_bytes:,.0f} {unit}"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.base.text import count, format_table, list_names, shorten
-from harness.diagnostics.checks.finding import Finding, Status, format_bytes
+from harness.base.text import count, format_bytes, format_table, list_names, shorten
+from harness.diagnostics.checks.finding import Finding, Status
 from harness.diagnostics.nodes import Answers, NodeReport
 
 GROUP = "nodes"

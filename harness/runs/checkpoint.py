@@ -179,13 +179,29 @@ class Checkpoints:
         """
         self._save(self._weights, self._best, progress.step, num_kept=_NUM_KEPT)
 
+    def slim(self, progress: Progress) -> None:
+        """Removes what a run needs no more that is complete: all but the last checkpoint and the kept weights.
+
+        The last one is what another run may start from. Those before are for a run that is killed or goes back.
+        """
+        if not self._is_chief:
+            return
+        for folder, step in ((self._latest, progress.step), (self._best, self._find_best_step(progress))):
+            if any(_number(path) == step for path in list_checkpoints(folder)):
+                _keep(folder, step, num_kept=1)
+        shutil.rmtree(self._start, ignore_errors=True)
+
+    @staticmethod
+    def _find_best_step(progress: Progress) -> int:
+        return progress.step // progress.epoch * progress.best_epoch
+
     def restore_best(self, progress: Progress) -> None:
         """Restores the best weights, those at the end of `progress.best_epoch`, of a run at the end of an epoch.
 
         Raises:
           CheckpointError: there are none, or they are damaged.
         """
-        step = progress.step // progress.epoch * progress.best_epoch
+        step = self._find_best_step(progress)
         path = next((path for path in list_checkpoints(self._best) if _number(path) == step), None)
         if path is None:
             raise CheckpointError(

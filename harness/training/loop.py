@@ -245,6 +245,7 @@ class Loop:
                 progress=progress,
             )
             artifacts.write_results(finished, labels, chances, self.tracker)
+            self.checkpoints.slim(progress)
         part(self.devices, kept=self)  # one that ends earlier may end the chief
         return metrics.score(labels, chances)
 

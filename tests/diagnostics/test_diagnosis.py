@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.base.errors import ClusterError, ConfigError
-from harness.base.text import count
+from harness.base.text import count, format_bytes
 from harness.diagnostics import comparison, nodes
-from harness.diagnostics.checks.finding import Finding, format_bytes
+from harness.diagnostics.checks.finding import Finding
 from harness.diagnostics.diagnosis import Diagnosis, Page
 from harness.diagnostics.nodes import Answers, Collector, NodeReport
 

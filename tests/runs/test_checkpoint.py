@@ -1,12 +1,13 @@
 """Checkpoints: what a crash leaves is passed over, and long epochs are saved within."""
 
 import json
+import subprocess
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMOKE, files_of, run_command
+from conftest import SMOKE, command_environment, command_line, files_of, run_command
 
 from harness.base.errors import CheckpointError
 from harness.runs.checkpoint import Checkpoints, Progress, open_latest
@@ -36,16 +37,26 @@ def latest(run):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_was_cut_short_is_passed_over_with_a_warning(finished, face_records):
-    run, figures = finished
+def test_a_checkpoint_that_was_cut_short_is_passed_over_with_a_warning(face_records, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    flags = ("--config", SMOKE, "--records", face_records, *FLAGS, "--epochs", 20)
+    words = command_line("train", *flags, "--run", run)
+    with subprocess.Popen(words, env=command_environment(), stderr=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stderr if line.startswith("epoch  2/20"))
+        process.terminate()
+        process.stderr.read()
+    assert process.returncode == 75
     newest, before = latest(run)
     data = newest.with_suffix(".data-00000-of-00001")
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    done = train(face_records, run)
+    done = run_command("train", *flags, "--run", run)
     assert done.returncode == 0, done.stderr
     assert f"warning: the checkpoint {newest} cannot be restored" in done.stderr
     assert f"Going on from the one before, {before}." in done.stderr
-    assert json.loads((run / "metrics.json").read_text())["loss"] == figures["loss"]
+    assert run_command("train", *flags, "--run", whole).returncode == 0
+    first, second = (json.loads((each / "metrics.json").read_text())["loss"] for each in (run, whole))
+    assert first == second
+    assert [len(latest(each)) for each in (run, whole)] == [1, 1]  # which is complete
 
 
 @pytest.mark.slow
@@ -257,6 +268,22 @@ def test_the_best_weights_are_those_that_the_progress_names(tmp_path):
     assert weight.numpy() == [[4.0]]
     with pytest.raises(CheckpointError, match="holds no checkpoint of step 12"):
         checkpoints.restore_best(Progress(epoch=3, step=12, best_epoch=3))
+
+
+def test_a_run_that_is_complete_keeps_its_last_checkpoint_and_the_kept_weights(tmp_path):
+    weight, checkpoints = make_checkpoints(tmp_path)
+    for step in (4, 8, 12):
+        progress = Progress(epoch=step // 4, step=step, best_epoch=1 + (step > 4))
+        weight.assign([[float(step)]])
+        checkpoints.save_start(progress)
+        checkpoints.save_best(progress)
+        checkpoints.save(progress)
+    checkpoints.slim(progress)
+    names = {name.partition(".")[0] for name in files_of(tmp_path / "checkpoints")}
+    assert names == {"latest/checkpoint", "latest/ckpt-12", "best/checkpoint", "best/ckpt-8"}
+    checkpoints.restore_best(progress)
+    assert weight.numpy() == [[8.0]]
+    assert checkpoints.restore() == progress and weight.numpy() == [[12.0]]
 
 
 def test_a_save_without_room_leaves_the_checkpoint_of_the_same_step(small_disk):

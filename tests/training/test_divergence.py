@@ -74,7 +74,7 @@ def test_a_run_that_backs_off_ends_well(face_records, tmp_path):
     assert [row["lr"] for row in history] == pytest.approx([10 / 3, 2 / 3, 1.0, 1.0])
     assert all(np.isfinite(list(row.values())).all() for row in history)
     assert np.isfinite(json.loads((run / "metrics.json").read_text())["loss"])
-    assert checkpoints_of(run) == [79, 80]
+    assert checkpoints_of(run) == [80]
 
 
 def test_a_run_backs_off_three_times_and_then_stops(face_records, tmp_path):

@@ -9,9 +9,9 @@ from harness.base import tf_import
 from harness.base.errors import HarnessError
 from harness.base.machine import nvidia_smi
 from harness.base.machine.nvidia_smi import SmiError
-from harness.base.text import count
+from harness.base.text import count, format_bytes
 from harness.config.schema import Config
-from harness.diagnostics.checks.finding import Finding, format_bytes, from_error
+from harness.diagnostics.checks.finding import Finding, from_error
 from harness.distribute.cluster import Cluster
 
 if TYPE_CHECKING:

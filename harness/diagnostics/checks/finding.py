@@ -44,12 +44,3 @@ def from_error(group: str, name: str, error: Exception, *, fix: str, status: Sta
     """
     what, _, then = str(error).partition(". ")
     return Finding(group, name, status, what, then or fix)
-
-
-def format_bytes(num_bytes: float) -> str:
-    """Returns a number of bytes in the largest unit that leaves a digit before the point, to two or three digits."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if num_bytes < 999.5 or unit == "TB":
-            break
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} {unit}" if num_bytes < 9.95 and unit != "B" else f"{num_bytes:,.0f} {unit}"

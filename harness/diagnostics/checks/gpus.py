@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.base.machine import nvidia_smi
 from harness.base.machine.cgroups import read
 from harness.base.machine.nvidia_smi import Gpu, GpuProcess, SmiError
-from harness.base.text import count
-from harness.diagnostics.checks.finding import Finding, format_bytes
+from harness.base.text import count, format_bytes
+from harness.diagnostics.checks.finding import Finding
 from harness.distribute import slurm
 
 GROUP = "gpus"

@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.base.machine import cgroups as own_cgroups
 from harness.base.machine import memory
 from harness.base.machine.cgroups import read_field, read_int
-from harness.diagnostics.checks.finding import Finding, Status, format_bytes
+from harness.base.text import format_bytes
+from harness.diagnostics.checks.finding import Finding, Status
 
 GROUP = "memory"
 _LEAST_BYTES = 1_000_000_000  # TensorFlow and a small training take as much

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
-from harness.base.text import count, list_names
+from harness.base.text import count, format_bytes, list_names
 from harness.dataset.records import manifest, staging
 from harness.diagnostics.checks import storage
-from harness.diagnostics.checks.finding import Finding, format_bytes, from_error
+from harness.diagnostics.checks.finding import Finding, from_error
 
 GROUP = "records"
 _REBUILD = "Build them: python -m harness.build_records"

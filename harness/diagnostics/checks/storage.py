@@ -15,8 +15,9 @@ from typing import IO
 
 from harness.base.machine.cgroups import read
 from harness.base.storage import Folder
+from harness.base.text import format_bytes
 from harness.diagnostics.checks import mounts
-from harness.diagnostics.checks.finding import Finding, Status, format_bytes
+from harness.diagnostics.checks.finding import Finding, Status
 from harness.diagnostics.checks.mounts import Mount
 
 GROUP = "storage"

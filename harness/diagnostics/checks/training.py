@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.base.errors import DataError, HarnessError, explain
+from harness.base.text import format_bytes
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.diagnostics.checks import records
-from harness.diagnostics.checks.finding import Finding, Status, format_bytes, from_error
+from harness.diagnostics.checks.finding import Finding, Status, from_error
 from harness.locks import lock
 from harness.locks.verdict import Verdict
 from harness.runs import identity
