@@ -110,7 +110,7 @@ def run_pipeline(*words: str, cwd: Path, programs: str = "") -> subprocess.Compl
     [
         (("--images", "data"), 2, "The run folder comes first"),
         (("",), 2, "The run folder comes first"),
-        (("runs/a", "--epoch", "1"), 2, "there is no flag 'epoch'"),
+        (("runs/a", "--epoch", "1"), 2, "--epoch (train.epochs) is a setting of python -m harness.train"),
         (("runs/a", "--train", "--epochs", "many"), 2, "train.epochs"),
         (("runs/a", "--build", "--records.encoding", "tiff"), 2, "records.encoding"),
     ],
@@ -189,4 +189,4 @@ def test_a_pipeline_forgives_a_site_that_uses_unset_variables(tmp_path):
     shutil.copytree(ROOT / "jobs", tmp_path / "jobs")
     (tmp_path / "jobs" / "site.sh").write_text('cd / && PATH=$PATH:$NOT_SET && false\necho "PS1 is $PS1"\n')
     done = run_pipeline("runs/a", "--epoch", "1", cwd=tmp_path)
-    assert done.returncode == 2 and "there is no flag 'epoch'" in done.stderr, done.stderr
+    assert done.returncode == 2 and "--epoch (train.epochs) is a setting of" in done.stderr, done.stderr

@@ -252,12 +252,13 @@ def refuse_idle(
     forced = {name: settings.parse_flag(name, value) for name, value in fixed.items()}
     config = settings.make_config({**stated, **typed, **forced})
     found = list(find_idle(config, typed, searched=config.tune.space))
-    if not found and not _states_all(stated, config):
+    if not found:
         with contextlib.suppress(settings.WrongValue):  # without the flags it may be wrong
             alone = settings.make_config(stated)
-            in_file = find_idle(alone, stated.keys() - typed.keys(), searched=alone.tune.space)
-            still = {idle.name for idle in find_idle(config, stated, searched=config.tune.space)}
-            found = [idle for idle in in_file if idle.name in still and not idle.need.is_switch]
+            if not _states_all(stated, alone):
+                in_file = find_idle(alone, stated.keys() - typed.keys(), searched=alone.tune.space)
+                still = {idle.name for idle in find_idle(config, stated, searched=config.tune.space)}
+                found = [idle for idle in in_file if idle.name in still and not idle.need.is_switch]
     if found:
         name, given = found[0].name, {**stated, **typed}[found[0].name]
         raise ConfigError(f"{given.source}: {name} is {json_files.show(given.value)}, {found[0].describe(fixed)}.")

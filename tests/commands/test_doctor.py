@@ -169,6 +169,6 @@ def read(path):
 
 
 def test_help_comes_without_tensorflow_and_names_what_it_takes():
-    done = doctor("--help", anew=True)
+    done = doctor("--help-all", anew=True)
     assert done.returncode == 0 and "--verify" in done.stdout and "--runtime.logical_cpus" in done.stdout
     assert "--as-node" not in done.stdout

@@ -67,7 +67,7 @@ def test_a_bayesian_search_of_networks_and_optimizers_keeps_conditions_ties_and_
     assert len(runs) == 4 and all((run / "report.html").is_file() for run in runs)
     configs = [settings.make_config(settings.read_file(run / "config.yaml")) for run in runs]
     networks = [(c.model.name, c.optim.schedule) for c in configs]
-    assert networks[:2] == [("residual_cnn", "constant"), ("emotion_cnn", "plateau")]
+    assert networks[:2] == [("residual_cnn", "cosine"), ("emotion_cnn", "plateau")]
     tried = [(c.optim.name, c.optim.momentum, c.model.dropout, c.model.dense_dropout) for c in configs]
     assert tried[:2] == [("adam", 0.9, 0.1, 0.5), ("sgd", 0.5, 0.5, 0.5)] and len(set(zip(networks, tried))) == 4
     for name, momentum, dropout, dense_dropout in tried[1:]:

@@ -145,7 +145,9 @@ def test_a_run_is_forked_from_the_weights_of_another(smoke_run, face_records, tm
 
 def test_a_fork_of_no_run_is_refused(face_records, tmp_path):
     done = train(face_records, tmp_path / "nothing", "--fork", tmp_path / "forked")
-    assert done.returncode == 2 and "which is no run folder" in done.stderr
+    assert (
+        done.returncode == 2 and "starts from the weights of the run" in done.stderr and "there is none" in done.stderr
+    )
     assert not (tmp_path / "forked").exists()
 
 

@@ -95,7 +95,7 @@ def test_a_run_backs_off_three_times_and_then_stops(face_records, tmp_path):
 )
 def test_a_first_epoch_that_diverges_is_noticed_within_a_window_and_begun_again(tmp_path, flags):
     records, images = tmp_path / "records", write_faces(tmp_path / "images", num_each=130)
-    flags = ("--batch-size", "2", "--epochs", "2", *flags)
+    flags = ("--batch-size", "2", "--epochs", "2", *flags, "--optim.schedule", "constant", "--optim.warmup_epochs", "0")
     assert run_command("build_records", "--config", SMOKE, "--images", images, "--records", records).returncode == 0
     done = train(records, tmp_path / "stopped", *flags)
     assert done.returncode == 2, done.stderr

@@ -101,6 +101,7 @@ EVERYTHING = {
     "optim__name": "sgd",
     "optim__weight_decay": 1e-3,
     "optim__schedule": "plateau",
+    "optim__warmup_epochs": 0.0,
     "optim__plateau_epochs": 1,
     "optim__clip_norm": 0.5,
     "optim__accumulate_steps": 3,

@@ -121,7 +121,7 @@ def test_a_table_that_changes_makes_other_records_and_reuses_shards(images):
     again = {path.name: path.stat().st_ino for path in (images.parent / "records").glob("train-*.tfrecord")}
     assert again == shards, "a reason alone changes no shard"
     assert read_rows(images)["happy/face_00.png"]["label_reason"] == "a reason"
-    with pytest.raises(DataError, match=r"other settings .*clean\.labels was .*fixed\.csv, now None"):
+    with pytest.raises(DataError, match=r"other settings .*clean\.labels was .*fixed\.csv, now null"):
         builder.build(make_config(images, clean={"near_copies": "ignore"}))
     builder.build(make_config(images, clean={"near_copies": "ignore"}), overwrite=True)
     rows = read_rows(images)
