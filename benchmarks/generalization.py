@@ -79,12 +79,17 @@ def main() -> None:
         left = [item for item in plan(arguments.ways, arguments.seeds) if item not in done]
         with ThreadPoolExecutor(arguments.jobs) as pool:
             futures = {pool.submit(measure, item): item for item in left}
-            for future in as_completed(futures):
-                item = futures[future]
-                done[item] = future.result()
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps({**vars(item), "found": done[item]}) + "\n")
-                print(done[item], item, flush=True)
+            try:
+                for future in as_completed(futures):
+                    item = futures[future]
+                    done[item] = future.result()
+                    with arguments.out.open("a") as file:
+                        file.write(json.dumps({**vars(item), "found": done[item]}) + "\n")
+                    print(done[item], item, flush=True)
+            finally:
+                pool.shutdown(
+                    cancel_futures=True
+                )  # or the others would run to their end, and nobody take their results
     print_table(done)
 
 
