@@ -41,7 +41,7 @@ WAYS: dict[str, Sequence[str]] = {
         "--optim.label_smoothing=0",
     ),
     "emotion_cnn.yaml": (),
-    "best.yaml": ("--config=configs/best.yaml",),
+    "residual_cnn.yaml": ("--config=configs/residual_cnn.yaml",),
 }
 COLUMNS = ("random split", "unseen emoji", "unseen style", "... and size")
 FIGURES = {"accuracy": "accuracy", "loss": "log loss", "ece": "calibration error"}  # of --json -> as they are titled

@@ -20,9 +20,9 @@ DESCRIPTION = """\
 Compares finished runs on the same pictures: figures, paired differences, settings, answers that differ. The others are
 compared with the first.
 
-  python -m harness.compare runs/emotion_cnn runs/best                     on their validation pictures
-  python -m harness.compare runs/emotion_cnn runs/best --split test        on another split of their records
-  python -m harness.compare runs/emotion_cnn runs/best --images data/new   on class folders of pictures
+  python -m harness.compare runs/a runs/b                     on their validation pictures
+  python -m harness.compare runs/a runs/b --split test        on another split of their records
+  python -m harness.compare runs/a runs/b --images data/new   on class folders of pictures
 """
 
 

@@ -29,7 +29,7 @@ check has its own time limit: nothing that hangs stops the others. It writes one
 the records each, and removes it. Exit code 0, or 6 if there is a problem.
 
   python -m harness.doctor                                         as python -m harness.train would run
-  python -m harness.doctor --config configs/best.yaml --gpus 2 --batch-size 64
+  python -m harness.doctor --config configs/residual_cnn.yaml --gpus 2 --batch-size 64
   python -m harness.doctor --records tfrecords/flowers --verify    reads every byte of the records
   python -m harness.doctor --nodes                                 every node of a SLURM allocation, side by side
 """

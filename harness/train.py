@@ -31,7 +31,7 @@ Trains on records, and writes a run folder: checkpoints, TensorBoard events, fig
 The same command on an interrupted run goes on where it stopped.
 
   python -m harness.train --gpus all                               the sample records -> runs/emotion_cnn
-  python -m harness.train --config configs/best.yaml --records tfrecords/flowers --run runs/flowers
+  python -m harness.train --config configs/residual_cnn.yaml --records tfrecords/flowers --run runs/flowers
 """
 
 

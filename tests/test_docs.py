@@ -33,7 +33,9 @@ def test_a_shown_command_is_accepted(module, arguments, smoke_run, tmp_path):
     if module in ("build_records", "cross_validate", "train", "tune"):
         words = shlex.split(arguments)
         if "runs/tune/best.yaml" in words:  # is made by the search
-            words = [str(ROOT / "configs" / "best.yaml") if word == "runs/tune/best.yaml" else word for word in words]
+            words = [
+                str(ROOT / "configs" / "residual_cnn.yaml") if word == "runs/tune/best.yaml" else word for word in words
+            ]
         done = run_command(module, *words, "--show-config")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("data.images")

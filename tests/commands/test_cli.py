@@ -134,9 +134,10 @@ def test_a_setting_of_another_command_is_told_with_the_command_that_has_its_flag
             "--run runs/ORIGIN --fork runs/new",
         ),
         (
-            ("train", "--config", "best"),
+            ("train", "--config", "residual_cnn"),
             2,
-            "error: cannot read the config file best: No such file or directory. Did you mean configs/best.yaml?",
+            "error: cannot read the config file residual_cnn: No such file or directory. Did you mean "
+            "configs/residual_cnn.yaml?",
         ),
         (("predict", "runs/x", "a.png", "-0"), 2, "error: -0 is about the list on the standard input: give - among"),
         (

@@ -143,17 +143,17 @@ def test_a_missing_config_file_is_named():
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ("best", "configs/best.yaml"),
-        ("best.yaml", "configs/best.yaml"),
-        ("configs/best", "configs/best.yaml"),
-        ("bset.yaml", "configs/best.yaml"),
+        ("residual_cnn", "configs/residual_cnn.yaml"),
+        ("residual_cnn.yaml", "configs/residual_cnn.yaml"),
+        ("configs/residual_cnn", "configs/residual_cnn.yaml"),
+        ("residaul_cnn.yaml", "configs/residual_cnn.yaml"),
         ("runs/mine", "runs/mine/config.yaml"),
         ("runs/mine/config", "runs/mine/config.yaml"),
     ],
 )
 def test_a_config_file_without_its_folder_or_ending_is_told_where_it_is(given, meant, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("configs/best.yaml", "configs/tune.yaml", "runs/mine/config.yaml"):
+    for name in ("configs/residual_cnn.yaml", "configs/tune.yaml", "runs/mine/config.yaml"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -17,8 +17,12 @@ from harness.runs.workdir import name_run
         ({"data": {"records": "tfrecords/crops"}}, None, "runs/crops"),
         ({"data": {"records": "s3://bucket/records/crops"}}, None, "runs/crops"),
         ({"data": {"records": "tfrecords/crops"}, "model": {"name": "residual_cnn"}}, None, "runs/crops-residual_cnn"),
-        ({"data": {"records": "tfrecords/crops"}}, "configs/best.yaml", "runs/best"),
-        ({"data": {"records": "tfrecords/crops"}, "train": {"run": "elsewhere"}}, "configs/best.yaml", "elsewhere"),
+        ({"data": {"records": "tfrecords/crops"}}, "configs/residual_cnn.yaml", "runs/residual_cnn"),
+        (
+            {"data": {"records": "tfrecords/crops"}, "train": {"run": "elsewhere"}},
+            "configs/residual_cnn.yaml",
+            "elsewhere",
+        ),
     ],
 )
 def test_a_run_is_called_like_its_config_file_or_its_records(sections, config_file, expected):
