@@ -218,7 +218,7 @@ def _advise(
     elif num_learnt is None:
         steps.append("measure on the records of the run, with --records, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
-        where = "add some, and build" if has_all else "--split.validation, --split.test of the build, or --images"
+        where = "add some, and build" if has_all else "all there are: python -m harness.cross_validate; or others: --images"
         steps.append(f"measure on {more} ({where})")
     if level == "good" and (pairs := list_confused(metrics)):
         label, other, _ = pairs[0]

@@ -108,7 +108,7 @@ def test_few_groups_and_missing_classes_are_said():
 def test_where_all_pictures_were_measured_no_larger_split_is_advised():
     found = evaluate(HALVES, WITHOUT_NETWORK, of_baseline=WITHOUT_NETWORK, names=("happy", "sad"))
     wanted = "measure on more pictures"
-    split = f"{wanted} (--split.validation, --split.test of the build, or --images)"
+    split = f"{wanted} (all there are: python -m harness.cross_validate; or others: --images)"
     assert split in verdict.judge(found).next_steps
     told = verdict.judge(found, has_all=True).next_steps
     assert f"{wanted} (add some, and build)" in told and split not in told
