@@ -218,7 +218,8 @@ def _advise(
     elif num_learnt is None:
         steps.append("measure on the records of the run, with --records, or on other pictures with --images")
     elif level == "not shown" or _describe_groups(metrics):
-        where = "add some, and build" if has_all else "all there are: python -m harness.cross_validate; or others: --images"
+        rest = "all there are: python -m harness.cross_validate; or others: --images"
+        where = "add some, and build" if has_all else rest
         steps.append(f"measure on {more} ({where})")
     if level == "good" and (pairs := list_confused(metrics)):
         label, other, _ = pairs[0]
