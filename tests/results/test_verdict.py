@@ -88,7 +88,10 @@ def test_the_level_goes_by_both_baselines_and_by_chance(predicted, of_baseline, 
 
 @pytest.mark.parametrize(
     ("groups", "step"),
-    [(None, "measure on more pictures (all there are"), (["a", "b"] * 20, "measure on more groups of pictures (all there are")],
+    [
+        (None, "measure on more pictures (all there are"),
+        (["a", "b"] * 20, "measure on more groups of pictures (all there are"),
+    ],
 )
 def test_groups_are_spoken_of_only_where_pictures_belong_together(groups, step):
     found = verdict.judge(evaluate(HALVES, flip(HALVES, *range(8), *range(20, 28)), groups=groups))
