@@ -87,9 +87,7 @@ def main() -> None:
                         file.write(json.dumps({**vars(item), "found": done[item]}) + "\n")
                     print(done[item], item, flush=True)
             finally:
-                pool.shutdown(
-                    cancel_futures=True
-                )  # or the others would run to their end, and nobody take their results
+                pool.shutdown(cancel_futures=True)  # after an error nobody would take their results
     print_table(done)
 
 

@@ -30,7 +30,7 @@ wrong. The same command on an interrupted one goes on where it stopped.
 
   python -m harness.cross_validate                                          the sample records -> runs/emotion_cnn-cv
   python -m harness.cross_validate --config configs/residual_cnn.yaml --records tfrecords/flowers --run runs/flowers-cv
-  python -m harness.cross_validate --against configs/residual_cnn.yaml              which of two settings is better
+  python -m harness.cross_validate --against configs/residual_cnn.yaml      which of two settings is better
 """
 _SECTIONS = ("data", "augment", "model", "optim", "train", "runtime")
 _OF_SLOTS = ("tune.slots", "tune.gpus_per_trial", "tune.minutes_per_trial")
