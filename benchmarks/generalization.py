@@ -22,11 +22,11 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+import measurements
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,31 +74,11 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--table", action="store_true", help="only print the table of what is in --out")
     arguments = parser.parse_args()
-    done = read_done(arguments.out)
+    done = measurements.read(arguments.out, Training)
     if not arguments.table:
-        left = [item for item in plan(arguments.ways, arguments.seeds) if item not in done]
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            futures = {pool.submit(measure, item): item for item in left}
-            try:
-                for future in as_completed(futures):
-                    item = futures[future]
-                    done[item] = future.result()
-                    with arguments.out.open("a") as file:
-                        file.write(json.dumps({**vars(item), "found": done[item]}) + "\n")
-                    print(done[item], item, flush=True)
-            finally:
-                pool.shutdown(cancel_futures=True)  # after an error nobody would take their results
+        planned = plan(arguments.ways, arguments.seeds)
+        measurements.finish(arguments.out, planned, measure, done=done, jobs=arguments.jobs)
     print_table(done)
-
-
-def read_done(path: Path) -> dict[Training, Found]:
-    """Returns the finished measurements."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {}
-    for values in map(json.loads, path.read_text().splitlines() if path.exists() else []):
-        found = values.pop("found")
-        done[Training(**values)] = found
-    return done
 
 
 def plan(ways: Sequence[str], num_seeds: int) -> Iterator[Training]:

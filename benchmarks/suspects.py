@@ -19,17 +19,16 @@ A finished measurement is one line in --out and is not repeated, so the script c
 
 import argparse
 import csv
-import json
 import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 import cv2
+import measurements
 import numpy as np
 from generalization import ROOT, SAMPLE, run
 
@@ -77,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.scores:
         return compare_scores(arguments.seeds)
-    done = read_done(arguments.out)
+    done = measurements.read(arguments.out, Measurement)
     if not arguments.table:
         planned = (
             Measurement(name, rate, seed, arguments.image_size, arguments.epochs)
@@ -85,25 +84,8 @@ def main() -> None:
             for name in arguments.sets
             for rate in arguments.rates
         )
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            futures = {pool.submit(measure, item): item for item in planned if item not in done}
-            for future in as_completed(futures):
-                item = futures[future]
-                done[item] = future.result()
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps({**vars(item), "found": done[item]}) + "\n")
-                print(done[item], item, flush=True)
+        measurements.finish(arguments.out, planned, measure, done=done, jobs=arguments.jobs)
     return print_table(done)
-
-
-def read_done(path: Path) -> dict[Measurement, dict[str, float]]:
-    """Returns the finished measurements and what they found."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {}
-    for values in map(json.loads, path.read_text().splitlines() if path.exists() else []):
-        found = values.pop("found")
-        done[Measurement(**values)] = found
-    return done
 
 
 def measure(item: Measurement) -> dict[str, float]:

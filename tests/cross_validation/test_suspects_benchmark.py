@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import measurements
 import numpy as np
 import pytest
 import suspects as benchmark
@@ -90,7 +91,7 @@ def test_finished_measurements_are_read_again_and_make_the_table(tmp_path, capsy
         for seed, (column, value) in enumerate([("cross-validation", 0.7), ("one split", 0.1)])
     ]
     (tmp_path / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    benchmark.print_table(benchmark.read_done(tmp_path / "out.jsonl"))
+    benchmark.print_table(measurements.read(tmp_path / "out.jsonl", Measurement))
     assert capsys.readouterr().out.splitlines()[2:] == [
         "| shapes | 10% | 36 | 2 | 0.60 (0.50 to 0.70) | 0.30 | 0.50 | 0.50 | 0.50 |"
     ]
