@@ -254,6 +254,7 @@ def _make_train_steps(
         """Takes `num` steps in one call; returns `totals`, float64 [NUM_SUMS], with their figures added."""
 
         def take_step(index: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """Takes the step `index`, int32 []; returns the next index and `totals` with the step's figures added."""
             with tf.control_dependencies([totals]):
                 asked = read_clock()
             with tf.control_dependencies([asked]):
