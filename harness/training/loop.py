@@ -14,7 +14,7 @@ from harness.base import files
 from harness.base.errors import DivergedError, InterruptedRun
 from harness.config.training_sections import TrainConfig
 from harness.distribute.collectives import exchange, part
-from harness.input import pipeline
+from harness.input import pipeline, preview
 from harness.input.loaded_split import Split
 from harness.input.pipeline import Batches
 from harness.results import history, metrics
@@ -33,6 +33,7 @@ from harness.training.steps_per_loop import StepsPerLoop
 
 log = logging.getLogger("harness")
 _SAVE = "save"
+_NUM_SHOWN = 16  # training pictures shown before and after augmentation
 
 
 class Loop:
@@ -211,6 +212,9 @@ class Loop:
         if self.tracker:
             history.track(row, self.tracker)
             history.write(self.workdir.metrics_csv, progress.history)
+            if progress.epoch == 1 and self.config.augment.enabled:  # not before the first step: it takes a second
+                drawn = preview.draw_augmentation(self.splits["train"], self.config, self.setup.inputs, _NUM_SHOWN)
+                self.tracker.write_picture("train", 0, "augmented inputs", drawn)
         self.checkpoints.save(progress)
         is_best = progress.best_epoch == progress.epoch and self.config.train.keep == "best"
         epochs = self.config.train.num_epochs

@@ -29,8 +29,8 @@ from harness.models.network import build_model, logits_of
 
 _LEAST_GAIN = 1.1  # what is below may be noise, and fewer bits are not for nothing
 _MOST_PIXELS = 8 * 256 * 256  # of a step that is tried
-_MOST_PAIRS, _LEAST_PAIRS = 7, 3
-_MOST_S = 1.0
+_MOST_PAIRS, _LEAST_PAIRS = 5, 3
+_MOST_S = 0.5
 _BY_BITS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 

@@ -10,18 +10,15 @@ from collections.abc import Callable
 from harness.config import settings
 from harness.distribute import watchdog
 from harness.distribute.collectives import check_alike, losses_named
-from harness.input import decoding, loaded_split, placement, preview
+from harness.input import decoding, loaded_split, placement
 from harness.input.loaded_split import Split
 from harness.results.metrics import Scores
 from harness.runs import tensorboard
 from harness.runs.checkpoint import Checkpoints, Progress
-from harness.runs.tensorboard import Tracker
 from harness.runs.workdir import Workdir
 from harness.training.loop import Loop
 from harness.training.setup import Setup
 from harness.training.steps import make_trainee
-
-_NUM_SHOWN = 16  # training pictures shown before and after augmentation
 
 
 def train_and_evaluate(
@@ -75,7 +72,7 @@ def train_and_evaluate(
         if devices.is_chief:
             workdir.interrupted.unlink(missing_ok=True)
         if tracker and not progress.step:
-            _track_start(tracker, splits["train"], setup)
+            tracker.write_text("train", 0, "config", settings.as_yaml(config, header="the settings of the run"))
         return loop.finish(loop.train(progress))
 
 
@@ -91,11 +88,3 @@ def _restore(checkpoints: Checkpoints, setup: Setup, workdir: Workdir) -> Progre
     progress = progress or Progress()
     check_alike(setup.devices, f"step {progress.step} in {workdir.root}")
     return progress
-
-
-def _track_start(tracker: Tracker, split: Split, setup: Setup) -> None:
-    """Shows in TensorBoard what the run was started with."""
-    tracker.write_text("train", 0, "config", settings.as_yaml(setup.config, header="the settings of the run"))
-    if setup.config.augment.enabled:
-        drawn = preview.draw_augmentation(split, setup.config, setup.inputs, _NUM_SHOWN)
-        tracker.write_picture("train", 0, "augmented inputs", drawn)
