@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 
 from harness.config.dataset_sections import CleanConfig
+from harness.config.preparation import Preparation
 from harness.dataset.build import process_pool
 from harness.dataset.curation.fingerprints import fingerprint
 from harness.dataset.curation.near_duplicates import are_near_duplicates
@@ -62,7 +63,7 @@ def load_pictures(folder: Path, limit: int) -> list[np.ndarray]:
     """Returns the stored pixels of the first usable pictures, a regular choice of all."""
     paths = [path for path in walk_files(folder) if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
     chosen = paths[:: max(1, len(paths) // limit)][:limit]
-    return [pixels for _, pixels in read_all(chosen, CleanConfig(), SIZE) if not isinstance(pixels, Rejected)]
+    return [pixels for _, pixels in read_all(chosen, CleanConfig(), Preparation(SIZE)) if not isinstance(pixels, Rejected)]
 
 
 def encode_again(pixels: np.ndarray, quality: int) -> np.ndarray:

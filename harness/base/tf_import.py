@@ -21,7 +21,12 @@ def import_tensorflow(*extensions: str) -> None:
 
     In a command of harness, Keras is kept from importing packages for which a command has no use there.
     """
-    with progress.tell_waiting("loading TensorFlow"), hide_start_up_lines(), _without_optional(), _without_collections():
+    with (
+        progress.tell_waiting("loading TensorFlow"),
+        hide_start_up_lines(),
+        _without_optional(),
+        _without_collections(),
+    ):
         for name in ("tensorflow", *extensions):
             importlib.import_module(name)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -33,7 +38,8 @@ def _without_optional() -> Iterator[None]:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     is_command = spec is not None and spec.name.partition(".")[0] == "harness"
     hidden = [name for name in _OPTIONAL if is_command and name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # None, with which Python says that there is no such module
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # with which Python says that there is no such module
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from harness.dataset.build.step import Step, divide
 from harness.dataset.curation import build_cache, near_duplicates, similarity_search
 from harness.dataset.curation.findings import Finding
 
-_PAIRS = 32  # pairs a worker compares at a time
+_PAIRS = 256  # pairs a worker compares at a time, in a second
 
 
 @dataclass(frozen=True)

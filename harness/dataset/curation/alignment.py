@@ -29,22 +29,28 @@ _MAX_SHIFT = 0.12
 _INNER = np.pad(np.ones((SIDE - 4, SIDE - 4), np.float32), 2)
 
 
-def find_coarse_warp(one: Array, two: Array) -> Array | None:
-    """Returns the one of some hundred matrices that makes two greys `float32 [SIDE, SIDE]` most alike.
+def find_coarse_warps(one: Array, two: Array) -> tuple[Array | None, Array | None]:
+    """Returns those of some hundred matrices that make two greys `float32 [SIDE, SIDE]` most alike, one for each view.
 
-    A matrix `float32 [2, 3]` takes the pixels of the first to those of the second. None if they are never alike.
+    The first is for the second picture as it is, the second for the mirrored one. A matrix `float32 [2, 3]` takes the
+    pixels of the first picture to those of the second. None if they are never alike.
     """
     size = (_COARSE_SIDE, _COARSE_SIDE)
     small: list[Array] = [
         cv2.GaussianBlur(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0) for grey in (one, two)
     ]
-    target = small[0].ravel() - small[0].mean()
+    target = small[0] - small[0].mean()
     tried = small[1].ravel()[_STARTING_PIXELS]
     tried -= tried.mean(axis=1, keepdims=True)
-    norms = np.sqrt((tried * tried).sum(axis=1) * (target @ target))
-    correlations = tried @ target / np.maximum(norms, 1e-9)
-    best = int(correlations.argmax())
-    return _STARTS[best].copy() if correlations[best] >= _MIN_COARSE_CORRELATION else None
+    norms = np.maximum(np.sqrt((tried * tried).sum(axis=1) * (target * target).sum()), 1e-9)
+    # A mirrored picture under a warp is the picture under the mirrored warp, as seen in a mirror.
+    views = ((target, np.arange(len(_STARTS))), (target[:, ::-1], _MIRRORED))
+    found = []
+    for seen, order in views:
+        correlations = tried @ seen.ravel() / norms
+        best = int(correlations.argmax())
+        found.append(_STARTS[order[best]].copy() if correlations[best] >= _MIN_COARSE_CORRELATION else None)
+    return found[0], found[1]
 
 
 def _make_starts() -> tuple[Array, Array]:
@@ -64,6 +70,8 @@ def _make_starts() -> tuple[Array, Array]:
 
 
 _STARTS, _STARTING_PIXELS = _make_starts()
+_GRID = (len(_SCALES), len(_TURNS_DEGREES), len(_SHIFTS), len(_SHIFTS))
+_MIRRORED = np.arange(len(_STARTS)).reshape(_GRID)[:, ::-1, ::-1].ravel()  # turned and shifted to the other side
 
 
 def refine_warp(one: Array, two: Array, start: Array) -> Array | None:
