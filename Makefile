@@ -26,7 +26,7 @@ test-io: $(READY_IO)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy harness
+	$(BIN)/mypy harness benchmarks
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
@@ -78,7 +79,7 @@ class _Run:
                 child.kill()
         return number - first
 
-    def _wait(self, child: multiprocessing.Process, pipe: Connection) -> tuple[str, dict[str, bytes]]:
+    def _wait(self, child: BaseProcess, pipe: Connection) -> tuple[str, dict[str, bytes]]:
         """Returns what was wrong with the next variant, "" for nothing, and the files to keep, if they are not its own.
 
         A child that gave no answer is ended.

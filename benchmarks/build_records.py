@@ -46,7 +46,8 @@ def main() -> None:
         if arguments.memory:
             compare_memory(arguments.memory, Path(folder))
         elif arguments.marginal:
-            compare_marginal(*sorted(arguments.marginal), arguments.repeats, Path(folder))
+            few, many = sorted(arguments.marginal)
+            compare_marginal(few, many, arguments.repeats, Path(folder))
         else:
             images = arguments.images or make_photographs(Path(folder) / "photographs", arguments.num)
             compare_ways(images, arguments.repeats, Path(folder))
@@ -252,7 +253,9 @@ def run_tfds(files: Sequence[Path], out: Path) -> None:
 
         def _generate_examples(self):
             for path in files:
-                pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+                pixels = cv2.imread(str(path))
+                assert pixels is not None, path
+                pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
                 small = cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
                 yield path.name, {"image": small, "label": path.parent.name}
 

@@ -129,7 +129,7 @@ def copy_drawings(target: Path, is_wanted: Callable[[str], bool], *, scale: floa
             drawing = Image.open(source)
             small = drawing.resize([round(side * scale) for side in drawing.size], Image.Resampling.LANCZOS)
             framed = Image.new("RGB", drawing.size, "white")
-            framed.paste(small, [(whole - part) // 2 for whole, part in zip(drawing.size, small.size)])
+            framed.paste(small, ((drawing.width - small.width) // 2, (drawing.height - small.height) // 2))
             framed.save(target / source.parent.name / source.name)
     return target
 

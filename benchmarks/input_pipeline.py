@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -129,7 +130,9 @@ def _count(batches: Iterable) -> int:
     return num
 
 
-def ours(cache: str, *, augmented: bool, engine: str = "host") -> Callable[[Sample], Iterator[int]]:
+def ours(
+    cache: Literal["device", "memory", "none"], *, augmented: bool, engine: str = "host"
+) -> Callable[[Sample], Iterator[int]]:
     """The project's own pipeline; with the device's engine, its operations are run as a step would run them."""
 
     def run(sample: Sample) -> Iterator[int]:

@@ -16,14 +16,16 @@ of photographs for pictures (amplitudes fall with 1/f) and hides changed copies 
 """
 
 import argparse
+import io
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from harness.config.dataset_sections import CleanConfig
 from harness.config.preparation import Preparation
@@ -61,15 +63,20 @@ def main() -> None:
 
 def load_pictures(folder: Path, limit: int) -> list[np.ndarray]:
     """Returns the stored pixels of the first usable pictures, a regular choice of all."""
-    paths = [path for path in walk_files(folder) if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
+    paths = [
+        path
+        for path in map(Path, map(str, walk_files(folder)))
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+    ]
     chosen = paths[:: max(1, len(paths) // limit)][:limit]
-    return [pixels for _, pixels in read_all(chosen, CleanConfig(), Preparation(SIZE)) if not isinstance(pixels, Rejected)]
+    return [
+        pixels for _, pixels in read_all(chosen, CleanConfig(), Preparation(SIZE)) if not isinstance(pixels, Rejected)
+    ]
 
 
 def encode_again(pixels: np.ndarray, quality: int) -> np.ndarray:
     """Returns the pixels after JPEG."""
-    buffer = np.frombuffer(encode_jpeg(pixels, quality), np.uint8)
-    return cv2.cvtColor(cv2.imdecode(buffer, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.asarray(Image.open(io.BytesIO(encode_jpeg(pixels, quality))))
 
 
 def shrink(pixels: np.ndarray, width_share: float, height_share: float) -> np.ndarray:
@@ -128,7 +135,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def fingerprints_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def fingerprints_of(pictures: Iterable[np.ndarray]) -> np.ndarray:
     """Returns the fingerprints, int8 [N, F]."""
     return np.stack([np.frombuffer(fingerprint(quality.shrink(pixels)), np.int8) for pixels in pictures])
 

@@ -44,7 +44,8 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             run = arguments.run or make_run(Path(folder))
-            compare(run.resolve(), *sorted(arguments.sizes), arguments.repeats, Path(folder))
+            few, many = sorted(arguments.sizes)
+            compare(run.resolve(), few, many, arguments.repeats, Path(folder))
 
 
 def compare(run: Path, few: int, many: int, repeats: int, folder: Path) -> None:

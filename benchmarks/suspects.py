@@ -166,8 +166,8 @@ def draw(name: str, colors: np.ndarray, size: float, random: np.random.Generator
     elif name in ("bar", "cross"):
         for turned in (angle, angle + np.pi / 2)[: 1 if name == "bar" else 2]:
             end = np.array([np.cos(turned), np.sin(turned)]) * radius
-            ends = [tuple(np.rint(middle + sign * end).astype(int).tolist()) for sign in (-1, 1)]
-            cv2.line(pixels, *ends, color, 7, cv2.LINE_AA)
+            one, other = (np.rint(middle + sign * end).astype(int).tolist() for sign in (-1, 1))
+            cv2.line(pixels, one, other, color, 7, cv2.LINE_AA)
     else:
         angles = angle + 2 * np.pi * np.arange(num := {"triangle": 3, "square": 4}[name]) / num
         corners = middle + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -255,8 +255,8 @@ def compare_scores(num_seeds: int) -> None:
                 first = np.argsort(score(labels, chances), kind="stable")[: np.count_nonzero(is_wrong)]
                 found[way][num_classes].append(float(is_wrong[first].mean()))
     print(f"| score | {' | '.join(f'{num} classes' for num in sizes)} |\n|---|{'---:|' * len(sizes)}")
-    for (score, is_adjusted), by_size in found.items():
-        name = score.replace("_", " ") + (", adjusted" if is_adjusted else "")
+    for (called, is_adjusted), by_size in found.items():
+        name = called.replace("_", " ") + (", adjusted" if is_adjusted else "")
         print(f"| {name} | {' | '.join(f'{mean(values):.2f}' for values in by_size.values())} |")
 
 

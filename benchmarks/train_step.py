@@ -154,8 +154,8 @@ def ours_one_by_one(
     trainee, batches = _make_trainee(pictures, labels, batch_size, devices)
 
     def take(num: int) -> None:
-        sums = 0.0
-        for step in range(num):
+        sums = trainee.train_step(next(batches), 0)
+        for step in range(1, num):
             sums += trainee.train_step(next(batches), step % BATCHES)
         sums.numpy()
 
