@@ -8,8 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from conftest import ROOT, run_command
+from conftest import ROOT, run_command, write_picture
 from test_order import FILES
 
 from harness.config import settings
@@ -64,6 +66,33 @@ def follow(said: str, *, folder: str = "data/sample", cwd: Path = ROOT) -> subpr
     module, words = COMMAND.search(said).groups()
     given = shlex.split(words.strip().rstrip(".").replace("FOLDER", folder))
     return run_command(module, *given, "--show-config", cwd=cwd)
+
+
+@pytest.mark.parametrize(("form", "is_photograph"), [("jpg", True), ("png", False)])
+def test_who_builds_from_photographs_is_told_what_to_train_with(form, is_photograph, tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("rose", "tulip"):
+        for index in range(8):
+            rough = cv2.resize(random.integers(0, 256, (9, 9, 3), np.uint8), (96, 96), interpolation=cv2.INTER_CUBIC)
+            write_picture(tmp_path / "flowers" / name / f"{index}.{form}", rough)
+
+    said = run_command("build_records", "--images", "flowers", "--records", "records", cwd=tmp_path).stdout
+
+    shown = re.search(r"These look like photographs.*\n  --config (\S+)$", said, re.DOTALL)
+    assert bool(shown) is is_photograph, said
+    if shown:
+        assert run_command("train", "--config", shown[1], "--show-config").returncode == 0
+
+
+def test_drawings_are_not_taken_for_photographs(tmp_path):
+    pictures = sorted((ROOT / "data" / "sample").rglob("*.png"))[::8]
+    for path in pictures:
+        drawn = cv2.imread(str(path))
+        write_picture(tmp_path / "drawings" / path.parent.name / f"{path.stem}.jpg", drawn)
+
+    said = run_command("build_records", "--images", "drawings", "--records", "records", cwd=tmp_path)
+
+    assert said.returncode == 0 and "photographs" not in said.stdout
 
 
 @pytest.mark.parametrize(
