@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.base import app, files, storage, tf_import
 from harness.base.errors import ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
-from harness.base.text import count, list_names
+from harness.base.text import as_word, count, list_names
 from harness.comparison import comparison, page, plain_values, tables
 from harness.comparison.comparison import Comparison
 from harness.comparison.finished_run import FinishedRun
@@ -68,7 +68,7 @@ def _compare_on_split(runs: Sequence[FinishedRun], split: str, given: Folder | N
     if others and given is None:
         raise DataError(
             f"{folder} does not hold the records any more that {others[0]} was trained on: its {split} pictures may be "
-            f"others. Give those records, or these all the same: --records {folder}"
+            f"others. Give those records, or these all the same: --records {as_word(folder)}"
         )
     tf_import.import_tensorflow()
     from harness.comparison import measuring

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from harness.base import app, files, tf_import
 from harness.base.errors import ConfigError, ExitCode, HarnessError
-from harness.base.text import count, format_bytes, list_names
+from harness.base.text import as_word, count, format_bytes, list_names
 from harness.config import flags, networks
 from harness.config.schema import Config
 from harness.dataset.records import manifest, provenance, staging
@@ -86,7 +86,7 @@ def _read_config(arguments: argparse.Namespace) -> Config:
         if not (Workdir(config.train.run).config.is_file() or Workdir(arguments.fork).metrics.is_file()):
             raise ConfigError(
                 f"--fork {arguments.fork} starts from the weights of the run {config.train.run}, and there is none. "
-                f"Say from which: --run runs/ORIGIN --fork {arguments.fork}"
+                f"Say from which: --run runs/ORIGIN --fork {as_word(arguments.fork)}"
             )
         forked = {"run": arguments.fork, "start_from": config.train.run}
         config = config.model_copy(update={"train": config.train.model_copy(update=forked)})
@@ -189,8 +189,8 @@ def _report(workdir: Workdir) -> None:
     app.show(
         f"{found.verdict.as_text()}\n"
         f"kept: epoch {found.best_epoch} of {found.epochs}, validation loss {found.loss:.4f}{why}\n"
-        f"report: {workdir.report}   model: {workdir.keras_model}   curves: tensorboard --logdir {workdir.root.parent}"
-        f"\n{_describe_size(workdir)}"
+        f"report: {workdir.report}   model: {workdir.keras_model}   curves: "
+        f"{shlex.join(['tensorboard', '--logdir', str(workdir.root.parent)])}\n{_describe_size(workdir)}"
     )
     index.renew(workdir)
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from harness.base import app, files, json_files, tf_import
 from harness.base.errors import CheckpointError, ConfigError, ExitCode, UnsavedRun
 from harness.base.json_files import WrongForm
-from harness.base.text import list_names
+from harness.base.text import as_word, list_names
 from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.dataset.records import manifest
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     if hasattr(arguments, "train.run"):
         raise ConfigError(
             f"--run {config.train.run} is for one training; a search has a run folder for each trial. Say where the "
-            f"search itself lies: --tune.folder {config.train.run}"
+            f"search itself lies: --tune.folder {as_word(config.train.run)}"
         )
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)

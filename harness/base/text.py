@@ -4,6 +4,7 @@ Names come from files, and may hold anything: what would move the cursor, end a 
 shown as an escape.
 """
 
+import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,11 @@ def visible(value: object) -> str:
     if shown.isprintable():
         return shown
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+
+
+def as_word(value: object) -> str:
+    """Returns a path or a value as one word of a command that can be copied into a shell."""
+    return shlex.quote(visible(value))
 
 
 def shorten(value: object, most: int = _MOST_CHARS) -> str:

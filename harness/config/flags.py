@@ -14,7 +14,7 @@ from typing import NoReturn
 from harness import __version__
 from harness.base import app, json_files, storage
 from harness.base.errors import ConfigError, ExitCode
-from harness.base.text import visible
+from harness.base.text import as_word, visible
 from harness.config import settings
 from harness.config.hints.help_page import HelpParser
 from harness.config.hints.idle_settings import find_idle
@@ -85,7 +85,7 @@ class _Parser(HelpParser):
                 f"'{words[0]}' belongs to no flag. A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
             )
             if (run := self._option_string_actions.get("--run")) and run.help != argparse.SUPPRESS:
-                message += f" A run folder is given as --run {words[0]}"
+                message += f" A run folder is given as --run {as_word(words[0])}"
         app.say(f"error: {visible(message)}\nusage: {self.prog} --help-all shows every flag.\n")
         sys.exit(ExitCode.USAGE)
 

@@ -9,7 +9,7 @@ import numpy as np
 from harness.base import files, progress
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.base.text import list_names
+from harness.base.text import as_word, list_names
 from harness.config.dataset_sections import CleanConfig, DataConfig
 from harness.config.preparation import Preparation, describe_preparation, describe_range
 from harness.dataset.curation import findings
@@ -69,7 +69,11 @@ def list_paths(data: DataConfig, records: Folder) -> dict[str, list[Folder]]:
         )
     if found and not data.labels:
         first, _, last = listing.folders[0].rpartition("/")
-        advice = ": --images FOLDER" if split_folders.split_of(last) else f", such as --images {data.images / first}"
+        advice = (
+            ": --images FOLDER"
+            if split_folders.split_of(last)
+            else f", such as --images {as_word(data.images / first)}"
+        )
         raise DataError(
             f"{data.images} has pictures of several splits ({', '.join(found)}). Give a folder with those of "
             f"one{advice}"

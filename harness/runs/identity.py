@@ -2,7 +2,6 @@
 
 import difflib
 import platform
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from harness import __version__
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError, ConfigError
-from harness.base.text import visible
+from harness.base.text import as_word, visible
 from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
@@ -166,7 +165,7 @@ def claim(
         "records": str(config.data.records_folder),
         "records_sha256": data.digest,
     }
-    command = f"python -m harness.train --config {workdir.config} --run runs/NEW"
+    command = f"python -m harness.train --config {as_word(workdir.config)} --run runs/NEW"
     files.write_json(workdir.environment, environment)
     if not workdir.config.is_file():
         header = f"The resolved settings of this run. To run it again:\n{command}"
@@ -226,7 +225,7 @@ def _advise(workdir: Workdir) -> str:
         return f"Did you mean {run}?"
     if workdir.root.exists() and (not workdir.root.is_dir() or _foreign_files(workdir)):
         return "Give the folder of a run, such as runs/emotion_cnn."
-    return f"Train one: python -m harness.train --run {shlex.quote(str(workdir.root))}"
+    return f"Train one: python -m harness.train --run {as_word(workdir.root)}"
 
 
 def load_config(workdir: Workdir) -> Config:

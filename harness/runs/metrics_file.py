@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from harness.base import json_files
 from harness.base.errors import CheckpointError
+from harness.base.text import as_word
 from harness.runs.workdir import Workdir
 
 Form = TypeVar("Form")
@@ -28,7 +29,7 @@ def check_complete(workdir: Workdir) -> None:
     if not workdir.metrics.is_file():
         raise CheckpointError(
             f"{workdir.root} is not complete ({workdir.metrics.name} is missing). Train it to the end: "
-            f"python -m harness.train --config {workdir.config} --run {workdir.root}"
+            f"python -m harness.train --config {as_word(workdir.config)} --run {as_word(workdir.root)}"
         )
 
 

@@ -124,6 +124,38 @@ def test_a_command_that_a_message_tells_is_accepted(arguments, hint, tmp_path):
     assert followed.stdout.startswith("data.images")
 
 
+ODD_FOLDER = 'it\'s "My" Photos & more (2024) $HOME'
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ("pictures/day 1/a.jpg", "pictures/day 2/b.jpg"),
+        ("train/a b/1.jpg", "train/c/2.jpg", "test"),
+        ("train/a b/1.jpg", "train/c/2.jpg", "test/a b/3.jpg", "test/it's new/4.jpg"),
+        ("train/a/1.jpg", "training/a/2.jpg", "train/b/3.jpg", "training/b/4.jpg"),
+        ("test/a/1.jpg", "val/a/2.jpg", "test/b/3.jpg", "val/b/4.jpg"),
+        ("train/a #1/1.jpg", "train/b/2.jpg", "test/a #1/3.jpg", "test/b/4.jpg", "more & more/5.jpg"),
+    ],
+    ids="+".join,
+)
+def test_folders_that_a_message_names_can_be_typed(layout, tmp_path):
+    for name in layout:
+        path = tmp_path / ODD_FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no picture") if path.suffix else path.mkdir()
+
+    done = run_command("build_records", "--images", ODD_FOLDER, "--records", "records", cwd=tmp_path)
+
+    assert done.returncode == 3, done.stderr
+    flags = re.search(r"(--images .*?)(?:\. |, or |\n|$)", done.stderr)[1]
+    words = shlex.split(flags)
+    assert words[:1] == ["--images"] and (tmp_path / words[1]).is_dir() and len(words) == 2, flags
+    for classes in re.findall(r"(--data\.classes '.*?')(?=[.\s]|$)", done.stderr):
+        asked = ("build_records", *shlex.split(classes), "--images", ODD_FOLDER, "--show-config")
+        assert run_command(*asked, cwd=tmp_path).returncode == 0, classes
+
+
 @pytest.mark.parametrize(
     ("records", "hint"),
     [

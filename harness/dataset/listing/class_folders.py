@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.base import storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
-from harness.base.text import list_names, shorten
+from harness.base.text import as_word, list_names, shorten
 from harness.dataset.listing import junk, outputs
 
 # A name that ends in a number, in the words of both re and sed: american_bulldog_10.jpg, cat.0.jpg, dog (1).jpg.
@@ -160,7 +160,7 @@ def explain_none(folder: Folder, found: Contents) -> DataError:
     if len(inside.folders) > 1 and below != folder:
         return DataError(
             f"{needs}{list_names(found.folders)} alone, and {list_names(inside.folders, separator=', ')} in {below}. "
-            f"If these are the classes, or splits: --images {below}"
+            f"If these are the classes, or splits: --images {as_word(below)}"
         )
     return DataError(f"{needs}{list_names(found.folders) or 'none'}.")
 
@@ -168,9 +168,9 @@ def explain_none(folder: Folder, found: Contents) -> DataError:
 def _name_table(folder: Folder, found: Contents, below: Folder, inside: Contents) -> str:
     """The flags for the table of labels, which lies above the pictures or among them if there is one."""
     if not found.tables and inside.tables:
-        return f"--images {below} --data.labels {shorten(inside.tables[0])}"
+        return f"--images {as_word(below)} --data.labels {as_word(inside.tables[0])}"
     several = f" (or {list_names(found.tables[1:], separator=', ')})" if len(found.tables) > 1 else ""
-    return f"--data.labels {shorten(found.tables[0]) if found.tables else 'labels.csv'}{several}"
+    return f"--data.labels {as_word(found.tables[0]) if found.tables else 'labels.csv'}{several}"
 
 
 def _read_names(folder: Folder, names: Sequence[str]) -> str:

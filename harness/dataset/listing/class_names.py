@@ -7,9 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import yaml
+
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.base.text import list_names, shorten
+from harness.base.text import as_word, list_names, shorten
 from harness.dataset.listing import junk
 
 Wanted = tuple[str, ...] | Mapping[str, tuple[str, ...]] | None  # of the setting data.classes
@@ -117,7 +119,7 @@ def _check_different(names: Sequence[str], where: object) -> None:
 
 
 def _quote(name: str) -> str:
-    """A name as a value of YAML within single quotes of a shell, whatever it is made of."""
+    """A name as `_write`, in double quotes, whatever it is made of."""
     escaped = name.encode("unicode_escape").decode().replace('"', '\\"').replace("'", "\\x27")
     return f'"{escaped}"'
 
@@ -148,30 +150,31 @@ def describe_doubt(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
         return (
             f"{list_names(list(below), separator=', ')} are taken as the classes, but each holds the same folders: "
             f"{list_names(sort_names(shared), separator=', ')}. If these inner ones are the classes, take one of the "
-            f"outer ones, --images {folder / best}, or move their pictures together. If the inner ones are persons or "
-            f"the like: --split.group_by folder. If all is meant so: --data.classes '[{_write_list(list(below))}]'"
+            f"outer ones, --images {as_word(folder / best)}, or move their pictures together. If the inner ones are "
+            "persons or the like: --split.group_by folder. If all is meant so: --data.classes "
+            f"{write_list(list(below))}"
         )
     for name, found in inside.items():
         others = [other for other in below if other != name]
         if len(others) > 1 and found >= {*others}:
             return (
                 f"{name} is taken as a class, but holds folders called like the classes beside it: "
-                f"{list_names(others, separator=', ')}. If it is none: --data.classes '[{_write_list(others)}]'"
+                f"{list_names(others, separator=', ')}. If it is none: --data.classes {write_list(others)}"
             )
     copied = next((found for found in _group(below, _without_copy) if _without_copy(found[0]) == _fold(found[0])), [])
     if copied:
-        asked = ", ".join(f'"{name}"' for name in copied)
+        asked = ", ".join(map(_write, copied))
         return (
             f"{list_names(copied, separator=', ')} are called like copies of one folder, and are taken as "
-            f"{len(copied)} classes. If they are one: --data.classes '{{\"{copied[0]}\": [{asked}], …}}'"
+            f"{len(copied)} classes. If they are one: --data.classes '{{{_write(copied[0])}: [{asked}], …}}'"
         )
     if not named or not bare:
         return ""
     told = f"no file in {list_names(bare, separator=', ')} is called like a picture"
     if len(named) == 1 and len(inside[named[0]]) > 1:
         classes = list_names(sort_names(inside[named[0]]), separator=", ")
-        return f"{told}. If the classes are those in {named[0]} ({classes}): --images {folder / named[0]}"
-    return f"{told}. If these are no classes, name the others: --data.classes '[{_write_list(named)}]'"
+        return f"{told}. If the classes are those in {named[0]} ({classes}): --images {as_word(folder / named[0])}"
+    return f"{told}. If these are no classes, name the others: --data.classes {write_list(named)}"
 
 
 def describe_depth(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
@@ -189,8 +192,8 @@ def describe_depth(below: Mapping[str, Sequence[str]], folder: Folder) -> str:
     return (
         f"{list_names(list(below), separator=', ')} are taken as the classes, but hold no picture themselves, only "
         f"folders: {list_names(names, separator=', ')} in {name}. If these inner ones are the classes, {folder} is one "
-        f"level too high: --images {folder / name}. If they are persons or the like: --split.group_by folder. If all "
-        f"is meant so: --data.classes '[{_write_list(list(below))}]'"
+        f"level too high: --images {as_word(folder / name)}. If they are persons or the like: --split.group_by folder. "
+        f"If all is meant so: --data.classes {write_list(list(below))}"
     )
 
 
@@ -199,8 +202,18 @@ def _without_copy(name: str) -> str:
     return _fold(_COPY.sub("", name.strip()))
 
 
-def _write_list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_WRITTEN]) + (", …" if len(names) > _MOST_WRITTEN else "")
+def write_list(names: Sequence[str]) -> str:
+    """Returns the names as one word of a shell that data.classes takes; of many the first, and where to go on."""
+    return f"'[{', '.join(map(_write, names[:_MOST_WRITTEN]))}{', …' if len(names) > _MOST_WRITTEN else ''}]'"
+
+
+def _write(name: str) -> str:
+    """A name as a value of YAML within single quotes of a shell: as it is where that is read as the same."""
+    try:
+        is_plain = name.isprintable() and "'" not in name and yaml.safe_load(f"[{name}]") == [name]
+    except yaml.YAMLError:
+        is_plain = False
+    return name if is_plain else _quote(name)
 
 
 def _find_shared(inside: Sequence[set[str]]) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.base.errors import DataError
-from harness.base.text import list_names, shorten, visible
+from harness.base.text import as_word, list_names, shorten
 from harness.dataset.listing import table
 from harness.dataset.listing.split_folders import split_of
 from harness.dataset.listing.table import Row, Table
@@ -118,7 +118,7 @@ def _guess_label(listed: Table, names: dict[int, str]) -> int | None:
     if len(found) > 1:
         raise DataError(
             f"{listed.name} has several columns that may be the label: {list_names([names[p] for p in found])}. Say "
-            f"which: --data.labels {listed.name}:{visible(names[found[0]])}"
+            f"which: --data.labels {as_word(f'{listed.name}:{names[found[0]]}')}"
         )
     if found or _find_binary(listed, names):
         return found[0] if found else None
@@ -126,7 +126,7 @@ def _guess_label(listed: Table, names: dict[int, str]) -> int | None:
     if len(others) != 1:
         raise DataError(
             f"{listed.name} has no column that is plainly the label; it has {listed.describe_columns()}. Say which: "
-            f"--data.labels {listed.name}:COLUMN"
+            f"--data.labels {as_word(listed.name)}:COLUMN"
         )
     return others[0]
 
@@ -162,6 +162,6 @@ def _find_one_hot(listed: Table, names: dict[int, str]) -> dict[int, str]:
             raise DataError(
                 f"{listed.name}, line {row.line}, has a 1 in {num_on} of the columns "
                 f"{list_names(list(found.values()), separator=', ')}: expected exactly one, its class. Remove columns "
-                f"that are no classes, or say which column is the label: --data.labels {listed.name}:COLUMN"
+                f"that are no classes, or say which column is the label: --data.labels {as_word(listed.name)}:COLUMN"
             )
     return found

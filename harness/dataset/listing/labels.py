@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder, RemotePath
-from harness.base.text import list_names, shorten, visible
+from harness.base.text import as_word, list_names, shorten, visible
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import class_folders, label_columns, matching, table
 from harness.dataset.listing.class_names import sort_names
@@ -135,7 +135,7 @@ def _name_classes(labelled: Sequence[Listed], listed: Table, columns: Columns, f
         raise DataError(
             f"there are {len(class_names):,} labels for {len(labelled):,} pictures ({columns.said}), such as "
             f"{list_names(class_names[:3], separator=', ')}: these are no classes. Say which column has the label: "
-            f"--data.labels {listed.name}:COLUMN"
+            f"--data.labels {as_word(listed.name)}:COLUMN"
         )
     return class_names
 
@@ -177,7 +177,7 @@ def doubt_folders(folder: Folder, tables: Sequence[str], pictures: Sequence[List
             labels = list_names(sort_names(found), separator=", ")
             return (
                 f"the folders in {folder} are taken as the classes, but {name} beside them gives their pictures the "
-                f"labels {labels}. If these are meant: --data.labels {name}"
+                f"labels {labels}. If these are meant: --data.labels {as_word(name)}"
             )
     return ""
 

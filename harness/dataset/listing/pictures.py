@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.base.text import list_names, shorten
+from harness.base.text import count, list_names, shorten
 from harness.config.dataset_sections import DataConfig
 from harness.dataset.images.rejection import Reason
 from harness.dataset.listing import class_folders, class_names, labels, outputs, split_folders
@@ -138,7 +138,7 @@ def _describe(found: Contents, layout: Layout, chosen: Chosen, left_out: Sequenc
         yield f"left out beside the classes, as made by harness: {list_names(found.outputs, separator=', ')}"
     num_junk = sum(item.reason == Reason.SYSTEM_FILE for item in left_out)
     if num_junk:
-        yield f"left out among the pictures, as junk by their names: {num_junk:,} files"
+        yield f"left out among the pictures, as junk by their names: {count(num_junk, 'file')}"
 
 
 def _describe_choice(found: Iterable[str], chosen: Chosen) -> Iterator[str]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from harness.base.errors import DataError
 from harness.base.storage import Folder
-from harness.base.text import list_names, shorten
+from harness.base.text import as_word, list_names, shorten
 from harness.dataset.listing.class_folders import Contents
+from harness.dataset.listing.class_names import write_list
 
 _SPLIT_OF = {
     "train": "train",
@@ -21,7 +22,7 @@ _SPLIT_OF = {
 }
 _FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photos", "split"}
 _DEEPEST = 3  # folders that hold nothing but one folder: train/images/cat, seg_train/seg_train/cat
-_DECLARE = "If these are classes and no splits, name them: --data.classes '[{}]'"
+_DECLARE = "If these are classes and no splits, name them: --data.classes {}"
 
 
 @dataclass(frozen=True)
@@ -184,25 +185,25 @@ def _check_whole(
     deep = _find_deep(called, inside)
     train = next((name for name, split in called.items() if split == "train" and name in deep), "")
     best = folder / (max(deep, key=lambda name: (len(inside[name].folders) > 1, name == train)))
-    declare = _DECLARE.format(", ".join(inside))
+    declare = _DECLARE.format(write_list(list(inside)))
     for name in called:
         if name not in deep:
             loose = inside[name].pictures
             found = f"{_count(loose)} without such folders, whose classes nobody knows" if loose else "none"
             raise DataError(
                 f"{folder} has folders of classes in {deep[0]} ({list_names(inside[deep[0]].folders)}), but {name} has "
-                f"{found}. Take the others alone: --images {best}"
+                f"{found}. Take the others alone: --images {as_word(best)}"
             )
     if not train:
         raise DataError(
             f"{folder} has {list_names(list(called), separator=' and ')}, but no folder train: there is nothing to "
-            f"train on. Take one of them as it is, to be split anew: --images {best}"
+            f"train on. Take one of them as it is, to be split anew: --images {as_word(best)}"
         )
     twice = sorted(name for name in called if list(called.values()).count(called[name]) > 1)
     if twice:
         raise DataError(
             f"{folder} has {list_names(twice, separator=' and ')}, which are one split by their names. Put them "
-            f"together, or take one: --images {best}"
+            f"together, or take one: --images {as_word(best)}"
         )
     classes = {_class_of(below, merged) for below in inside[train].folders}
     for name in called:
@@ -210,21 +211,21 @@ def _check_whole(
         if unknown:
             raise DataError(
                 f"{folder} looks like splits, but {name} has {list_names(unknown)} and {train} does not: it has "
-                f"{list_names(inside[train].folders)}. Give both the same classes, or take one: --images {best}. "
-                f"{declare}"
+                f"{list_names(inside[train].folders)}. Give both the same classes, or take one: --images "
+                f"{as_word(best)}. {declare}"
             )
     again = next((name for name in others if set(called) <= set(inside[name].folders)), "")
     if again:
         raise DataError(
             f"{folder} has the splits {list_names(list(called), separator=', ')}, and {again} beside them, which holds "
-            f"such splits too. Take one of the two: --images {folder / again}, or move {again} elsewhere."
+            f"such splits too. Take one of the two: --images {as_word(folder / again)}, or move {again} elsewhere."
         )
     if others:
         raise DataError(
             f"{folder} has the splits {list_names(list(called), separator=', ')} with the classes "
             f"{list_names(inside[train].folders)}, and beside them {list_names(others, separator=', ')}. Move "
-            f"what is no split elsewhere, or take one split: --images {best}, or name the classes in the splits: "
-            f"--data.classes '[{', '.join(inside[train].folders)}]'. {declare}"
+            f"what is no split elsewhere, or take one split: --images {as_word(best)}, or name the classes in the "
+            f"splits: --data.classes {write_list(inside[train].folders)}. {declare}"
         )
 
 
@@ -239,8 +240,8 @@ def _no_classes(folder: Folder, called: Mapping[str, str]) -> DataError:
     return DataError(
         f"{folder} has {list_names(names, separator=' and ')}, which are splits by their names, but no folders of "
         f"classes in them. Put the pictures of each class into a folder of its own, such as {best}/happy, or take "
-        f"{best} with a table of their labels: --images {folder / best} --data.labels labels.csv. "
-        f"{_DECLARE.format(', '.join(names))}"
+        f"{best} with a table of their labels: --images {as_word(folder / best)} --data.labels labels.csv. "
+        f"{_DECLARE.format(write_list(names))}"
     )
 
 

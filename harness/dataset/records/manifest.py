@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.base import files, json_files
 from harness.base.errors import DataError
 from harness.base.storage import Folder
+from harness.base.text import as_word
 from harness.config.preparation import Preparation
 from harness.config.values import Classes, Color, Fit, ImageSize, ValueRange
 from harness.dataset.records import missing_records, tfrecord
@@ -237,7 +238,8 @@ def _check_size(folder: Folder, shard: ShardInfo) -> None:
 
 
 def _rebuild(folder: Folder) -> str:
-    return f"Build the records again: python -m harness.build_records --images FOLDER --records {folder} --overwrite"
+    command = f"python -m harness.build_records --images FOLDER --records {as_word(folder)} --overwrite"
+    return f"Build the records again: {command}"
 
 
 def explain(path: Folder, damage: tfrecord.DamagedRecord) -> DataError:

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from harness.base import files, json_files
 from harness.base.errors import CheckpointError
+from harness.base.text import as_word
 from harness.runs.workdir import Workdir
 
 _Count = Annotated[int, Field(ge=0)]
@@ -103,7 +104,7 @@ def read(workdir: Workdir) -> Exports:
     except json_files.WrongForm as error:
         raise CheckpointError(
             f"{workdir.exports} cannot be read: {error}. Remove it, and export again: "
-            f"python -m harness.export {workdir.root}"
+            f"python -m harness.export {as_word(workdir.root)}"
         ) from None
 
 

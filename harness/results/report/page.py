@@ -5,7 +5,7 @@ It shows the facts that artifacts.py has gathered, and decides nothing: the othe
 
 from harness.base import html
 from harness.base.html import Html
-from harness.base.text import count
+from harness.base.text import as_word, count
 from harness.results.export import exported
 from harness.results.report import confusion, curves, gallery, origin, overview, progress, subsets
 from harness.results.report.facts import RunFacts
@@ -81,9 +81,9 @@ def _say_split(facts: RunFacts) -> str:
 
 def _describe_use(facts: RunFacts) -> Html:
     commands = (
-        f"python -m harness.predict {facts.run} PICTURE.jpg\n"
-        f"python -m harness.predict {facts.run} FOLDER --json\n"
-        f"python -m harness.evaluate {facts.run} --images FOLDER_OF_CLASS_FOLDERS"
+        f"python -m harness.predict {as_word(facts.run)} PICTURE.jpg\n"
+        f"python -m harness.predict {as_word(facts.run)} FOLDER --json\n"
+        f"python -m harness.evaluate {as_word(facts.run)} --images FOLDER_OF_CLASS_FOLDERS"
     )
     left_out = html.paragraphs([f"{item.format} was left out: {item.reason}" for item in facts.exports.left_out])
     return Html(f"{html.block(commands)}{_describe_files(facts)}{left_out}")

@@ -1,5 +1,6 @@
 """Which classes are taken, merged, and in which order."""
 
+import shlex
 import unicodedata
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.base.errors import ConfigError, DataError
 from harness.config import settings
-from harness.dataset.listing.class_names import also_merged, choose, describe_alike, sort_names
+from harness.dataset.listing.class_names import also_merged, choose, describe_alike, sort_names, write_list
 
 CAFE_NFC, CAFE_NFD = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
 
@@ -142,3 +143,23 @@ def test_the_advice_on_names_that_look_alike_can_be_typed():
     with pytest.raises(DataError) as refused:
         choose(["a'b\n", "a'b"], None, "here")
     assert r"""--data.classes '["a\x27b", "a\x27b\n", …]'""" in str(refused.value)
+
+
+names_of_folders = st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=12)
+
+
+@given(st.lists(names_of_folders, min_size=2, max_size=6, unique_by=lambda name: name.strip().casefold()))
+def test_a_list_that_is_to_be_typed_is_read_as_the_same_names(names):
+    (word,) = shlex.split(write_list(names))
+    try:
+        asked = settings.parse_flag("data.classes", word).value
+    except ConfigError:  # names that no folder of a class has, such as blanks alone
+        assert any(name != name.strip() or not name.isprintable() for name in names)
+        return
+    assert list(asked) == names
+
+
+def test_a_list_that_is_to_be_typed_is_quoted_no_more_than_it_needs():
+    assert write_list(["cat", "Kaffee & Kuchen", "1", "no", "it's", "a, b"]) == (
+        """'[cat, Kaffee & Kuchen, "1", "no", "it\\x27s", "a, b"]'"""
+    )

@@ -216,7 +216,7 @@ def test_folders_called_like_copies_are_doubted(tmp_path):
     write(tmp_path, "happy/1.jpg", "happy (1)/2.jpg", "happy - Copy (2)/3.jpg", "sad/4.jpg", "sad copy/5.jpg")
     assert list_all(tmp_path).doubt == (
         "happy, happy (1), happy - Copy (2) are called like copies of one folder, and are taken as 3 classes. If they "
-        """are one: --data.classes '{"happy": ["happy", "happy (1)", "happy - Copy (2)"], …}'"""
+        "are one: --data.classes '{happy: [happy, happy (1), happy - Copy (2)], …}'"
     )
 
 
