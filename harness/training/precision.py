@@ -103,7 +103,7 @@ def compare(exact: Sequence[Timing], short: Sequence[Timing], instructions: str)
     """Returns the precision that steps in turn speak for, and why.
 
     The gain is the median over pairs, of the clock's or the CPU time's the lesser: other work on the machine disturbs
-    the clock, and threads that wait count as CPU time.
+    the clock, and threads that wait count as CPU time. The times that are told have to say the same.
 
     Args:
       exact: steps in float32.
@@ -112,8 +112,8 @@ def compare(exact: Sequence[Timing], short: Sequence[Timing], instructions: str)
     """
     by_clock = statistics.median(one.wall_s / other.wall_s for one, other in zip(exact, short, strict=True))
     by_cpu = statistics.median(one.cpu_s / other.cpu_s for one, other in zip(exact, short, strict=True))
-    gain = min(by_clock, by_cpu)
     before_ms, after_ms = (1000 * statistics.median(step.wall_s for step in steps) for steps in (exact, short))
+    gain = min(by_clock, by_cpu, before_ms / after_ms)
     times = f"tried here, a step takes {after_ms:.1f} ms in bfloat16, {before_ms:.1f} in float32"
     if gain >= _LEAST_GAIN:
         return "mixed_bfloat16", f"this CPU has {instructions}; {times}"

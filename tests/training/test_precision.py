@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SMOKE, command_environment, name_tasks, run_command
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.config import settings
 from harness.config.schema import Config
@@ -54,6 +57,17 @@ def test_one_disturbed_step_decides_nothing(disturbed):
     calm = [(44, 80)] * 4
     assert precision.compare(timings(disturbed, *calm), timings(*[(43, 79)] * 5), "AMX-BF16")[0] == "float32"
     assert precision.compare(timings(*calm, calm[0]), timings(disturbed, *[(30, 55)] * 4), "AMX-BF16")[0] != "float32"
+
+
+milliseconds = st.integers(10, 200)
+
+
+@given(st.lists(st.tuples(milliseconds, milliseconds), min_size=3, max_size=5))
+def test_the_times_that_are_told_say_what_is_chosen(walls):
+    exact, short = (timings(*((wall, 50 - 20 * side) for wall in found)) for side, found in enumerate(zip(*walls)))
+    chosen, reason = precision.compare(exact, short, "AMX-BF16")
+    after_ms, before_ms = map(float, re.search(r"takes ([\d.]+) ms in bfloat16, ([\d.]+) in", reason).groups())
+    assert chosen == "float32" or before_ms > 1.09 * after_ms
 
 
 @pytest.mark.parametrize("short", [(30, 79), (43, 55)])
