@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
@@ -32,6 +33,7 @@ SHORT_FLAGS: Mapping[str, str] = {
     "--profile": "runtime.profile",
     "--retrain": "tune.retrain",
 }
+_PRINTING = ("--csv", "--json")
 _FILE_ONLY = ("tune.space", "tune.start")
 # Those of data and runtime that decide something in a build, and in a build alone; all others of these sections do
 # nothing there.
@@ -57,7 +59,8 @@ class _Parser(HelpParser):
 
     def parse_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:  # type: ignore[override]
         """Returns the values of the flags; the one after a flag that takes a value is that, as in `--run -x`."""
-        return super().parse_args(list(self._join_values(args)), namespace)
+        self._given = list(self._join_values(args))
+        return super().parse_args(self._given, namespace)
 
     def _join_values(self, words: Sequence[str]) -> Iterator[str]:
         """Yields the words with `--flag -value` as `--flag=-value`, up to a `--`."""
@@ -81,8 +84,11 @@ class _Parser(HelpParser):
                 sys.exit(ExitCode.USAGE)
             message = self._explain_unknown(name)
         elif message.startswith("unrecognized arguments: "):
-            message = (
-                f"'{words[0]}' belongs to no flag. A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
+            before = next((flag for flag, word in pairwise(self._given) if word == words[0]), "")
+            message = f"'{words[0]}' belongs to no flag. " + (
+                f"{before} prints to the standard output. To have that in a file: {before} > {as_word(words[0])}"
+                if before in _PRINTING
+                else "A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
             )
             if (run := self._option_string_actions.get("--run")) and run.help != argparse.SUPPRESS:
                 message += f" A run folder is given as --run {as_word(words[0])}"

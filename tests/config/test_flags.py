@@ -112,6 +112,18 @@ def test_a_word_that_belongs_to_no_flag_is_told_with_what_a_list_looks_like(caps
     assert capsys.readouterr().err.startswith(expected)
 
 
+def test_a_file_after_a_flag_that_prints_is_told_how_it_gets_there(capsys):
+    parser = flags.make_parser("predict", "", sections=())
+    parser.add_argument("paths", nargs="+")
+    parser.add_argument("--csv", action="store_true")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["a.jpg", "--csv", "out&about.csv"])
+    assert capsys.readouterr().err.startswith(
+        "error: 'out&about.csv' belongs to no flag. --csv prints to the standard output. To have that in a file: "
+        "--csv > 'out&about.csv'\n"
+    )
+
+
 def test_help_shows_ten_settings_and_names_the_others_and_help_all_explains_them(capsys):
     parser = flags.make_parser("train", "Trains.", sections=("data", "model", "runtime"), seed="train.seed")
     shown = parser.format_help()
