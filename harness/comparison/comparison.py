@@ -198,7 +198,10 @@ def _advise(measured_on: str, measured: Sequence[Measured]) -> list[str]:
         has_test = all(one.run.figures.test is not None for one in measured)
         other = "a test split (--split.test of the build) would not"
         cure = "measure on the test split: --split test" if has_test else other
-        notes.append(f"Each run chose its epoch on these pictures, which flatters it a little; {cure}.")
+        choosers = [shorten(one.run.name) for one in measured if one.run.config.train.keep == "best"]
+        chosen = f"{list_names(choosers, separator=', ')} chose the epoch by these pictures" if choosers else ""
+        taken = "Whoever takes the better run has chosen it by these pictures"
+        notes.append(f"{chosen or taken}, which flatters a little; {cure}.")
     if measured_on == "train":
         notes.append("The runs have learnt these pictures: that says nothing of how they do on others.")
     num_groups = len({row.group for row in first.predictions})

@@ -77,9 +77,8 @@ def render(name: str, runs: Sequence[ListedRun]) -> str:
     )
     advice = (
         "The verdict is about a run beside the baselines, on the same split as its figures. Which of two runs is "
-        "better is not in these figures: intervals overlap, each run chose its epoch on the validation split, and "
-        "whoever takes the one with the highest figure of a test split has chosen on that. This says what is shown "
-        "beyond chance:"
+        "better is not in these figures: intervals overlap, and whoever takes the one with the highest figure has "
+        "chosen by the pictures that gave it. This says what is shown beyond chance:"
     )
     body = (
         f'<p class="quiet">{html.text(line)}</p><p>{html.text(advice)}</p>{html.block(_COMPARE)}'

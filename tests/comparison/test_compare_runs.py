@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from conftest import run_command_anew, run_python
@@ -40,6 +41,27 @@ def test_the_words_come_first_and_the_best_run_is_on_top(runs, capsys):
     assert "optim.learning_rate" in text and "0.001" in text and "[8, 16]" in text
     assert "the runs disagree on 7 of 16 pictures" in text
     assert "happy/0.png" in text and "sad 0.80" in text
+
+
+@pytest.mark.parametrize(
+    ("keeps", "expected"),
+    [
+        (("last", "last"), "Whoever takes the better run has chosen it by these pictures, which flatters a little;"),
+        (("last", "best"), "b chose the epoch by these pictures, which flatters a little;"),
+        (("best", "best"), "a, b chose the epoch by these pictures, which flatters a little;"),
+    ],
+)
+def test_only_runs_that_keep_their_best_epoch_are_said_to_have_chosen_it(
+    keeps, expected, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name, keep in zip("ab", keeps):
+        write_run(Path(name), [0.9] * 12 + [0.2] * 12, train__keep=keep)
+
+    compare.main(["a", "b"])
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"note: (.*?;)", said)[1] == expected
 
 
 def test_json_has_everything(runs, capsys):
