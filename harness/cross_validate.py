@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from harness.base import app, files, json_files, tf_import
 from harness.base.errors import CheckpointError, ConfigError, ExitCode, UnsavedRun
 from harness.base.json_files import WrongForm
-from harness.base.text import list_names
 from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.cross_validation import trainings
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.runs.workdir import find_name
+from harness.search.trials import claims
 from harness.search.trials.claims import Claims
 
 log = logging.getLogger("harness")
@@ -151,7 +151,7 @@ def _claim_folder(
       CheckpointError: it holds something else.
       UnsavedRun: the process was asked to stop before.
     """
-    _refuse_others(folder)
+    claims.refuse_others(folder, _ASKED, (_CONFIG,), what="a cross-validation", flag="--run")
     with Claims(folder, should_stop).proposing() as is_alone:
         if not is_alone:
             reason = should_stop() or ""
@@ -165,19 +165,6 @@ def _claim_folder(
         header = "The resolved settings of this cross-validation."
         files.write_text(path, settings.as_yaml(config, *_SECTIONS, header=header))
         files.write_json(asked, {"records_sha256": data.digest, "folds": num_folds})
-
-
-def _refuse_others(folder: Path) -> None:
-    if (folder / _ASKED).exists() or not folder.exists():
-        return
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder. Give another one: --run runs/NEW")
-    names = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
-    if others := sorted(names - {"claims", _CONFIG}):
-        raise CheckpointError(
-            f"{folder} holds something else than a cross-validation: {list_names(others, separator=', ')}. Give "
-            "another folder, which may be new: --run runs/NEW"
-        )
 
 
 def _check_same(folder: Path, config: Config, data: Manifest, num_folds: int) -> None:

@@ -12,13 +12,13 @@ from pydantic import BaseModel, TypeAdapter
 from harness.base import app, files, json_files, tf_import
 from harness.base.errors import CheckpointError, ConfigError, ExitCode, UnsavedRun
 from harness.base.json_files import WrongForm
-from harness.base.text import as_word, list_names
+from harness.base.text import as_word
 from harness.config import flags, settings
 from harness.config.schema import Config
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
 from harness.search.space.space import SEARCHED, check_space
-from harness.search.trials import trial_folder
+from harness.search.trials import claims, trial_folder
 from harness.search.trials.claims import Claims
 
 log = logging.getLogger("harness")
@@ -33,7 +33,7 @@ together. Every trial is a run folder; the best settings end in best.yaml, and r
 # What another start of a search may change: how it is worked on, and how far.
 _FREE = ("folder", "trials", "slots", "gpus_per_trial", "minutes_per_trial", "max_failures", "retrain", "rebuild")
 _TRIALS = {"trials", "search"}  # what the folder of a search has once one was begun; the last of an earlier version
-_OURS = {"best.yaml", "claims", "config.yaml", "report.html", "retrain", *_TRIALS}
+_OURS = {"best.yaml", "config.yaml", "report.html", "retrain", *_TRIALS}
 
 
 class _Records(BaseModel):
@@ -59,7 +59,10 @@ def main(argv: Sequence[str]) -> int:
         )
     check_space(config, given)
     data = manifest.load(config.data.records_folder, config.data.images)
-    _refuse_others(config.tune.folder)
+    is_begun = any((config.tune.folder / name).exists() for name in _TRIALS)
+    claims.refuse_others(
+        config.tune.folder, "records.json", _OURS if is_begun else (), what="a search", flag="--tune.folder"
+    )
     should_stop = app.catch_stop_signals()
     with Claims(config.tune.folder, should_stop).proposing() as is_alone:
         if not is_alone:
@@ -80,24 +83,6 @@ def main(argv: Sequence[str]) -> int:
     )
     app.show(text)
     return ExitCode.DONE
-
-
-def _refuse_others(folder: Path) -> None:
-    """Refuses a folder of something else, such as a run or records: a search would write over its files.
-
-    Raises:
-      CheckpointError: it is one, or no folder.
-    """
-    if (folder / "records.json").exists() or not folder.exists():  # which no search is without from its start
-        return
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder. Give another one for the search: --tune.folder runs/NEW")
-    names = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
-    if others := sorted(names - (_OURS if names & _TRIALS else {"claims"})):
-        raise CheckpointError(
-            f"{folder} holds something else than a search: {list_names(others, separator=', ')}. Give another folder, "
-            "which may be new: --tune.folder runs/NEW"
-        )
 
 
 def _claim_folder(config: Config, data: Manifest) -> None:

@@ -7,10 +7,12 @@ process; the next that asks then has it.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from harness.base.errors import CheckpointError
+from harness.base.text import list_names
 from harness.locks import lock, lock_file
 from harness.locks.lock import InUse
 from harness.locks.verdict import USUAL, Verdict
@@ -19,6 +21,31 @@ _CLAIMS = "claims"
 _PROPOSING = "proposing"
 _LOOK_S = 0.05
 _MOST_WAIT_S = 1800.0  # for others to propose, which takes a minute in a Bayesian search of many hundred trials
+
+
+def refuse_others(folder: Path, record: str, ours: Iterable[str], *, what: str, flag: str) -> None:
+    """Refuses a folder of something else, such as a run or records: trainings would write over its files.
+
+    Args:
+      folder: may be new.
+      record: the file that none of ours is without from its start.
+      ours: other names that may be in it before there is that file.
+      what: ours is, with its article.
+      flag: names the folder.
+
+    Raises:
+      CheckpointError: it holds something else, or is no folder.
+    """
+    if (folder / record).exists() or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is no folder. Give another one for {what}: {flag} runs/NEW")
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
+    if others := sorted(names - {_CLAIMS, *ours}):
+        raise CheckpointError(
+            f"{folder} holds something else than {what}: {list_names(others, separator=', ')}. Give another folder, "
+            f"which may be new: {flag} runs/NEW"
+        )
 
 
 class Claims:
