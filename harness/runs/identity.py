@@ -93,6 +93,7 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
     if origin is not None and not Workdir(origin).config.is_file() and not workdir.metrics.is_file():
         raise ConfigError(f"train.start_from is {origin}, which is no run folder. Give one, or leave it out.")
     if not workdir.root.exists() or (workdir.root.is_dir() and not _foreign_files(workdir)):
+        _refuse_within_run(workdir)
         return
     if not workdir.config.is_file() or not workdir.environment.is_file():
         raise CheckpointError(f"{workdir.root} exists but holds no run. Give another folder: --run runs/NEW")
@@ -106,6 +107,13 @@ def check(workdir: Workdir, config: Config, data: Manifest) -> None:
             f"{workdir.root} was started with other records than {config.data.records_folder} holds now. Give those "
             "records to go on, or another folder: --run runs/NEW"
         )
+
+
+def _refuse_within_run(workdir: Workdir) -> None:
+    """Refuses a new run in the folder of another one, whose files and curves would be mixed with its own."""
+    around = next((path for path in workdir.root.absolute().parents if Workdir(path).environment.is_file()), None)
+    if around is not None:
+        raise CheckpointError(f"{workdir.root} lies within the run {around}. Give another folder: --run runs/NEW")
 
 
 def check_batch(workdir: Workdir, batch_size: int) -> None:

@@ -32,6 +32,14 @@ def test_what_was_claimed_is_read_back(claimed):
     assert sorted(path.name for path in workdir.root.iterdir()) == ["config.yaml", "environment.json"]
 
 
+@pytest.mark.parametrize("below", ["more", "checkpoints/latest/deep"])
+def test_no_run_begins_in_the_folder_of_another(claimed, below):
+    workdir, config, data = claimed
+    with pytest.raises(CheckpointError, match=r"lies within the run .*run\. Give another folder: --run runs/NEW"):
+        identity.check(Workdir(workdir.root / below), config, data)
+    identity.check(Workdir(workdir.root.parent / "beside"), config, data)
+
+
 def test_nothing_is_in_force_where_nothing_was_started(tmp_path):
     assert identity.read_effective(Workdir(tmp_path)) == {}
 

@@ -45,9 +45,10 @@ def look_into(folder: Folder) -> Contents:
     """
     try:
         if not folder.is_dir():
+            is_there = folder.exists()
+            what = f"{folder} is a file, no images folder" if is_there else f"there is no images folder {folder}"
             raise DataError(
-                f"there is no images folder {folder}. Give one with a sub-folder for each class: --images FOLDER"
-                f"{storage.advice(folder)}"
+                f"{what}. Give one with a sub-folder for each class: --images FOLDER{storage.advice(folder)}"
             )
         names, files = _list(folder)
     except OSError as error:

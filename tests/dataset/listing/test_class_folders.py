@@ -78,6 +78,9 @@ def test_class_folders_are_listed_once_for_all(tmp_path):
     assert class_folders.list_folders(images / "happy") == []
     with pytest.raises(DataError, match="there is no images folder"):
         class_folders.list_folders(tmp_path / "nowhere")
+    picture = next(images.rglob("*.png"))
+    with pytest.raises(DataError, match=f"^{re.escape(str(picture))} is a file, no images folder. Give one with"):
+        class_folders.list_folders(picture)
     Path(os.fsdecode(os.fsencode(images) + b"/\xff")).mkdir()
     with pytest.raises(DataError, match="is not valid UTF-8"):
         class_folders.list_folders(images)
