@@ -45,6 +45,7 @@ class Batches:
 
     def __init__(self, split: Split, strategy: tf.distribute.Strategy, make: Callable[..., tf.data.Dataset]) -> None:
         def make_own(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            """Makes the batches of one process: its share of each global batch."""
             share = Share.of_process(
                 context.input_pipeline_id,
                 num_processes=context.num_input_pipelines,

@@ -212,6 +212,7 @@ def _agree(inputs: Inputs, devices: Devices) -> Inputs:
 
 def _place_measured(asked: str, data: Manifest, devices: Devices, runtime: RuntimeConfig) -> Placement:
     def place_in(asked: str, room: memory.Memory, device_bytes: int | None, words: str) -> Placement:
+        """Decides for so much memory, which `words` describe; `device_bytes` are free on each device, None on CPUs."""
         return place(
             asked,
             need_bytes=sum(data.splits[name].num_examples for name in KEPT_SPLITS) * data.image_size**2 * 3,

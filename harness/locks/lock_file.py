@@ -146,6 +146,7 @@ def _lock(descriptor: int, kind: int) -> bool | None:
     answers: list[bool | None] = []
 
     def ask() -> None:
+        """Asks once; there is no answer as long as the file system gives none."""
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             answers.append(True)

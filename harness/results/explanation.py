@@ -46,6 +46,7 @@ def make_explainer(model: keras.Model) -> Explainer:
         input_signature=[tf.TensorSpec([None, size, size, 3]), tf.TensorSpec([None], tf.int32)], autograph=False
     )
     def explain(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Returns what speaks for the labels at each place of the explained map, float32 [N, height, width]."""
         with tf.GradientTape() as tape:
             tape.watch(pixels)  # a frozen network records nothing by itself
             activations, logits = mapping(pixels, training=False)

@@ -213,6 +213,7 @@ def _bootstrap(labels: Array, probabilities: Array, members: Ints) -> dict[str, 
     rankings = _rankings(labels, probabilities) if is_ranked else []
 
     def weigh(weights: Floats) -> Mapping[str, Floats]:
+        """Returns each figure, [draws], of pictures that count as often as `weights` say, [draws, N]."""
         totals = weights.sum(axis=1)
         of_pictures = {"loss": weights @ losses / totals, "brier": weights @ brier / totals}
         of_classes = _count(labels, probabilities, weights)

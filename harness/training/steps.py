@@ -112,6 +112,7 @@ def _build_models(config: Config, devices: Devices, data: Manifest) -> tuple[ker
     """The model in training, and the one that is kept: the same, or one for the average of its weights."""
 
     def build() -> keras.Model:
+        """Builds the network of the config, with the same first weights each time."""
         return build_model(
             config.model,
             num_classes=len(data.class_names),
@@ -208,6 +209,7 @@ def _averaging(
     """Returns what also moves the averaged weights after each step of the optimizer."""
 
     def take_turn_and_average(batch: Batch, share: tf.Tensor, is_last: bool) -> tf.Tensor:
+        """As `take_turn`; the average moves only if the optimizer has taken the step, which float16 may skip."""
         num_before = tf.identity(optimizer.iterations)
         figures = take_turn(batch, share, is_last)
         if is_last:

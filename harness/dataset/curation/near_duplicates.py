@@ -100,7 +100,10 @@ def _shrunk_residual(one: _Look, two: _Look, covered: Array) -> float:
 
 
 def _residual(one: _Look, two: _Look, covered: Array, hopeless: float = 4 * _MAX_RESIDUAL) -> float:
-    """The largest difference of any window, as a share of the contrast, in the better of the two directions."""
+    """The largest difference of any window, as a share of the contrast, in the better of the two directions.
+
+    Beyond `hopeless` the second direction is not tried.
+    """
     is_covered = np.broadcast_to(covered[:, :, None], one.pixels.shape)
     is_fit = is_covered
     for look in (one, two):  # beside a clipped pixel a softened one is clipped in part

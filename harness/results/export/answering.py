@@ -38,6 +38,7 @@ def load_saved_model(path: str) -> Ask:
     is_compared = False
 
     def ask(pictures: np.ndarray) -> np.ndarray:
+        """Answers by pixels; the first time also by PNG files, which have to give the same."""
         nonlocal is_compared
         answer = by_pixels(pixels=tf.constant(pictures, tf.float32))
         if not is_compared:
@@ -60,6 +61,7 @@ def load_tflite(path: str) -> Ask:
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
     def ask(pictures: np.ndarray) -> np.ndarray:
+        """Answers a batch, whose size it is set up for anew."""
         interpreter.resize_tensor_input(taken["index"], pictures.shape)
         interpreter.allocate_tensors()
         interpreter.set_tensor(taken["index"], pictures.astype(taken["dtype"]))
