@@ -40,7 +40,8 @@ def test_a_search_of_any_name_with_relative_paths_goes_on_in_another_current_fol
     for each in (begun, gone_on):
         each.mkdir(parents=True)
     (begun / "records").symlink_to(face_records)
-    flags = ("--config", search, "--epochs", "1", "--tune.trials", "1", "--retrain", "0", "--tune.folder", folder)
+    # Told to stop before it begins, a trial trains for one call of steps, which may be a whole epoch.
+    flags = ("--config", search, "--epochs", "4", "--tune.trials", "1", "--retrain", "0", "--tune.folder", folder)
     done = run_command("tune", *flags, "--records", "records", "--tune.minutes_per_trial", "0.0001", cwd=begun)
     reason = "it took longer than tune.minutes_per_trial"
     assert done.returncode == 3 and f"not one of 1 trials of the search in {visible(folder)} finished" in done.stderr

@@ -178,7 +178,7 @@ def trainings(cluster, face_records, tmp_path_factory) -> Iterator[dict[str, Fut
         first = submit("first", "--nodelist=n1")
         first.wait_for_progress()
         with first.held():
-            second = submit("second", "--nodelist=n2", run=first.run)
+            second = submit("second", "--nodelist=n3", run=first.run)  # on n2 an urgent job would preempt it
             second.wait()
         first.wait()
         return first, second
