@@ -6,6 +6,10 @@ verdict.py, what an owner does that has lost it in heartbeat.py.
 Taking over is safe without any lock of the file system. Whoever has found an owner gone first owns a second lock, named
 after the content of the first file. As long as he has that, nobody else can put something in the place of this very
 file. He looks once more whether it is still the one that was judged, and moves his own file over it.
+
+A file that says nothing may be judged while its maker, suspended between making and writing, goes on. The maker
+therefore looks for that second lock once he has written, as the other looks at what is written once he has the lock:
+at least one of them sees the other, and leaves it to him.
 """
 
 import contextlib
@@ -27,6 +31,7 @@ FILE_NAME = ".lock"
 _MOST_TRIES = 200  # to get a lock that others take and leave
 _TRIES_FOR_BLANK = 5  # to see who owns a file that has just appeared
 _RETRY_S = 0.02
+_NOTHING_SHA256 = sha256(b"").hexdigest()
 
 
 class InUse(CheckpointError):
@@ -115,7 +120,7 @@ def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             seen = lock_file.look(path)
             if seen is None:
-                mine = lock_file.place(path, me)
+                mine = _place(path, me)
             elif seen.owner is not None or number > _TRIES_FOR_BLANK:
                 mine = _succeed(path, seen, me, told, rhythm)
         except FileNotFoundError as error:
@@ -127,6 +132,15 @@ def acquire(path: Path, told: object, rhythm: Rhythm) -> LockFile:
     if missing is not None and seen is None:
         raise CheckpointError(f"cannot make {path.parent}: {missing.strerror}. Give another folder.")
     raise _refuse(path, told, seen)
+
+
+def _place(path: Path, me: Owner) -> LockFile | None:
+    """Makes a lock of this process; returns None if there is one, or somebody has taken it for left half made."""
+    mine = lock_file.place(path, me)
+    if mine is not None and os.path.lexists(_name_claim(path, _NOTHING_SHA256)):
+        mine.abandon()
+        return None
+    return mine
 
 
 def _succeed(path: Path, seen: Seen, me: Owner, told: object, rhythm: Rhythm) -> LockFile | None:
@@ -143,7 +157,7 @@ def _succeed(path: Path, seen: Seen, me: Owner, told: object, rhythm: Rhythm) ->
     if found is not Verdict.GONE:
         raise _refuse(path, told, seen, is_silent=found is Verdict.SILENT)
     try:
-        claim = acquire(_name_claim(path, seen), told, rhythm)
+        claim = acquire(_name_claim(path, seen.content_sha256), told, rhythm)
     except InUse:
         return None  # another takes it over just now
     try:
@@ -159,9 +173,9 @@ def _succeed(path: Path, seen: Seen, me: Owner, told: object, rhythm: Rhythm) ->
     return mine
 
 
-def _name_claim(path: Path, seen: Seen) -> Path:
+def _name_claim(path: Path, content_sha256: str) -> Path:
     """Returns the name of the lock that allows to replace a lock file. It is short: the path may have the longest."""
-    return path.with_name(f".{sha256(f'{path.name} {seen.content_sha256}'.encode()).hexdigest()[:32]}.tmp")
+    return path.with_name(f".{sha256(f'{path.name} {content_sha256}'.encode()).hexdigest()[:32]}.tmp")
 
 
 def _log_wait(seen: Seen, me: Owner, told: object, rhythm: Rhythm) -> None:

@@ -60,6 +60,13 @@ class LockFile:
         self.path.replace(path)
         return replace(self, path=path) if self.lies_at(path) else None
 
+    def abandon(self) -> None:
+        """Has the file say nothing again, wherever it lies, for others to take over."""
+        try:
+            os.ftruncate(self.descriptor, 0)
+        finally:
+            os.close(self.descriptor)
+
     def release(self) -> None:
         """Removes the file, if it is still there and of this process."""
         with contextlib.suppress(

@@ -1,5 +1,6 @@
 """A folder has one owner on a machine, whatever becomes of it, and whether or not the file system has locks."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 from owners import BEAT_S, FLOCKS, enter, go_to
 
 from harness.base.errors import CheckpointError
-from harness.locks import lock
+from harness.locks import lock, lock_file
 from harness.locks.lock import InUse
+from harness.locks.lock_file import LockFile
 from harness.locks.verdict import Rhythm, Verdict
 
 
@@ -184,6 +187,39 @@ def test_a_folder_that_cannot_be_written_is_told(small_disk, limit, name):
     done = run_without_privileges(program)
     assert done.returncode == 7 and name in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in small_disk.iterdir()] in ([], ["all"])
+
+
+def test_who_wakes_up_while_taken_for_gone_does_not_own_the_folder_beside_another(tmp_path, monkeypatch):
+    """One is suspended between making its file and writing it, and goes on when another is about to replace it."""
+    is_made, is_judged, is_over, owners = threading.Event(), threading.Event(), threading.Event(), []
+    lock_anew, move = lock_file._lock, LockFile.move
+
+    def lock_late(*arguments):
+        if threading.current_thread().name == "first" and not is_made.is_set():
+            is_made.set()
+            assert is_judged.wait(60)
+        return lock_anew(*arguments)
+
+    def move_late(*arguments):
+        is_judged.set()
+        first.join(1)  # time to go on, and to own the folder
+        return move(*arguments)
+
+    def own():
+        with contextlib.suppress(InUse), lock.hold_folder(tmp_path, Rhythm(60, 0.1)):
+            owners.append(threading.current_thread().name)
+            is_over.wait(60)
+
+    monkeypatch.setattr(lock_file, "_lock", lock_late)
+    monkeypatch.setattr(LockFile, "move", move_late)
+    first, second = (threading.Thread(target=own, name=name) for name in ("first", "second"))
+    first.start()
+    assert is_made.wait(60)
+    second.start()
+    first.join(20)
+    is_over.set()
+    second.join(60)
+    assert owners == ["second"] and list(tmp_path.iterdir()) == []
 
 
 # Each attempt is a process of its own. Some are killed, while it owns the folder or at one of the changes to the
