@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.base.errors import ConfigError, DataError, ExitCode, UnsavedRun
 from harness.base.text import count, list_names
 from harness.config import flags
 from harness.dataset.images import rejection
+from harness.dataset.images.rejection import Reason
 from harness.prediction import answers, contact_sheet, lines, named_files, overlays
 from harness.runs import versions
 from harness.runs.workdir import Workdir
@@ -57,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         explainer = overlays.Overlays(arguments.explain, explanation.make_explainer(model), class_names)
     batches = answers.answer_all(paths, functools.partial(loader.predict, model), config.clean, preparation)
     should_stop = app.catch_stop_signals()
-    num_read, rejected, absent = 0, [], []
+    num_read, rejected, absent, reasons = 0, [], [], Counter[Reason]()
     with closing(batches), progress.open_bar(len(paths), "predicting", "pictures") as bar:
         for answered in batches:
             batch = explainer.write(answered) if explainer else answered
@@ -69,6 +71,7 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.flush()  # a reader in a pipe sees each batch, and is missed at once when it has gone
             bar.update(len(batch))
             refused = [(answer.path, answer.rejected) for answer in batch if answer.rejected]
+            reasons.update(why.reason for _, why in refused)
             absent += [path for path, _ in refused if not os.path.lexists(path)]
             num_read += len(batch) - len(refused)
             if not num_read:
@@ -83,7 +86,8 @@ def main(argv: Sequence[str]) -> int:
     if explainer and explainer.num_silent:
         log.info("explained by all grey, as nothing speaks for their class: %d of %d", explainer.num_silent, num_read)
     if num_read < len(paths):
-        log.info("could not be read: %d of %d files", len(paths) - num_read, len(paths))
+        why = rejection.count_reasons(dict(reasons.most_common()))
+        log.info("could not be read: %d of %d files: %s", len(paths) - num_read, len(paths), why)
     _refuse_absent(absent)
     return ExitCode.DONE
 

@@ -2,11 +2,15 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from harness.base import app, csv_files
 from harness.base.text import visible
+from harness.dataset.images.rejection import Reason
 from harness.prediction.answers import Answer
+
+_MOST_TOLD = 5  # files of a reason that a person is told one by one
 
 
 def make_writer(class_names: Sequence[str], form: str, *, is_explained: bool = False) -> Callable[[Answer], None]:
@@ -14,7 +18,8 @@ def make_writer(class_names: Sequence[str], form: str, *, is_explained: bool = F
 
     Args:
       class_names: the class of each label.
-      form: "json", "csv" or "text", where the line of a file that cannot be used goes to the standard error output.
+      form: "json", "csv" or "text", where the line of a file that cannot be used goes to the standard error output, if
+        it is one of the first with its reason.
       is_explained: whether JSON and CSV name the file that explains each answer.
     """
     if form == "json":
@@ -23,12 +28,15 @@ def make_writer(class_names: Sequence[str], form: str, *, is_explained: bool = F
         more = ["explanation"] * is_explained
         _print_row(["path", "label", "probability", *(f"p_{name}" for name in class_names), "error", *more])
         return lambda answer: _print_row([*_as_row(answer, class_names), *[answer.explanation] * is_explained])
+    told: Counter[Reason] = Counter()
     width = max(len(visible(name)) for name in class_names)
 
     def write(answer: Answer) -> None:
         """Prints the line of an answer for a person."""
         if answer.rejected:
-            app.say(f"error: {visible(answer.path)}: {visible(answer.rejected)}\n")
+            told[answer.rejected.reason] += 1
+            if told[answer.rejected.reason] <= _MOST_TOLD:
+                app.say(f"error: {visible(answer.path)}: {visible(answer.rejected)}\n")
             return
         label, chance = find_label(answer, class_names)
         print(f"{visible(label):<{width}}  {chance:.3f}  {visible(answer.path)}")

@@ -427,6 +427,31 @@ def draw_scene(seed: int) -> np.ndarray:
     return scene
 
 
+def test_small_pictures_are_said_not_to_be_compared_and_names_that_recur_to_be_groups_perhaps(tmp_path):
+    """Icons lie in a folder for each size: the same drawing is there twice, and small pictures have no near copies."""
+    images = write_faces(tmp_path / "icons", num_each=10)
+    for path in list(images.glob("*/*.png")):
+        for side in (40, 48):
+            resized = cv2.resize(cv2.imread(str(path))[..., ::-1], (side, side), interpolation=cv2.INTER_AREA)
+            write_picture(path.parent / str(side) / path.name, resized)
+        path.unlink()
+    (images / "sad" / "gone.png").symlink_to("../elsewhere.png")
+    done = build(images, tmp_path / "records")
+    assert done.returncode == 0, done.stderr
+    told = (
+        "every picture by itself; near copies are not looked for among 40 of 40 pictures, with a side below 64 pixels"
+    )
+    assert f"groups: {told}" in done.stdout and told in (tmp_path / "records" / "report.html").read_text()
+    assert "40 of 40 pictures are called like another of their class, such as happy/40/face_00.png and" in done.stderr
+    assert "--split.group_by '^(.+)[.]'" in done.stderr
+    gone = read_findings(tmp_path / "records")["sad/gone.png"]
+    assert gone["measured"] == "a link to ../elsewhere.png, where nothing is"
+    for rule, num_groups in (("^(.+)[.]", 10), ("none", 40)):
+        done = build(images, tmp_path / "records", "--overwrite", "--split.group_by", rule)
+        assert done.returncode == 0 and "are called like another" not in done.stderr
+        assert len({found["group"] for found in read_findings(tmp_path / "records").values()} - {""}) == num_groups
+
+
 def test_a_shortcut_is_warned_of_with_its_figure(tmp_path):
     """All happy faces are PNGs and all sad ones JPEGs."""
     images = write_faces(tmp_path / "faces", num_each=30)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, command_environment, command_line, draw_face, run_command, write_picture
@@ -190,6 +191,22 @@ def test_one_bad_file_among_a_hundred_stops_nothing(smoke_run, hundred):
             assert list(line) == ["path", "label", "probability", "probabilities"]
             assert line["probability"] == max(line["probabilities"].values()) == line["probabilities"][line["label"]]
             assert sum(line["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_many_files_of_one_fault_are_told_by_a_few_and_their_number(smoke_run, hundred, tmp_path):
+    for number in range(7):
+        write_picture(tmp_path / f"{number}.png", np.full((9, 9, 3), number, np.uint8))
+    (tmp_path / "text.png").write_text("not a picture")
+    done = run_command("predict", smoke_run, tmp_path, hundred / "face 00.png")
+    assert done.returncode == 0 and done.stdout.endswith("face 00.png\n")
+    lines = done.stderr.splitlines()
+    assert [line.split(": ")[2] for line in lines if "too small" in line and line.startswith("error")] == [
+        "too small"
+    ] * 5
+    assert sum("text.png: not an image" in line for line in lines) == 1
+    assert lines[-1] == "could not be read: 8 of 9 files: 7 too small, 1 not an image"
+    done = run_command("predict", smoke_run, tmp_path, hundred / "face 00.png", "--json")
+    assert sum("too small" in json.loads(line).get("error", "") for line in done.stdout.splitlines()) == 7
 
 
 def test_csv_has_a_header_and_a_row_for_every_file(smoke_run, hundred):

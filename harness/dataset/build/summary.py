@@ -110,8 +110,7 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
             counts = [info.class_counts[label] for label in result.class_names]
             shown = counts if has_few else [min(counts), max(counts)]
             rows.append((name, info.num_examples, info.num_groups, len(info.shards), *shown))
-    near = len({path for pair in made.near_pairs for path in pair})
-    groups = f"groups: {made.rule}" + (f", joined where pictures are near copies ({near} are)" if near else "")
+    groups = f"groups: {made.describe_groups(policies)}"
     across = sum(not conflict.is_exact for conflict in made.conflicts)
     if across:
         pairs = "1 pair" if across == 1 else f"{across} pairs"

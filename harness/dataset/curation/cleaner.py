@@ -33,9 +33,6 @@ from harness.dataset.records.encoding import encode_pixels
 
 # Raised whenever the same file would get another finding or another encoded picture.
 VERSION = 6
-# Smaller pictures show too little to tell a near duplicate from another picture: any two of handwriting can be laid on
-# each other. They get no fingerprint, so that only exact copies of them are found.
-_LEAST_COMPARED_SIDE = 64
 # Settings of `clean` that say nothing of a file by itself.
 _JUDGED_LATER = ("near_copies", "label_conflicts", "near_conflicts", "labels")
 
@@ -200,6 +197,6 @@ def _describe(usable: _Usable) -> Examined:
 
 
 def _fingerprint(picture: Picture) -> bytes:
-    if min(picture.width, picture.height) < _LEAST_COMPARED_SIDE:
+    if min(picture.width, picture.height) < fingerprints.LEAST_SIDE:
         return bytes(fingerprints.FINGERPRINT_BYTES)
     return fingerprints.fingerprint(picture.pixels)

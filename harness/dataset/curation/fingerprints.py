@@ -11,6 +11,10 @@ import numpy as np
 
 from harness.dataset.images.arrays import Array
 
+# Smaller pictures show too little to tell a near duplicate from another picture: any two of handwriting can be laid on
+# each other. They get no fingerprint, so that only exact copies of them are found.
+LEAST_SIDE = 64
+
 _FREQUENCIES = 10
 FINGERPRINT_BYTES = _FREQUENCIES * _FREQUENCIES
 NORM = 127

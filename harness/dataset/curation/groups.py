@@ -17,6 +17,7 @@ from harness.dataset.listing.listed import Listing
 
 AUTO_FILE, AUTO_COLUMN = "groups.csv", "group"
 FOLDER = "folder"
+BY_ITSELF = "every picture by itself"  # the rule where nothing groups them
 _FEW = 0.01  # share of the pictures that may be in no group without a warning
 _NUM_EXAMPLES = 3
 _SHORT_LIST = 4  # pictures of which half are no large group
@@ -63,7 +64,7 @@ def assign_groups(
             f"{group_by}, or FILE.csv:COLUMN with the table of labels."
         )
     if not paths or (group_by == "none" and not is_given):
-        return Groups({path: path for path in paths}, "every picture by itself")
+        return Groups({path: path for path in paths}, BY_ITSELF)
     if is_given:
         keys, rule = given, listing.group_rule
     elif group_by == FOLDER:

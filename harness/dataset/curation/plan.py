@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from harness.base.errors import ConfigError, DataError
 from harness.base.storage import Folder
-from harness.config.dataset_sections import SplitConfig
+from harness.config.dataset_sections import CleanConfig, SplitConfig
 from harness.config.schema import Config
 from harness.dataset.curation import duplicates, findings, splits
 from harness.dataset.curation.duplicates import Conflict
 from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.fingerprints import LEAST_SIDE
 from harness.dataset.curation.groups import FOLDER, Groups, assign_groups, join_groups
 from harness.dataset.curation.splits import Leaks
 from harness.dataset.images.rejection import Reason
@@ -21,6 +22,7 @@ from harness.dataset.listing.listed import Listing
 
 # Notes of pictures whose group lies in several of the given splits, and of those that were moved so that it does not.
 LEAK, MOVED = "leak", "moved"
+_FEW_UNSEEN = 0.05  # share of the pictures without a fingerprint that is not told
 FindNearDuplicates = Callable[[Sequence[Finding]], Sequence[tuple[str, str]]]
 
 
@@ -44,6 +46,19 @@ class Plan:
     num_moved: int = 0
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def describe_groups(self, policies: CleanConfig) -> str:
+        """Returns by what rule pictures are grouped, and what near copies do to that."""
+        near = len({path for pair in self.near_pairs for path in pair})
+        said = self.rule + (f", joined where pictures are near copies ({near:,} are)" if near else "")
+        kept = [item for item in self.findings if item.is_kept]
+        num_unseen = sum(not any(item.fingerprint) for item in kept)
+        if num_unseen > _FEW_UNSEEN * len(kept) and policies.near_copies == "group":
+            said += (
+                f"; near copies are not looked for among {num_unseen:,} of {len(kept):,} pictures, with a side below "
+                f"{LEAST_SIDE} pixels or next to no structure"
+            )
+        return said
 
 
 def make_plan(

@@ -99,9 +99,14 @@ def summarise(rejected: Iterable[tuple[object, Rejected]]) -> str:
         return "there is no file. Put pictures there."
     (most, number), *others = counts.most_common()
     path, first = firsts[most]
-    rest = ", ".join(f"{count} {_words(reason)}" for reason, count in others)
+    rest = count_reasons(dict(others))
     shown = f"{number} {_words(most)}, such as {path} ({first.measured}; expected {first.limit})"
     return f"{shown}. {advise(most, first.measured)}" + (f" The others: {rest}." if others else "")
+
+
+def count_reasons(counts: Mapping[Reason, int]) -> str:
+    """Returns how many files were rejected for each reason, in words."""
+    return ", ".join(f"{number:,} {_words(reason)}" for reason, number in counts.items())
 
 
 def _words(reason: Reason) -> str:

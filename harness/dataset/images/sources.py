@@ -1,5 +1,6 @@
 """Picture files: their bytes, and many of them decoded in order. Which there are is decided in dataset/listing."""
 
+import contextlib
 import logging
 import os
 import stat
@@ -14,6 +15,7 @@ import cv2
 
 from harness.base.machine import memory, processors
 from harness.base.storage import Folder, RemotePath, Status
+from harness.base.text import shorten
 from harness.config.dataset_sections import CleanConfig
 from harness.config.preparation import Preparation, describe_range
 from harness.dataset.images.arrays import Array
@@ -72,7 +74,15 @@ def read_bytes(path: Folder, limits: CleanConfig, status: os.stat_result | Statu
             return path.read_bytes()
         return _read_local(path, limits)
     except OSError as error:
-        raise Rejected(Reason.UNREADABLE, error.strerror or str(error), "a readable file") from None
+        raise Rejected(Reason.UNREADABLE, _explain(path, error), "a readable file") from None
+
+
+def _explain(path: Folder, error: OSError) -> str:
+    """Why a file cannot be read; of a link that leads nowhere, where it leads."""
+    if isinstance(error, FileNotFoundError) and isinstance(path, Path):
+        with contextlib.suppress(OSError):
+            return f"a link to {shorten(path.readlink())}, where nothing is"
+    return error.strerror or str(error)
 
 
 def _read_local(path: Path, limits: CleanConfig) -> bytes:

@@ -1,11 +1,12 @@
-"""Sentences on labels and splits that a person should look at: copies under two classes, near copies that bind much of
-a class together, splits that lack one.
+"""Sentences on labels and splits that a person should look at: copies under two classes, names that recur, near copies
+that bind much of a class together, splits that lack one.
 
 It is handed pictures and groups, and changes none of them.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from harness.base.text import list_names, shorten
 from harness.config.dataset_sections import CleanConfig
@@ -15,6 +16,7 @@ from harness.dataset.curation.splits import SPLITS, TRAIN
 
 _LEAST_BOUND = 10  # pictures of a class; below that a few copies are a large share of it
 _LARGE_GROUP, _MOST_BOUND = 0.2, 0.5  # shares of a class
+_MOST_NAMESAKES = 0.5  # share of all pictures
 _MOST_MISSING = 5  # classes with a sentence each, where a split has no picture of them
 _CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
 _CURE = (
@@ -46,6 +48,31 @@ def describe_conflicts(policies: CleanConfig, conflicts: Sequence[Conflict], *, 
                 f"({setting}). report.html shows them under Copies."
             )
     return sentences
+
+
+def describe_namesakes(kept: Sequence[Finding]) -> list[str]:
+    """Returns a sentence if most pictures are called like another of their class in another group.
+
+    A picture that is there in several sizes has one name in several folders; so may the first pictures of several
+    persons have.
+    """
+    sets: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # class and name -> group -> its first picture
+    counts: Counter[tuple[str, str]] = Counter()
+    for item in kept:
+        key = item.class_name, PurePosixPath(item.path).stem.casefold()
+        sets[key].setdefault(item.group, item.path)
+        counts[key] += 1
+    shared = [key for key, groups in sets.items() if len(groups) > 1]
+    num = sum(counts[key] for key in shared)
+    if num < _LEAST_BOUND or num <= _MOST_NAMESAKES * len(kept):
+        return []
+    first, second, *_ = sets[shared[0]].values()
+    return [
+        f"{num} of {len(kept)} pictures are called like another of their class, such as {shorten(first)} and "
+        f"{shorten(second)}, and may be on either side of the split. If one name is one thing, in several sizes or "
+        "takes: --split.group_by '^(.+)[.]'. If one folder is one person or object: --split.group_by folder. If all "
+        "are different things: --split.group_by none."
+    ]
 
 
 def describe_split(

@@ -90,12 +90,16 @@ def probe(features: Mapping[str, Array], labels: Sequence[str], groups: Sequence
 def describe(found: Sequence[Shortcut]) -> list[str]:
     """Returns a sentence for the log for each warning."""
     return [
-        f"the {shortcut.feature} alone tells the classes apart: balanced accuracy {shortcut.balanced_accuracy:.2f} in "
-        f"{_NUM_FOLDS}-fold cross-validation, chance {shortcut.chance:.2f}. A network may learn it instead of the "
-        "pictures."
+        f"the {shortcut.feature} alone {_tell(shortcut)} the classes apart: balanced accuracy "
+        f"{shortcut.balanced_accuracy:.2f} in {_NUM_FOLDS}-fold cross-validation, chance {shortcut.chance:.2f}. A network "
+        "may learn it instead of the pictures."
         for shortcut in found
         if shortcut.is_warning
     ]
+
+
+def _tell(shortcut: Shortcut) -> str:
+    return "tell" if " and " in shortcut.feature else "tells"
 
 
 @dataclass(frozen=True)

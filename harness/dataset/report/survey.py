@@ -15,6 +15,7 @@ from harness.config import settings
 from harness.config.schema import Config
 from harness.dataset.curation import findings
 from harness.dataset.curation.findings import Finding
+from harness.dataset.curation.groups import BY_ITSELF
 from harness.dataset.curation.plan import Plan
 from harness.dataset.images import quality
 from harness.dataset.images.rejection import Reason, advise
@@ -176,6 +177,8 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
         )
     shares = _list_shares(config).items()
     asked = [name for name, share in shares if share > 0 or name in made.given]
+    if config.split.group_by == "auto" and made.rule == BY_ITSELF and not made.given:
+        warnings += data_warnings.describe_namesakes(kept)
     warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked, made.given)
     warnings += wide_pictures.list_warnings(made, result)
     if warning := _describe_stretching(kept, result):
@@ -247,7 +250,7 @@ def _describe_split(config: Config, made: Plan, result: Manifest) -> SplitRule:
     asked = _list_shares(config)
     used = {name: share for name, share in asked.items() if share > 0 or result.splits[name].num_examples}
     num_groups = {name: result.splits[name].num_groups for name in used}
-    rule = made.rule + (", joined where pictures are near copies" if made.near_pairs else "")
+    rule = made.describe_groups(config.clean)
     if not made.given:
         return SplitRule(used, num_groups, config.split.seed, rule)
     used = {name: info.num_examples / max(1, result.num_examples) for name, info in result.splits.items()}

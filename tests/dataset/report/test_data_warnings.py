@@ -1,10 +1,10 @@
-"""What a person is told of a split: how much near copies bind together, and which class it lacks."""
+"""What a person is told of a split: how much near copies bind together, which names recur, which class it lacks."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dataset.curation.findings import Finding
-from harness.dataset.report.data_warnings import describe_split
+from harness.dataset.report.data_warnings import describe_namesakes, describe_split
 
 CURE = "set clean.near_copies: ignore"
 
@@ -108,3 +108,28 @@ def test_any_groups_are_told_of_in_whole_sentences(drawn):
     told = tell(groups, ("train", "validation"))
     assert len(told) <= 1 + 2 * 3  # each class may be missing in each split
     assert all(sentence.endswith(".") and "  " not in sentence and len(sentence) < 700 for sentence in told)
+
+
+def name(paths: list[str], group_of=lambda path: path) -> list[Finding]:
+    return [Finding(path, path.partition("/")[0], group=group_of(path)) for path in paths]
+
+
+SIZES = [f"apps/{side}/{letter}.png" for side in (22, 24) for letter in "abcdef"]
+
+
+def test_names_that_recur_within_a_class_are_told_with_the_ways_out():
+    told = describe_namesakes(name([*SIZES, "apps/alone.png"]))
+    assert len(told) == 1 and told[0].startswith(
+        "12 of 13 pictures are called like another of their class, such as apps/22/a.png and apps/24/a.png, and may be "
+        "on either side of the split."
+    )
+    assert all(f"--split.group_by {rule}" in told[0] for rule in ("'^(.+)[.]'", "folder", "none"))
+
+
+def test_names_tell_nothing_where_they_are_of_other_classes_one_group_few_or_the_minority():
+    of_other_classes = [path.replace("apps/24", "places/24") for path in SIZES]
+    assert describe_namesakes(name(of_other_classes)) == []
+    assert describe_namesakes(name(SIZES, lambda path: path[-5])) == []  # as near copies join them
+    assert describe_namesakes(name(SIZES[:4] + SIZES[6:10])) == []
+    assert describe_namesakes(name(SIZES + [f"apps/{number}.png" for number in range(12)])) == []
+    assert describe_namesakes([]) == []
