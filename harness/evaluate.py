@@ -1,5 +1,6 @@
 """python -m harness.evaluate RUN: measures an exported model on a split of the records or on a folder of pictures."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, TypeAdapter
 
 from harness.base import app, json_files, storage, tf_import
-from harness.base.errors import ConfigError, DataError, ExitCode
+from harness.base.errors import CheckpointError, ConfigError, DataError, ExitCode
 from harness.base.storage import Folder
 from harness.base.text import list_names
 from harness.config import flags
@@ -20,7 +21,7 @@ from harness.dataset.images import rejection
 from harness.dataset.records import manifest
 from harness.input import evaluation_set
 from harness.input.evaluation_set import Batch, Skipped
-from harness.runs import versions
+from harness.runs import metrics_file, versions
 from harness.runs.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ Measures the exported model of a run.
   python -m harness.evaluate runs/emotion_cnn --images data/new    on class folders of pictures (data/new/happy, ...)
   python -m harness.evaluate runs/emotion_cnn --images data/new --data.labels labels.csv    on a folder with a table
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfTraining:
+    """What metrics.json says of the training."""
+
+    train_accuracy: float | None = None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
         found,
         chose_weights=is_of_run and arguments.split == _CHOSEN_ON and config.train.keep == "best",
         num_learnt=num_learnt,
+        train_accuracy=_read_train_accuracy(workdir) if is_of_run else None,
     )
     values = {**found.as_values(), "verdict": dataclasses.asdict(judged)}
     place = f"the {arguments.split} split of {folder}" if data is not None else f"the pictures in {arguments.images}"
@@ -102,6 +111,13 @@ def main(argv: Sequence[str]) -> int:
 def _is_of_run(data: manifest.Manifest, workdir: Workdir) -> bool:
     """Whether these are the records that a run was trained on, as far as is known."""
     return versions.read_records(workdir) in (data.digest, "")
+
+
+def _read_train_accuracy(workdir: Workdir) -> float | None:
+    """What a run says of its training pictures, for the verdict; it decides nothing else."""
+    with contextlib.suppress(CheckpointError):
+        return metrics_file.read(workdir, _OfTraining).train_accuracy
+    return None
 
 
 def _count_learnt(

@@ -23,6 +23,7 @@ Level = Literal["good", "not shown", "bad"]
 HEADINGS: Mapping[Level, str] = {"good": "Good", "not shown": "Not shown to be good", "bad": "Not good"}
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
 _WIDTH = 100  # columns
+_BY_HEART = 0.1  # of the accuracy, that training pictures are better by
 _NUM_PAIRS = 3  # of classes, told as taken for one another
 _SPLITS = ("train", "validation", "test", "cross-validation")
 
@@ -49,7 +50,12 @@ class Verdict:
 
 
 def judge(
-    found: "Evaluation", *, chose_weights: bool = False, num_learnt: int | None = 0, has_all: bool = False
+    found: "Evaluation",
+    *,
+    chose_weights: bool = False,
+    num_learnt: int | None = 0,
+    has_all: bool = False,
+    train_accuracy: float | None = None,
 ) -> Verdict:
     """Returns what to think of a model.
 
@@ -58,6 +64,8 @@ def judge(
       chose_weights: whether the weights that are kept were chosen on this very split.
       num_learnt: how many of these pictures the model was trained on; None: maybe some.
       has_all: whether all pictures there are were measured, so that a larger split has no more.
+      train_accuracy: share of the training pictures, as augmented, that was right in training; None: unknown, or these
+        pictures are of another kind.
     """
     silence = _explain_silence(found, num_learnt)
     level: Level = "not shown" if silence else _rank(found)
@@ -72,7 +80,8 @@ def judge(
         sentences.append(few)
     if chose_weights:
         sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
-    steps = _advise(found, level, missing, chose_weights=chose_weights, num_learnt=num_learnt, has_all=has_all)
+    steps = [_explain_fit(found.metrics.accuracy, train_accuracy)] if level == "bad" or _has_lost(found) else []
+    steps += _advise(found, level, missing, chose_weights=chose_weights, num_learnt=num_learnt, has_all=has_all)
     return Verdict(level, tuple(sentences), tuple(steps))
 
 
@@ -201,16 +210,30 @@ def _describe_groups(metrics: Metrics) -> str:
     return f"{groups} groups are few: pictures of a group are right or wrong together, so the interval is wide."
 
 
-def _advise(
-    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, num_learnt: int | None, has_all: bool
-) -> list[str]:
-    metrics, steps = found.metrics, []
-    more = "more groups of pictures" if sample.is_grouped(metrics) else "more pictures"
-    if level == "bad" or _has_lost(found):
-        steps.append(
+def _explain_fit(accuracy: float, train_accuracy: float | None) -> str:
+    """Returns what a bad model needs: to learn more of what it is shown, or to learn less of it by heart."""
+    if train_accuracy is None:
+        return (
             "look at the training loss: where it falls and this does not, more pictures or more augmentation help; "
             "where it does not fall, another learning rate or network; see also whether the labels are right"
         )
+    if train_accuracy - accuracy >= _BY_HEART:
+        return (
+            f"it learns by heart: of the training pictures it got {train_accuracy:.3f} right. More pictures or more "
+            "augmentation help (docs/when-it-is-bad.md); see also whether the labels are right"
+        )
+    return (
+        f"it has learnt too little: even of the training pictures, as augmented, it got only {train_accuracy:.3f} "
+        "right. Train for longer (--epochs), at another rate, or with less augmentation (photographs: --config "
+        "configs/photos.yaml); see docs/when-it-is-bad.md, also whether the labels are right"
+    )
+
+
+def _advise(
+    found: "Evaluation", level: Level, missing: list[str], *, chose_weights: bool, num_learnt: int | None, has_all: bool
+) -> list[str]:
+    metrics, steps = found.metrics, list[str]()
+    more = "more groups of pictures" if sample.is_grouped(metrics) else "more pictures"
     if missing:
         steps.append(f"give {list_names(missing)} {more}, so that some are measured on")
     if num_learnt:

@@ -179,6 +179,14 @@ def hundred(tmp_path_factory):
     return folder
 
 
+def test_a_run_says_how_many_training_pictures_it_got_right_and_evaluate_judges_by_it(smoke_run):
+    found = json.loads((smoke_run / "metrics.json").read_text())
+    rows = list(csv.DictReader((smoke_run / "metrics.csv").open()))
+    assert found["train_accuracy"] == float(rows[-1]["accuracy"])
+    done = run_command("evaluate", smoke_run, "--json")
+    assert json.loads(done.stdout)["verdict"]["next_steps"] == found["verdict"]["next_steps"]
+
+
 def test_one_bad_file_among_a_hundred_stops_nothing(smoke_run, hundred):
     done = run_command("predict", smoke_run, hundred, "--json")
     assert done.returncode == 0, done.stderr

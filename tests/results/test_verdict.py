@@ -190,3 +190,16 @@ def test_a_verdict_is_kept_as_plain_values():
     found = verdict.judge(evaluate(HALVES, HALVES))
     assert verdict.Verdict(**dataclasses.asdict(found)) == found
     assert found.as_text().startswith("validation accuracy 1.000 (95 % interval 0.912 to 1.000) on 40 pictures; always")
+
+
+def test_what_a_bad_model_needs_follows_from_what_it_does_on_the_training_pictures():
+    bad = evaluate(HALVES, flip(HALVES, *range(20)), of_baseline=WITHOUT_NETWORK)
+    told = {share: verdict.judge(bad, train_accuracy=share).next_steps[0] for share in (None, 0.45, 0.599, 0.601, 0.99)}
+    assert told[None].startswith("look at the training loss")
+    for share in (0.45, 0.599):
+        begin = "it has learnt too little: even of the training pictures, as augmented, it got only"
+        assert told[share].startswith(f"{begin} {share:.3f} right. Train for longer (--epochs)")
+    for share in (0.601, 0.99):
+        assert told[share].startswith(f"it learns by heart: of the training pictures it got {share:.3f} right.")
+    good = evaluate(HALVES, HALVES, of_baseline=WITHOUT_NETWORK)
+    assert not any("learn" in step for step in verdict.judge(good, train_accuracy=1.0).next_steps)

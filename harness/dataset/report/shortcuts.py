@@ -91,8 +91,8 @@ def describe(found: Sequence[Shortcut]) -> list[str]:
     """Returns a sentence for the log for each warning."""
     return [
         f"the {shortcut.feature} alone {_tell(shortcut)} the classes apart: balanced accuracy "
-        f"{shortcut.balanced_accuracy:.2f} in {_NUM_FOLDS}-fold cross-validation, chance {shortcut.chance:.2f}. A network "
-        "may learn it instead of the pictures."
+        f"{shortcut.balanced_accuracy:.2f} in {_NUM_FOLDS}-fold cross-validation, chance {shortcut.chance:.2f}. A "
+        "network may learn it instead of the pictures."
         for shortcut in found
         if shortcut.is_warning
     ]

@@ -77,7 +77,11 @@ def write_results(run: Finished, labels: np.ndarray, chances: np.ndarray, tracke
     workdir, measured = run.workdir, _measure_validation(run, labels, chances)
     export = _export(run, labels)
     test = _measure_test(run, measured) if "test" in run.splits else None
-    judged = verdict.judge(test or measured.validation, chose_weights=test is None and run.config.train.keep == "best")
+    judged = verdict.judge(
+        test or measured.validation,
+        chose_weights=test is None and run.config.train.keep == "best",
+        train_accuracy=_find_train_accuracy(run.progress),
+    )
     values = _list_values(run, measured.validation, export, test=test, judged=judged)
     model_card.write(
         workdir,
@@ -212,6 +216,7 @@ def _list_values(
         **found.as_values(),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "train_accuracy": _find_train_accuracy(progress),
         "kept_as": KeptEpoch(progress.history, progress.best_epoch, run.config.train).distinction,
         "num_parameters": run.model.count_params(),
         "images_per_s": float(np.median([row["images_per_s"] for row in progress.history])),
@@ -220,6 +225,11 @@ def _list_values(
         "test": test and test.as_values(),
         "verdict": dataclasses.asdict(judged),
     }
+
+
+def _find_train_accuracy(progress: Progress) -> float:
+    """The share of the training pictures, as augmented, that was right during the kept epoch."""
+    return progress.history[progress.best_epoch - 1]["accuracy"]
 
 
 def _collect_pictures(run: Finished, measured: _Measured, model: keras.Model) -> Pictures:
