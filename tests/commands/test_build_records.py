@@ -438,8 +438,9 @@ def test_small_pictures_are_said_not_to_be_compared_and_names_that_recur_to_be_g
     (images / "sad" / "gone.png").symlink_to("../elsewhere.png")
     done = build(images, tmp_path / "records")
     assert done.returncode == 0, done.stderr
-    told = "every picture by itself; near copies are not looked for among 40 of 40 pictures, with a side below 64"
-    assert f"groups: {told}" in done.stdout and told in (tmp_path / "records" / "report.html").read_text()
+    told = "ear copies: not looked for among 40 of 40 pictures, with a side below 64 pixels or next to no structure"
+    assert f"\ngroups: every picture by itself\nn{told}\n" in done.stdout
+    assert f"Seed 0. N{told}.</p>" in (tmp_path / "records" / "report.html").read_text()
     assert "40 of 40 pictures are called like another of their class, such as happy/40/face_00.png and" in done.stderr
     assert "--split.group_by '^(.+)[.]'" in done.stderr
     gone = read_findings(tmp_path / "records")["sad/gone.png"]

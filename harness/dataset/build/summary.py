@@ -110,7 +110,9 @@ def describe(result: Manifest, target: Folder, made: Plan, policies: CleanConfig
             counts = [info.class_counts[label] for label in result.class_names]
             shown = counts if has_few else [min(counts), max(counts)]
             rows.append((name, info.num_examples, info.num_groups, len(info.shards), *shown))
-    groups = f"groups: {made.describe_groups(policies)}"
+    groups = f"groups: {made.describe_groups()}"
+    if unseen := made.describe_unseen(policies):
+        groups += f"\n{unseen}"
     across = sum(not conflict.is_exact for conflict in made.conflicts)
     if across:
         pairs = "1 pair" if across == 1 else f"{across} pairs"

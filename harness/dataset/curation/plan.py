@@ -47,18 +47,21 @@ class Plan:
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def describe_groups(self, policies: CleanConfig) -> str:
+    def describe_groups(self) -> str:
         """Returns by what rule pictures are grouped, and what near copies do to that."""
         near = len({path for pair in self.near_pairs for path in pair})
-        said = self.rule + (f", joined where pictures are near copies ({near:,} are)" if near else "")
+        return self.rule + (f", joined where pictures are near copies ({near:,} are)" if near else "")
+
+    def describe_unseen(self, policies: CleanConfig) -> str:
+        """Returns among how many pictures no near copies were looked for, "" where these are few or none were asked."""
         kept = [item for item in self.findings if item.is_kept]
         num_unseen = sum(not any(item.fingerprint) for item in kept)
-        if num_unseen > _FEW_UNSEEN * len(kept) and policies.near_copies == "group":
-            said += (
-                f"; near copies are not looked for among {num_unseen:,} of {len(kept):,} pictures, with a side below "
-                f"{LEAST_SIDE} pixels or next to no structure"
-            )
-        return said
+        if num_unseen <= _FEW_UNSEEN * len(kept) or policies.near_copies != "group":
+            return ""
+        return (
+            f"near copies: not looked for among {num_unseen:,} of {len(kept):,} pictures, with a side below "
+            f"{LEAST_SIDE} pixels or next to no structure"
+        )
 
 
 def make_plan(

@@ -148,6 +148,7 @@ class SplitRule:
     seed: int
     grouping: str  # in words: "column 'group' of groups.csv"
     given: tuple[str, ...] = ()  # splits that are given, not drawn
+    unseen: str = ""  # among which pictures no near copies were looked for
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ def _split(facts: Facts) -> str:
         rows.append((split, wanted, f"{number / max(1, facts.num_kept):.1%}", _number(number), _number(num_groups)))
     return (
         f"<p>Groups: {html.text(rule.grouping)}, {sum(rule.num_groups.values()):,} in all. "
-        f"{'' if rule.given else 'A group lies in one split as a whole. '}Seed {rule.seed}.</p>"
+        f"{'' if rule.given else 'A group lies in one split as a whole. '}Seed {rule.seed}."
+        f"{html.text(f' {rule.unseen[:1].upper()}{rule.unseen[1:]}.' if rule.unseen else '')}</p>"
         f"{html.table(('split', 'asked', 'obtained', 'pictures', 'groups'), rows)}{html.paragraphs(_tell_few(facts))}"
     )
 

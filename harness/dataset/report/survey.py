@@ -250,11 +250,11 @@ def _describe_split(config: Config, made: Plan, result: Manifest) -> SplitRule:
     asked = _list_shares(config)
     used = {name: share for name, share in asked.items() if share > 0 or result.splits[name].num_examples}
     num_groups = {name: result.splits[name].num_groups for name in used}
-    rule = made.describe_groups(config.clean)
+    rule, unseen = made.describe_groups(), made.describe_unseen(config.clean)
     if not made.given:
-        return SplitRule(used, num_groups, config.split.seed, rule)
+        return SplitRule(used, num_groups, config.split.seed, rule, unseen=unseen)
     used = {name: info.num_examples / max(1, result.num_examples) for name, info in result.splits.items()}
-    return SplitRule(used, dict.fromkeys(used, 0) | num_groups, config.split.seed, rule, made.given)
+    return SplitRule(used, dict.fromkeys(used, 0) | num_groups, config.split.seed, rule, made.given, unseen)
 
 
 def _list_shares(config: Config) -> dict[str, float]:
