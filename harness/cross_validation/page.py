@@ -16,6 +16,7 @@ from harness.config.schema import Config
 from harness.cross_validation import tables
 from harness.cross_validation.cross_validator import Answer
 from harness.cross_validation.figures import Judged
+from harness.cross_validation.labels import page as labels_page
 from harness.dataset.images.arrays import Floats
 from harness.results import verdict
 from harness.results.evaluation import Answers
@@ -182,7 +183,8 @@ def _describe_suspects(answer: Answer) -> Html:
     link = Html(f'<p>{number} to decide on, beside pictures like them: <a href="suspects.html">suspects.html</a>.</p>')
     more = len(answer.suspects) - len(shown)
     rest = html.paragraphs([f"and {more:,} more: suspects.csv has all"] if more else [], kind="quiet")
-    return Html(f"{link}{html.table(('picture', 'labelled', 'suggested', 'score'), rows, kind='words')}{rest}")
+    doubt = labels_page.warn(len(answer.suspects), len(answer.found.pictures.paths))
+    return Html(f"{doubt}{link}{html.table(('picture', 'labelled', 'suggested', 'score'), rows, kind='words')}{rest}")
 
 
 def _describe_settings(config: Config) -> Html:

@@ -3,11 +3,13 @@
 import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
+from statistics import mean
 from typing import cast
 
 from harness.base.text import cap_rows, count, format_table, shorten, visible
 from harness.cross_validation.cross_validator import Answer
 from harness.cross_validation.figures import Contrast, CurvePoint, FoldFigures, Judged
+from harness.cross_validation.labels import suspects
 from harness.results import tables, verdict
 from harness.results.statistics import intervals
 from harness.results.verdict import Verdict
@@ -18,7 +20,8 @@ _MOST_LISTED = 10  # suspects in the terminal
 
 def judge(answer: Answer) -> Verdict:
     """Returns what to think of the settings, and what to do next."""
-    found = verdict.judge(answer.evaluation, has_all=True)
+    learnt = [rows[-1]["accuracy"] for rows in answer.histories]
+    found = verdict.judge(answer.evaluation, has_all=True, train_accuracy=mean(learnt) if learnt else None)
     question = answer.question
     steps = list(found.next_steps[:1]) if found.level != "good" else []
     if answer.suspects and found.level != "bad":  # of models that know nothing nearly all labels are suspected
@@ -146,5 +149,7 @@ def _list_suspects(answer: Answer) -> str:
     number, folder = count(len(answer.suspects), "suspected label"), answer.question.folder
     more = "" if len(rows) == len(answer.suspects) else f", the first {len(rows)}"
     where = f"all of them: {visible(folder / SUSPECTS)}   to decide on: {visible(folder / SUSPECTS_PAGE)}"
+    if doubt := suspects.describe_doubt(len(answer.suspects), len(answer.found.pictures.paths)):
+        where = f"Few of these will be wrong: {doubt}\n{where}"
     table = format_table([("picture", "labelled", "suggested", "score"), *rows], num_left=3)
     return f"{number}{more}\n{table}\n{where}"

@@ -10,6 +10,7 @@ from harness.config.schema import Config
 from harness.cross_validation import figures, out_of_fold, tables
 from harness.cross_validation.cross_validator import Answer, Question
 from harness.cross_validation.folds import Assignment, Pictures
+from harness.cross_validation.labels.suspects import Suspect
 from harness.cross_validation.out_of_fold import OutOfFold
 from harness.results import predictions
 from harness.results.predictions import Prediction
@@ -151,3 +152,28 @@ def test_what_fails_in_several_divisions_is_said_to_be_counted_in_answers(num_re
         if num_repeats == 1
         else "nothing was chosen by what is measured. What fails is counted in answers, 2 of each picture."
     )
+
+
+def test_models_that_hardly_know_the_classes_are_told_to_be_improved_before_labels_are_doubted(tmp_path):
+    found = make_found([0.9, 0.9, 0.9, 0.4, 0.6, 0.7, 0.1, 0.1])
+    suspect = Suspect(0, "0.png", "cat", "dog", 0.1, 0.9, 0.1)
+    question = Question(tmp_path, {"small": Config()}, None, tmp_path, 2, 1)
+    told = {}
+    for number, learnt in ((2, 0.45), (3, 0.99)):
+        histories = (({"accuracy": 0.1}, {"accuracy": learnt}), ({"accuracy": learnt},))
+        answer = Answer(
+            question,
+            found,
+            figures.measure(found),
+            figures.measure_folds(found),
+            (suspect,) * number,
+            (),
+            histories,
+            1.0,
+        )
+        judged = tables.judge(answer)
+        told[number] = judged.next_steps[0], tables.describe(answer, judged)
+    assert told[2][0].startswith("it has learnt too little") and "0.450 right" in told[2][0]
+    assert told[3][0].startswith("it learns by heart") and "0.990 right" in told[3][0]
+    assert "Few of these" not in told[2][1]
+    assert "\nFew of these will be wrong: 3 of 8 pictures have a doubted label. So many come from" in told[3][1]

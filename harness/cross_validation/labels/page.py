@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from harness.base import html
 from harness.base.html import Html
 from harness.base.text import shorten
-from harness.cross_validation.labels import script
+from harness.cross_validation.labels import script, suspects
 from harness.cross_validation.labels.neighbours import MOST_COMPARED, Case, Neighbour
 from harness.cross_validation.labels.suspects import Suspect
 
 GENERATOR = "harness suspects"
 _MOST_BYTES = 1_900_000  # of cases and class names, so that the page stays below 2 MB
 _MOST_CHARS, _MOST_LETTERS = 90, 28  # of a path and of a class; under the pointer they are whole
-_MANY = 0.3  # of all pictures. Of labels that go wrong by accident there are less
 _STYLE = """
 .case { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; margin: 1rem 0;
   break-inside: avoid; }
@@ -128,9 +127,13 @@ def _introduce(facts: Facts, num_shown: int) -> Html:
             f"The first {num_shown:,} are shown; the other {facts.num_suspects - num_shown:,} are in suspects.csv. "
             "Decide on these, build and cross-validate again, and the next ones come."
         )
-    many = facts.num_suspects > _MANY * facts.num_pictures
-    warned = [f"{number} a doubted label. So many come from models that hardly know the classes: improve these first."]
-    return Html(f"{html.warnings('Few of these will be wrong', warned if many else [])}{html.paragraphs(said)}")
+    return Html(f"{warn(facts.num_suspects, facts.num_pictures)}{html.paragraphs(said)}")
+
+
+def warn(num_suspects: int, num_pictures: int) -> Html:
+    """Returns the warning that few of so many suspects will be wrong; nothing where they are not many."""
+    doubt = suspects.describe_doubt(num_suspects, num_pictures)
+    return html.warnings("Few of these will be wrong", [doubt] if doubt else [])
 
 
 def _show(number: int, case: Case, class_names: Sequence[str]) -> str:

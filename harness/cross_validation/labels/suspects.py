@@ -21,6 +21,7 @@ from harness.dataset.images.arrays import Array, Ints
 
 COLUMNS = ("path", "given", "suggested", "score", "probability", "given_probability")
 _LEAST_GROUPS = 2  # of a class; the model that is asked about the only one has never seen the class
+_MANY = 0.3  # of all pictures. Of labels that go wrong by accident there are less
 
 
 class Suspect(NamedTuple):
@@ -45,6 +46,17 @@ class Suspect(NamedTuple):
     score: float
     probability: float
     label_probability: float
+
+
+def describe_doubt(num_suspects: int, num_pictures: int) -> str:
+    """Returns why few of so many suspects will be wrong; "" where they are not many."""
+    if num_suspects <= _MANY * num_pictures:
+        return ""
+    has = "has" if num_suspects == 1 else "have"
+    return (
+        f"{num_suspects:,} of {num_pictures:,} pictures {has} a doubted label. So many come from models that hardly "
+        "know the classes: improve these first."
+    )
 
 
 def find(
