@@ -101,7 +101,8 @@ _STORAGE_ERRORS = tuple(
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What libraries say when the system gives no more memory or threads.
 _NO_MEMORY = (os.strerror(errno.ENOMEM), "failed to map segment", "can't start new thread", "bad_alloc")
-_FILE_IN_TEXT = re.compile(r"(?:^|\s)(/[^;\n]*?); ")  # TensorFlow writes "/a/b; No space left on device"
+# TensorFlow writes "/a/b; No space left on device", and "{{function_node …}} a/b; No space left on device".
+_FILE_IN_TEXT = re.compile(r"\}\} ([^;\n]+?); |(?:^|\s)(/[^;\n]*?); |^(\S+?); ")
 
 
 def explain(error: Exception, *, memory_advice: str) -> HarnessError | None:
@@ -117,7 +118,7 @@ def explain(error: Exception, *, memory_advice: str) -> HarnessError | None:
     if code is not None and code in _STORAGE_ERRORS:
         named = getattr(error, "filename", None)
         found = _FILE_IN_TEXT.search(message)
-        file = os.fsdecode(named) if isinstance(named, str | bytes) else found[1] if found else ""
+        file = os.fsdecode(named) if isinstance(named, str | bytes) else found[found.lastindex or 0] if found else ""
         return StorageError(_describe_storage(code, file))
     is_memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
     if is_memory or code == errno.ENOMEM or any(words in message for words in _NO_MEMORY):

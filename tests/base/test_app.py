@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, command_environment, command_line, files_of
+from conftest import SMOKE, command_environment, command_line, files_of, run_python
 
 from harness.base import errors
 from harness.base.errors import ExitCode
@@ -153,6 +153,26 @@ def test_a_full_disk_under_tensorflow_is_none_of_memory():
         tf.io.write_file("/dev/full", "x")
     found = errors.explain(caught.value, memory_advice="")
     assert found.exit_code == 7 and "/dev/full failed: No space left on device" in str(found)
+
+
+@pytest.mark.parametrize("folder", ["run", "my run/é", "{ABSOLUTE}/a b"])
+def test_a_file_that_tensorflow_cannot_write_is_named_however_its_path_is_given(tmp_path, folder):
+    place = folder.replace("{ABSOLUTE}", str(tmp_path / "absolute"))
+    (tmp_path / place).mkdir(parents=True)
+    program = (
+        f"import os, resource; os.chdir({str(tmp_path)!r})\n"
+        "import tensorflow as tf\n"
+        "from harness.base import errors\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "try:\n"
+        f"    tf.train.Checkpoint(value=tf.Variable(tf.zeros(10_000))).write({place!r} + '/ckpt')\n"
+        "except tf.errors.OpError as error:\n"
+        "    print(errors.explain(error, memory_advice=''))\n"
+    )
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"writing or reading {place}/ckpt"), done.stdout
+    assert done.stdout.rstrip().endswith("failed: File too large. Once that is mended, the same command goes on.")
 
 
 def test_memory_that_tensorflow_lacks_is_told_with_what_to_do():
