@@ -18,7 +18,7 @@ from harness.config.schema import Config
 from harness.cross_validation import trainings
 from harness.dataset.records import manifest
 from harness.dataset.records.manifest import Manifest
-from harness.runs.workdir import find_name
+from harness.runs.workdir import RUNS, find_name
 from harness.search.trials import claims
 from harness.search.trials.claims import Claims
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
     named = {_name(arguments.config, config): config}
     if arguments.against is not None:
         named |= _read_other(arguments.against, given, config, next(iter(named)))
-    folder = config.train.run or Path("runs") / f"{find_name(config, arguments.config)}-cv"
+    folder = config.train.run or RUNS / f"{find_name(config, arguments.config)}-cv"
     if folder.name in ("", ".."):  # the results are called after it
         folder = folder.resolve()
     data = manifest.load(config.data.records_folder, config.data.images)

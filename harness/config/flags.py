@@ -5,9 +5,9 @@ It imports no TensorFlow: `--help` and a mistyped flag answer at once.
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
@@ -84,16 +84,24 @@ class _Parser(HelpParser):
                 sys.exit(ExitCode.USAGE)
             message = self._explain_unknown(name)
         elif message.startswith("unrecognized arguments: "):
-            before = next((flag for flag, word in pairwise(self._given) if word == words[0]), "")
-            message = f"'{words[0]}' belongs to no flag. " + (
-                f"{before} prints to the standard output. To have that in a file: {before} > {as_word(words[0])}"
-                if before in _PRINTING
-                else "A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
-            )
+            message = f"'{words[0]}' belongs to no flag. {self._explain_word(words[0])}"
             if (run := self._option_string_actions.get("--run")) and run.help != argparse.SUPPRESS:
                 message += f" A run folder is given as --run {as_word(words[0])}"
         app.say(f"error: {visible(message)}\nusage: {self.prog} --help-all shows every flag.\n")
         sys.exit(ExitCode.USAGE)
+
+    def _explain_word(self, word: str) -> str:
+        """Returns where a word belongs that no flag takes: to one that prints, or to the end of a path."""
+        place = self._given.index(word) if word in self._given else 0
+        before = self._given[place - 1] if place else "-"
+        if before in _PRINTING:
+            return f"{before} prints to the standard output. To have that in a file: {before} > {as_word(word)}"
+        begin = before.partition("=")[2] if before.startswith("--") else before
+        for end in range(place + 1, len(self._given) + 1):
+            path = " ".join((begin, *self._given[place:end]))
+            if begin and begin != "-" and os.path.lexists(path):
+                return f"A path with blanks goes in quotes: {as_word(path)}"
+        return "A flag takes one word: --gpus 0,1 or --model.widths '[16, 32]'."
 
     def _explain_unknown(self, name: str) -> str:
         """Returns what to say of a flag that is not here: whose it is, or the nearest one."""

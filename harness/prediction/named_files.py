@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.base.errors import ConfigError, DataError
-from harness.base.text import shorten
+from harness.base.text import count, shorten
 from harness.dataset.listing import junk
 from harness.dataset.listing.walk import LinkedFolder, describe_linked, walk
 
@@ -56,7 +56,10 @@ def _expand(names: Sequence[str], file: BinaryIO | None, separator: bytes) -> It
         if name == LIST and file is not None:
             yield from read_list(file, separator)
         elif glob.has_magic(name) and not os.path.lexists(name):
-            yield from sorted(glob.glob(name, recursive=True)) or [name]  # noqa: PTH207 - it may be absolute, or lead up
+            matched = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - it may be absolute, or lead up
+            if not matched:
+                log.warning("no file is called like the pattern %s", name)
+            yield from matched or [name]
         else:
             yield name
 
@@ -136,9 +139,10 @@ class _Walked:
     def tell(self) -> None:
         """Says what was left out of all folders."""
         if self._num_junk:
-            log.info("left out as junk by their names: %d files", self._num_junk)
+            log.info("left out as junk by their names: %s", count(self._num_junk, "file"))
         if self._num_twice:
-            log.info("taken once of folders that were given twice, or lie in one another: %d files", self._num_twice)
+            twice = count(self._num_twice, "file")
+            log.info("taken once of folders that were given twice, or lie in one another: %s", twice)
         if self._linked:
             linked = [(item.path, item.what) for item in self._linked]
             log.warning("%s", describe_linked(linked, is_followed=self._follow_links))

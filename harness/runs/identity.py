@@ -23,7 +23,7 @@ from harness.config.schema import Config
 from harness.dataset.records.manifest import Manifest
 from harness.locks import lock
 from harness.runs.effective_settings import Row
-from harness.runs.workdir import Workdir
+from harness.runs.workdir import RUNS, Workdir
 
 # The sections a run must keep to go on; the others say where things are and what the machine lends.
 _KEPT = ("augment", "model", "optim", "train")
@@ -223,12 +223,17 @@ def _list_near(root: Path) -> Iterator[Workdir]:
         yield from map(Workdir, sorted(root.iterdir()))
 
 
+def _find_alike(folder: Path, workdir: Workdir) -> Path | None:
+    """Returns the run in a folder that is called most like this one, if one is."""
+    names = {path.parent.name: path.parent for path in folder.glob(f"*/{workdir.config.name}")}
+    return next((names[name] for name in difflib.get_close_matches(workdir.root.name, names, n=1)), None)
+
+
 def _advise(workdir: Workdir) -> str:
     """Returns what to do about a folder that is no run: the one that is probably meant, or how it becomes one."""
     run = next((other.root for other in _list_near(workdir.root) if other.config.is_file()), None)
-    if run is None and not workdir.root.exists() and workdir.root.parent.is_dir():
-        beside = {path.parent.name: path.parent for path in workdir.root.parent.glob(f"*/{workdir.config.name}")}
-        run = next((beside[name] for name in difflib.get_close_matches(workdir.root.name, beside, n=1)), None)
+    if run is None and not workdir.root.exists():
+        run = next(filter(None, (_find_alike(folder, workdir) for folder in (workdir.root.parent, RUNS))), None)
     if run is not None:
         return f"Did you mean {run}?"
     if workdir.root.exists() and (not workdir.root.is_dir() or _foreign_files(workdir)):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from harness.config.schema import Config
 
+RUNS = Path("runs")  # where runs lie unless a person says it
+
 
 @dataclass(frozen=True)
 class Workdir:
@@ -135,7 +137,7 @@ def name_run(config: Config, config_file: Path | None) -> Config:
     """Returns the config with its run folder: the one given, or runs/ and what `find_name` says."""
     if config.train.run is not None:
         return config
-    run = Path("runs") / find_name(config, config_file)
+    run = RUNS / find_name(config, config_file)
     return config.model_copy(update={"train": config.train.model_copy(update={"run": run})})
 
 

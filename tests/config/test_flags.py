@@ -112,6 +112,30 @@ def test_a_word_that_belongs_to_no_flag_is_told_with_what_a_list_looks_like(caps
     assert capsys.readouterr().err.startswith(expected)
 
 
+@pytest.mark.parametrize("words", [["a b"], ["x", "a b", "c"], ["--images", "x", "y z"]])
+def test_words_that_belong_to_no_flag_may_hold_blanks_themselves(capsys, words):
+    with pytest.raises(SystemExit):
+        flags.make_parser("train", "", sections=("data", "train")).parse_args(words)
+    assert capsys.readouterr().err.startswith("error: '")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--images", "my", "red", "roses"], ["--images=x", "--run", "my", "red", "roses"], ["--run=my", "red", "roses"]],
+)
+def test_a_path_with_blanks_that_was_not_quoted_is_told_in_quotes(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    parser = flags.make_parser("train", "", sections=("data", "train"))
+    told = []
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            parser.parse_args(words)
+        told.append(capsys.readouterr().err)
+        (tmp_path / "my red roses").mkdir(exist_ok=True)
+    assert told[0].startswith("error: 'red' belongs to no flag. A flag takes one word: ")
+    assert told[1].startswith("error: 'red' belongs to no flag. A path with blanks goes in quotes: 'my red roses'")
+
+
 def test_a_file_after_a_flag_that_prints_is_told_how_it_gets_there(capsys):
     parser = flags.make_parser("predict", "", sections=())
     parser.add_argument("paths", nargs="+")

@@ -54,8 +54,14 @@ def test_a_folder_that_is_given_twice_is_taken_once(there, names, caplog, monkey
     (there / "link").symlink_to("sub")
     with caplog.at_level("INFO", "harness"):
         assert list_files(*names) == ["sub/c.png"]
-    assert "taken once of folders that were given twice, or lie in one another: 1 files" in caplog.text
+    assert "taken once of folders that were given twice, or lie in one another: 1 file" in caplog.text
     assert "left out as junk by their names: 4 files" in caplog.text
+
+
+def test_a_pattern_that_nothing_matches_is_told_as_one(there, caplog, monkeypatch):
+    monkeypatch.setattr(named_files.log, "propagate", True)
+    assert list_files("s*/*.gif", "a.png") == ["s*/*.gif", "a.png"]
+    assert "no file is called like the pattern s*/*.gif" in caplog.text
 
 
 def test_an_empty_folder_is_told(there, caplog, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -69,6 +70,19 @@ def test_a_path_that_ends_too_early_or_too_late_is_told_with_the_run_that_is_mea
     with pytest.raises(CheckpointError) as told:
         versions.load_reading(Workdir(tmp_path / near))
     assert str(told.value) == f"{tmp_path / near} is no run folder (config.yaml is missing). Did you mean {run}?"
+
+
+@pytest.mark.parametrize(
+    ("near", "meant"), [("roses", "runs/roses"), ("rose", "runs/roses"), ("other/tulips", "other/tulip")]
+)
+def test_a_run_is_found_by_its_name_alone_or_by_one_like_it(tmp_path, monkeypatch, near, meant):
+    monkeypatch.chdir(tmp_path)
+    for place in ("runs/roses", "runs/asters", "other/tulip"):
+        (tmp_path / place).mkdir(parents=True)
+        write_run(tmp_path / place, __version__)
+    with pytest.raises(CheckpointError) as told:
+        versions.load_reading(Workdir(Path(near)))
+    assert str(told.value) == f"{near} is no run folder (config.yaml is missing). Did you mean {meant}?"
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"harness": 3}', "{}", "\0"])
