@@ -58,15 +58,29 @@ class Copies:
         """The pairs of near duplicates, in all classes that have them."""
         return [(first.path, second.path) for first, second in self._near()]
 
-    @cached_property
-    def conflicts(self) -> list[Conflict]:
-        """The pairs of different classes: of equal pictures the first with each other class's first; then near ones."""
+    def find_conflicts(self, policies: CleanConfig) -> list[Conflict]:
+        """Returns pairs of different classes: of equal pictures the first and each other class's first; then near ones.
+
+        What is left out, since an equal picture has another class, says nothing of those that it is near.
+        """
         found = []
         for _, firsts in self._equal():
             first, *others = sorted(firsts.values(), key=lambda item: item.path)
             found += [Conflict(first.path, other.path, is_exact=True) for other in others]
-        near = ((first, second) for first, second in self._near() if first.class_name != second.class_name)
-        return found + [Conflict(first.path, second.path, is_exact=False) for first, second in near]
+        left_out = self.find_left_out(policies)
+        near = [
+            Conflict(first.path, second.path, is_exact=False)
+            for first, second in self._near()
+            if first.class_name != second.class_name
+            and left_out.isdisjoint((first.pixels_sha256, second.pixels_sha256))
+        ]
+        return found + near
+
+    def find_left_out(self, policies: CleanConfig) -> set[str]:
+        """Returns the digests whose pictures are left out, since they have several classes."""
+        if policies.label_conflicts != "drop":
+            return set()
+        return {digest for digest, copies in self.by_pixels.items() if len({copy.class_name for copy in copies}) > 1}
 
     @cached_property
     def partners(self) -> Mapping[str, Sequence[str]]:
@@ -118,13 +132,15 @@ def judge(found: Sequence[Finding], copies: Copies, policies: CleanConfig) -> li
     duplicates that are kept name each other.
     """
     judged: dict[str, Finding] = {}
+    left_out = copies.find_left_out(policies)
     near_of: dict[str, list[Finding]] = {}
     for digest, alike in copies.by_pixels.items():
         if len(alike) > 1 or digest in copies.partners:
             firsts = copies.find_firsts(digest)
             partners = (copies.find_firsts(partner).values() for partner in copies.partners.get(digest, ()))
             near = sorted(chain.from_iterable(partners), key=lambda item: item.path)
-            judged |= {copy.path: _judge_one(copy, firsts, near, policies) for copy in alike}
+            telling = [item for item in near if item.pixels_sha256 not in left_out]
+            judged |= {copy.path: _judge_one(copy, firsts, telling, policies) for copy in alike}
             near_of |= dict.fromkeys((copy.path for copy in alike), near)
     for path, near in near_of.items():
         judged[path] = _name_near_copy(judged[path], [judged[item.path] for item in near])
@@ -162,13 +178,14 @@ def check_labels(copies: Copies, policies: CleanConfig, folder: str) -> None:
     Raises:
       DataError: there is a conflict of a kind whose policy is "fail"; `folder` is named.
     """
-    exact = [conflict for conflict in copies.conflicts if conflict.is_exact]
+    conflicts = copies.find_conflicts(policies)
+    exact = [conflict for conflict in conflicts if conflict.is_exact]
     if exact and policies.label_conflicts == "fail":
         raise DataError(
             f"{_name_first(exact, folder)} show one picture under two classes{_count_others(exact)}. Remove the wrong "
             "ones, or set clean.label_conflicts to drop (leave out both) or keep."
         )
-    near = [conflict for conflict in copies.conflicts if not conflict.is_exact]
+    near = [conflict for conflict in conflicts if not conflict.is_exact]
     if near and policies.near_conflicts == "fail":
         raise DataError(
             f"{_name_first(near, folder)} show nearly one picture under two classes{_count_others(near)}. Remove the "

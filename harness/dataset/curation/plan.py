@@ -49,7 +49,8 @@ class Plan:
 
     def describe_groups(self) -> str:
         """Returns by what rule pictures are grouped, and what near copies do to that."""
-        near = len({path for pair in self.near_pairs for path in pair})
+        kept = {item.path for item in self.findings if item.is_kept}
+        near = len({path for pair in self.near_pairs for path in pair if kept.issuperset(pair)})
         return self.rule + (f", joined where pictures are near copies ({near:,} are)" if near else "")
 
     def describe_unseen(self, policies: CleanConfig) -> str:
@@ -85,7 +86,8 @@ def make_plan(
     if config.clean.near_copies == "group":
         copies = duplicates.add_near(copies, find_near_duplicates(copies.distinct))
         duplicates.check_labels(copies, policies, folder)
-    exact_pairs, near_pairs, conflicts = tuple(copies.exact_pairs), tuple(copies.near_pairs), tuple(copies.conflicts)
+    exact_pairs, near_pairs = tuple(copies.exact_pairs), tuple(copies.near_pairs)
+    conflicts = tuple(copies.find_conflicts(policies))
     links = [*exact_pairs, *near_pairs, *((conflict.first, conflict.second) for conflict in conflicts)]
     judged = duplicates.judge(found, copies, policies)
     given = tuple(name for name in splits.SPLITS if any(item.split == name for item in found))

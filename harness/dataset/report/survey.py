@@ -161,7 +161,11 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     warnings = shortcuts.describe(found_shortcuts)
     warnings += data_warnings.describe_conflicts(config.clean, made.conflicts, has_leaks=bool(made.leaks))
     if made.leaks:
-        warnings.append(f"{made.leaks.describe()}. To put each group into one split, set split.leaks: move.")
+        alike = " If near copies are different things that look alike: clean.near_copies: ignore." * bool(
+            made.near_pairs
+        )
+        cure = "To put each group into one split, set split.leaks: move."
+        warnings.append(f"{made.leaks.describe()}. {cure}{alike}")
     warnings += corrected_labels.list_warnings(corrected_labels.gather(made.findings), config.clean.labels)
     warnings += made.warnings
     rejects = [item for item in made.findings if not item.is_kept and item.reason not in _TOLD_ELSEWHERE]

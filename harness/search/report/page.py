@@ -57,7 +57,7 @@ def _overview(facts: SearchFacts) -> str:
     verdict = f'<p class="verdict">{html.text(facts.verdict)}</p>' if facts.verdict else ""
     header, *rows = facts.comparison or [()]
     return (
-        f'<p class="quiet">a search by {html.text(facts.algorithm)} over {count(len(facts.space), "setting")}, for '
+        f'<p class="quiet">a search ({html.text(facts.algorithm)}) over {count(len(facts.space), "setting")}, for '
         f"the {'lowest' if facts.objective == 'val_loss' else 'highest'} {html.text(facts.objective)}</p>"
         f"{html.boxes(figures)}<p>{html.text(describe_gain(facts))}</p>{verdict}"
         f"{html.table(header, rows) if rows else ''}"
