@@ -27,6 +27,7 @@ GROUP_NAMES = (
     *("participant", "participantid", "lesionid"),
 )
 _TABLE = re.compile(r"(?P<file>.+\.(?:csv|tsv|txt))(?::(?P<column>[^/\\]+))?", re.IGNORECASE | re.DOTALL)
+_AS_UTF8 = "save it as CSV in UTF-8 (in Excel: CSV UTF-8)"
 _MARKS = (  # those of UTF-32 first: they begin with those of UTF-16
     *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
     *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig")),
@@ -104,15 +105,16 @@ def read(path: Folder, setting: str, folder: Folder) -> Table:
 
 def _decode(content: bytes) -> str:
     if content.startswith(_WORKBOOKS):
-        raise ValueError("it is a workbook of a spreadsheet program: save it as CSV in UTF-8")
+        raise ValueError(f"it is a workbook of a spreadsheet program: {_AS_UTF8}")
     encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} is not valid {encoding.upper()}: save it as CSV in UTF-8") from None
+        cure = f"{_AS_UTF8}, or: iconv -f WINDOWS-1252 -t UTF-8 TABLE > NEW"
+        raise ValueError(f"line {line} is not valid {encoding.upper()}: {cure}") from None
     if "\0" in text:
-        raise ValueError("it holds null characters: save it as CSV in UTF-8")
+        raise ValueError(f"it holds null characters: {_AS_UTF8}")
     return text
 
 
