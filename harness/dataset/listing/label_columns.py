@@ -18,6 +18,7 @@ LABEL_NAMES = (
     *("breed", "emotion", "expression", "diagnosis", "dx", "finding", "findings", "findinglabels", "tag", "tags"),
 )
 SPLIT_NAMES = ("split", "subset", "partition", "set", "usage", "phase")
+_LEAST_CLASSES = 2
 _ON, _OFF = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -124,11 +125,18 @@ def _guess_label(listed: Table, names: dict[int, str]) -> int | None:
         return found[0] if found else None
     others = [place for place in names if letters[place] not in table.PATH_NAMES] or list(names)
     if len(others) != 1:
+        likeliest = names[_find_likeliest(listed, others)] if others else "COLUMN"
         raise DataError(
             f"{listed.name} has no column that is plainly the label; it has {listed.describe_columns()}. Say which: "
-            f"--data.labels {as_word(listed.name)}:COLUMN"
+            f"--data.labels {as_word(f'{listed.name}:{likeliest}')}"
         )
     return others[0]
+
+
+def _find_likeliest(listed: Table, places: Sequence[int]) -> int:
+    """Returns the column of the fewest values, which has two or more if one has: so classes look."""
+    numbers = {place: len({row.cells[place] for row in listed.rows} - {""}) for place in places}
+    return min(places, key=lambda place: (numbers[place] < _LEAST_CLASSES, numbers[place]))
 
 
 def _say_the_same(listed: Table, places: Sequence[int]) -> bool:

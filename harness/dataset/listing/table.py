@@ -1,6 +1,7 @@
 """Tables that users bring, as spreadsheets and scripts write them: encoding, delimiter, columns and rows.
 
-It knows columns by their names and no picture; which picture a row speaks of is found in matching.py.
+It knows columns by their names, or by cells that are called like pictures. Which picture a row speaks of is found in
+matching.py.
 """
 
 import codecs
@@ -15,6 +16,7 @@ from harness.base import csv_files, storage
 from harness.base.errors import DataError
 from harness.base.storage import Folder
 from harness.base.text import list_names, shorten, visible
+from harness.dataset.listing import junk
 
 # What columns of pictures and groups are called, letters and digits alone, those that say most first.
 PATH_NAMES = (
@@ -33,6 +35,7 @@ _MARKS = (  # those of UTF-32 first: they begin with those of UTF-16
     *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig")),
 )
 _DELIMITERS = (",", ";", "\t", "|")
+_MOST_PICTURES = 0.9  # of the cells of a column, called like pictures: it names them
 _NUM_SNIFFED = 200  # rows by which the delimiter is told
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of .xlsx and .ods, and of .xls
 
@@ -199,9 +202,21 @@ def guess_column(table: Table, names: Sequence[str]) -> int | None:
 
 
 def find_path_column(table: Table) -> int | None:
-    """Returns the place of the column that names pictures: "path", or what else such columns are called."""
+    """Returns the place of the column that names pictures: "path", or what else such columns are called.
+
+    Where none is called so, it is the only one whose cells are called like pictures, whatever the language of its name.
+    """
     place = find_column(table, "path")
-    return guess_column(table, PATH_NAMES) if place is None else place
+    place = guess_column(table, PATH_NAMES) if place is None else place
+    if place is not None or any(map(junk.is_picture_name, table.columns)):  # the latter: there is no line of names
+        return place
+    found = [place for place in range(len(table.columns)) if _names_pictures(table, place)]
+    return found[0] if len(found) == 1 else None
+
+
+def _names_pictures(table: Table, place: int) -> bool:
+    cells = [row.cells[place] for row in table.rows if row.cells[place]]
+    return bool(cells) and sum(map(junk.is_picture_name, cells)) >= _MOST_PICTURES * len(cells)
 
 
 def _fold(name: str) -> str:

@@ -44,9 +44,19 @@ CATS = {"a.jpg": "cat", "b.jpg": "dog", "c.png": "cat", "deep/er/d.jpg": "dog"}
         "Filename\tkind\nflat/a.jpg\tcat\nflat/b.jpg\tdog\nflat/c.png\tcat\nflat/deep/er/d.jpg\tdog\n",
         "filename, cat, dog\na.jpg, 1, 0\nb.jpg, 0, 1\nc.png, 1, 0\nd.jpg, 0, 1\n",
         "image,cat,dog,age\na,1.0,0.0,7\nb,0.0,1.0,8\nc,1.0,0.0,7\nd,0.0,1.0,9\n",
+        "Datei;Sorte\nflat\\a.jpg;cat\nb.jpg;dog\nc.PNG;cat\nd.jpg;dog\n",
         "path,label,cat,dog\na.jpg,cat,1,1\nb.jpg,dog,1,1\nc.png,cat,0,0\nd.jpg,dog,0,0\n",
     ],
-    ids=["plain", "no endings", "two names", "other columns", "one-hot", "one-hot beside others", "label first"],
+    ids=[
+        "plain",
+        "no endings",
+        "two names",
+        "other columns",
+        "one-hot",
+        "one-hot beside others",
+        "another language",
+        "label first",
+    ],
 )
 def test_labels_are_found_in_the_tables_that_people_have(folder, text):
     found = read(folder, text)
@@ -109,7 +119,8 @@ def test_what_goes_without_a_label_is_counted_and_listed(folder):
             "a.jpg,cat\nb.jpg,dog\n",
             r"needs a column path .* it has the columns a.jpg, cat. Put a first line such as path,la",
         ),
-        ("foto,rasse\na.jpg,cat\n", "it has the columns foto, rasse. Rename the column that does"),
+        ("foto,rasse\na,cat\nb,dog\n", "it has the columns foto, rasse. Rename the column that does"),
+        ("foto,maske\na.jpg,a.png\nb.jpg,b.png\n", "it has the columns foto, maske. Rename the column that does"),
         (
             "2\nmale smiling\na.jpg -1  1\nb.jpg  1 -1\n",
             "has one column, 2, by its first line: expected columns separat",
@@ -122,7 +133,15 @@ def test_what_goes_without_a_label_is_counted_and_listed(folder):
         ("", "it has no rows"),
         (
             "path,a,b\na.jpg,x,1\n",
-            r"no column that is plainly the label; it has path, a, b. .* --data.labels labels.csv:COLUMN",
+            r"no column that is plainly the label; it has path, a, b. .* --data.labels labels.csv:a",
+        ),
+        (
+            "path,split,patient\na.jpg,train,1\nb.jpg,test,2\n",
+            r"it has path, split, patient. Say which: --data.labels labels.csv:COLUMN$",
+        ),
+        (
+            "Datei;Größe;Diagnose;Ort\na.jpg;1,5;x;Ulm\nb.jpg;2,5;y;Ulm\nc.png;3,5;x;Ulm\n",
+            r"it has Datei, Größe, Diagnose, Ort. Say which: --data.labels labels.csv:Diagnose$",
         ),
         (
             "path,target,species\na.jpg,1,x\nb.jpg,1,y\nc.png,2,x\n",
