@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.base.text import list_names, shorten
+from harness.base.text import count, list_names, shorten
 from harness.results.metrics import Metrics
 from harness.results.statistics import calibration, intervals, sample
 
@@ -185,10 +185,10 @@ def describe_confused(metrics: Metrics) -> str:
         return ""
     names, totals = metrics.class_names, np.array(metrics.confusion).sum(axis=1)
     told = [
-        f"{shorten(names[label])} taken for {shorten(names[other])}: {count:,} of {totals[label]:,}"
-        for label, other, count in pairs[:_NUM_PAIRS]
+        f"{shorten(names[label])} taken for {shorten(names[other])}: {number:,} of {totals[label]:,}"
+        for label, other, number in pairs[:_NUM_PAIRS]
     ]
-    more = f" ({len(pairs) - _NUM_PAIRS:,} more pairs)" if len(pairs) > _NUM_PAIRS else ""
+    more = f" ({count(len(pairs) - _NUM_PAIRS, 'more pair')})" if len(pairs) > _NUM_PAIRS else ""
     return f"What fails: {'; '.join(told)}{more}."
 
 

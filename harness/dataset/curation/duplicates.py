@@ -199,4 +199,6 @@ def _name_first(conflicts: Sequence[Conflict], folder: str) -> str:
 
 
 def _count_others(conflicts: Sequence[Conflict]) -> str:
-    return f", and {len(conflicts) - 1} more pairs do" if len(conflicts) > 1 else ""
+    if len(conflicts) == 1:
+        return ""
+    return ", and 1 more pair does" if len(conflicts) == 2 else f", and {len(conflicts) - 1:,} more pairs do"
