@@ -69,7 +69,7 @@ def contrast(reference: Predictions, others: Sequence[Predictions]) -> tuple[Con
     won = [int((row & ~right[0]).sum()) for row in right[1:]]
     lost = [int((right[0] & ~row).sum()) for row in right[1:]]
     mcnemar = [differences.test_exactly(*counts) for counts in zip(won, lost)]
-    p_right = [differences.p_value(row[None], right[0][None], groups) for row in right[1:]]
+    p_right = [differences.p_value(row[None], right[0][None], groups, is_share=True) for row in right[1:]]
     accuracies = _judge(right, groups, [max(pair) for pair in zip(p_right, mcnemar)], sign=1)
     p_loss = [differences.p_value(row[None], losses[0][None], groups) for row in losses[1:]]
     return tuple(
@@ -87,10 +87,10 @@ def correct(p_values: Sequence[float]) -> list[float]:
 
 
 def _judge(values: Sequence[Array], groups: Sequence[str], p_values: Sequence[float], *, sign: int) -> list[Judged]:
-    """Judges the differences from the first row of figures, whose higher ones are better if the sign is 1."""
+    """Judges the differences from the first row of figures: shares that are right if the sign is 1, losses if -1."""
     judged = []
     for row, p_value in zip(values[1:], correct(p_values)):
-        difference = differences.estimate(row[None], values[0][None], groups)
+        difference = differences.estimate(row[None], values[0][None], groups, is_share=sign > 0)
         gain = sign * difference.mean
         word: Word = "not shown to differ" if p_value >= _LEVEL or not gain else "better" if gain > 0 else "worse"
         judged.append(Judged(difference, p_value, word))

@@ -185,8 +185,8 @@ def contrast(first: OutOfFold, second: OutOfFold) -> Contrast:
 
 def _judge(first: Array, second: Array, groups: Sequence[str], *, sign: int, is_share: bool = False) -> Judged:
     """Judges a difference whose higher values are better if the sign is 1."""
-    difference = differences.estimate(first, second, groups)
-    p_value = differences.p_value(first, second, groups)
+    difference = differences.estimate(first, second, groups, is_share=is_share)
+    p_value = differences.p_value(first, second, groups, is_share=is_share)
     if is_share:  # Student's t may be misled by a handful of pictures: as in comparison/contrast.py
         won, lost = (round(float(each.sum(axis=1).mean())) for each in (first > second, first < second))
         p_value = max(p_value, differences.test_exactly(won, lost))

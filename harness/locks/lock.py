@@ -175,7 +175,8 @@ def _succeed(path: Path, seen: Seen, me: Owner, told: object, rhythm: Rhythm) ->
 
 def _name_claim(path: Path, content_sha256: str) -> Path:
     """Returns the name of the lock that allows to replace a lock file. It is short: the path may have the longest."""
-    return path.with_name(f".{sha256(f'{path.name} {content_sha256}'.encode()).hexdigest()[:32]}.tmp")
+    named = os.fsencode(f"{path.name} {content_sha256}")
+    return path.with_name(f".{sha256(named).hexdigest()[:32]}.tmp")
 
 
 def _log_wait(seen: Seen, me: Owner, told: object, rhythm: Rhythm) -> None:

@@ -104,7 +104,8 @@ def evaluate(
         first = slice(len(of_baseline))
         baseline = baselines.measure(classifier, labels[first], of_baseline, members[first])
         is_right = answers.chances[first].argmax(axis=1) == labels[first]
-        gain = differences.estimate(is_right[None], (of_baseline == labels[first])[None], members[first])
+        of_other = of_baseline == labels[first]
+        gain = differences.estimate(is_right[None], of_other[None], members[first], is_share=True)
     return Evaluation(
         split,
         metrics.measure(labels, answers.chances, class_names, groups=answers.groups, skipped=answers.skipped),

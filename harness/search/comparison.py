@@ -106,7 +106,10 @@ def compare(best: Sequence[Predictions] | None, default: Sequence[Predictions], 
     reference = _describe_setting({name: values[num_best:] for name, values in figures.items()})
     if not best:
         return Comparison(objective, *counts, reference)
-    found = {name: differences.estimate(each[:num_best], each[num_best:], groups) for name, each in figures.items()}
+    found = {
+        name: differences.estimate(each[:num_best], each[num_best:], groups, is_share=name == "accuracy")
+        for name, each in figures.items()
+    }
     setting = _describe_setting({name: values[:num_best] for name, values in figures.items()})
     return Comparison(objective, *counts, reference, setting, found["accuracy"], found["loss"])
 

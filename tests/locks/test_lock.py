@@ -118,6 +118,17 @@ def test_a_lock_file_of_whatever_content_is_taken_over_once_it_stands_still(tmp_
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [b"\xa8 \xff", "é 😀".encode(), b"x" * 255])
+def test_a_lock_of_any_name_is_taken_and_taken_over(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    for content in (None, b"", b"{}"):
+        if content is not None:
+            path.write_bytes(content)
+        with lock.hold(path, "it", Rhythm(0.01, 0.05)):
+            assert f'"pid": {os.getpid()}' in path.read_text()
+        assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"[" * 9000, b'{"pid": "x"}', b"\xff", b"1" * (1 << 20)])
 def test_an_owner_that_cannot_be_read_is_another_process(tmp_path, content):
     owner = enter(tmp_path)

@@ -84,6 +84,39 @@ def test_a_hand_made_p_value():
     assert differences.p_value(np.ones((1, 4)), np.zeros((1, 4)), groups) == 0.0  # no picture differs otherwise
 
 
+def test_pictures_that_all_differ_alike_tell_as_much_as_there_are_groups_of_them():
+    """Of shares: the chance to see none of those that differ otherwise is 2.5 %, where these are 1 - 0.025^(1/n)."""
+    for num, unseen, won in ((3, 0.708, False), (5, 0.522, False), (6, 0.459, True), (100, 0.036, True)):
+        right, wrong, groups = np.ones((1, num)), np.zeros((1, num)), [str(number) for number in range(num)]
+        found = differences.estimate(right, right, groups, is_share=True)
+        assert (found.mean, found.low, found.high) == (
+            0.0,
+            pytest.approx(-unseen, abs=1e-3),
+            pytest.approx(unseen, abs=1e-3),
+        )
+        found = differences.estimate(right, wrong, groups, is_share=True)
+        assert (found.mean, found.low, found.high) == (1.0, pytest.approx(1 - 2 * unseen, abs=2e-3), 1.0)
+        assert (found.low > 0) == won == (differences.p_value(right, wrong, groups, is_share=True) < 0.05)
+
+
+@given(st.integers(1, 200), st.integers(1, 3), st.integers(0, 3))
+def test_groups_that_all_differ_alike_by_a_part_have_a_p_value_that_fits_the_interval(num_groups, size, num_won):
+    first = np.tile(np.arange(size) < num_won, num_groups).astype(float)[None]
+    groups = np.repeat(np.arange(num_groups), size)
+    found = differences.estimate(first, np.zeros_like(first), groups, is_share=True)
+    is_shown = differences.p_value(first, np.zeros_like(first), groups, is_share=True) < 0.05
+    assert is_shown == (found.low > 0 or found.high < 0)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 8)), min_size=2, max_size=12))
+def test_of_shares_too_an_interval_without_0_and_a_p_value_below_5_percent_are_the_same(drawn):
+    first, second = (np.array([[row[column] for row in drawn]], float) for column in (0, 1))
+    groups = [group for *_, group in drawn]
+    found = differences.estimate(first, second, groups, is_share=True)
+    is_shown = differences.p_value(first, second, groups, is_share=True) < 0.05
+    assert is_shown == (found.low > 0 or found.high < 0)
+
+
 @given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3)), min_size=2, max_size=12))
 def test_an_interval_without_0_and_a_p_value_below_5_percent_are_the_same(drawn):
     values, groups = np.array([[float(value) for value, _ in drawn]]), [group for _, group in drawn]

@@ -107,7 +107,7 @@ def test_the_sentence_and_the_table_of_a_winner():
         ("settings", "seeds", "accuracy (min to max)", "loss (min to max)"),
         ("best", "3", "1.000 (1.000 to 1.000)", "0.1045 (0.1026 to 0.1055)"),
         ("default", "2", "1.000 (1.000 to 1.000)", "0.5067 (0.5067 to 0.5067)"),
-        ("difference (95 % interval)", "", "+0.000 (+0.000 to +0.000)", f"-0.4022 ({low} to {high})"),
+        ("difference (95 % interval)", "", "+0.000 (-0.602 to +0.602)", f"-0.4022 ({low} to {high})"),
     ]
 
 

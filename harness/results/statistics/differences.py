@@ -19,6 +19,8 @@ import numpy as np
 from harness.dataset.images.arrays import Array
 from harness.results.statistics import intervals
 
+_TAIL = 0.025  # of chance, beyond each end of an interval
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -29,34 +31,46 @@ class Difference:
     high: float
 
 
-def estimate(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> Difference:
+def estimate(
+    first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array, *, is_share: bool = False
+) -> Difference:
     """Returns the mean of the first minus that of the second, with its 95 % interval.
 
     Seeds are counted as unrelated between the two. If either has one seed only, the interval holds the chance of the
-    pictures alone.
+    pictures alone. Where all groups of pictures differ alike there is no variance to tell of chance. Then as many of
+    all groups may differ otherwise as leave a chance of 2.5 % to see none: of shares the interval says how far these
+    could move the mean.
 
     Args:
       first: float [num_seeds, n], a figure of each picture, such as its loss, for each seed.
       second: float [num_seeds, n], the same for the other way of training, of the same pictures.
       groups: the group of each picture, by name or number.
+      is_share: whether the figures are right answers, so that no difference is below -1 or above 1.
     """
     mean, error, freedom = _measure(first, second, groups)
     half = intervals.student(freedom) * error if error and math.isfinite(error) else error
+    if is_share and not error:
+        unseen = 1 - _TAIL ** (1 / _count(groups))
+        return Difference(mean, mean - (1 + mean) * unseen, mean + (1 - mean) * unseen)
     return Difference(mean, mean - half, mean + half)
 
 
-def p_value(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> float:
+def p_value(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array, *, is_share: bool = False) -> float:
     """Returns how probable so large a difference is by chance, of either sign: below 0.05 where `estimate` excludes 0.
 
     Args:
       first: float [num_seeds, n], as of `estimate`.
       second: float [num_seeds, n], as of `estimate`.
       groups: as of `estimate`.
+      is_share: as of `estimate`.
     """
     mean, error, freedom = _measure(first, second, groups)
     if not mean or math.isinf(error):
         return 1.0
-    return intervals.student_tail(abs(mean) / error, freedom) if error else 0.0
+    if error:
+        return intervals.student_tail(abs(mean) / error, freedom)
+    # Of shares what `estimate` says, turned round; where each picture differs by 1 it is the sign test.
+    return min(1.0, 2 * (1 + abs(mean)) ** -_count(groups)) if is_share else 0.0
 
 
 def test_exactly(num_won: int, num_lost: int) -> float:
@@ -65,6 +79,10 @@ def test_exactly(num_won: int, num_lost: int) -> float:
 
     total = num_won + num_lost
     return float(binomtest(num_won, total).pvalue) if total else 1.0
+
+
+def _count(groups: Sequence[str] | Array) -> int:
+    return len(set(np.asarray(groups, object).tolist()))
 
 
 def _measure(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | Array) -> tuple[float, float, float]:
