@@ -24,6 +24,7 @@ HEADINGS: Mapping[Level, str] = {"good": "Good", "not shown": "Not shown to be g
 _FEW_GROUPS = 30  # below, Student's t and the variance between groups make intervals much wider
 _WIDTH = 100  # columns
 _BY_HEART = 0.1  # of the accuracy, that training pictures are better by
+_MOST_OF_ONE = 0.75  # of the pictures: to give that class always looks good
 _NUM_PAIRS = 3  # of classes, told as taken for one another
 _SPLITS = ("train", "validation", "test", "cross-validation")
 
@@ -80,7 +81,7 @@ def judge(
         sentences.append(few)
     if chose_weights:
         sentences.append("The epoch was chosen on these same pictures, which flatters the figures a little.")
-    steps = [_explain_fit(found.metrics.accuracy, train_accuracy)] if level == "bad" or _has_lost(found) else []
+    steps = [_explain_fit(found.metrics, train_accuracy)] if level == "bad" or _has_lost(found) else []
     steps += _advise(found, level, missing, chose_weights=chose_weights, num_learnt=num_learnt, has_all=has_all)
     return Verdict(level, tuple(sentences), tuple(steps))
 
@@ -210,14 +211,19 @@ def _describe_groups(metrics: Metrics) -> str:
     return f"{groups} groups are few: pictures of a group are right or wrong together, so the interval is wide."
 
 
-def _explain_fit(accuracy: float, train_accuracy: float | None) -> str:
-    """Returns what a bad model needs: to learn more of what it is shown, or to learn less of it by heart."""
+def _explain_fit(metrics: Metrics, train_accuracy: float | None) -> str:
+    """Returns what a bad model needs: rare classes to count more, to learn more, or to learn less by heart."""
+    if metrics.majority_accuracy > _MOST_OF_ONE and (unused := _list_unused(metrics)):
+        return (
+            f"most pictures are of {shorten(metrics.majority_class)}: let each class count the same "
+            f"(--train.class_weights balanced), and add pictures of {list_names(unused)}; see docs/when-it-is-bad.md"
+        )
     if train_accuracy is None:
         return (
             "look at the training loss: where it falls and this does not, more pictures or more augmentation help; "
             "where it does not fall, another learning rate or network; see also whether the labels are right"
         )
-    if train_accuracy - accuracy >= _BY_HEART:
+    if train_accuracy - metrics.accuracy >= _BY_HEART:
         return (
             f"it learns by heart: of the training pictures it got {train_accuracy:.3f} right. More pictures or more "
             "augmentation help (docs/when-it-is-bad.md); see also whether the labels are right"

@@ -203,3 +203,15 @@ def test_what_a_bad_model_needs_follows_from_what_it_does_on_the_training_pictur
         assert told[share].startswith(f"it learns by heart: of the training pictures it got {share:.3f} right.")
     good = evaluate(HALVES, HALVES, of_baseline=WITHOUT_NETWORK)
     assert not any("learn" in step for step in verdict.judge(good, train_accuracy=1.0).next_steps)
+
+
+@pytest.mark.parametrize("train_accuracy", [None, 0.91, 1.0])
+def test_a_rare_class_that_is_never_answered_is_what_a_bad_model_needs_to_see_more_of(train_accuracy):
+    rare = [0] * 38 + [1] * 2
+    found = verdict.judge(evaluate(rare, [0] * 40, names=("ok", "cracked")), train_accuracy=train_accuracy)
+    assert found.level == "bad" and found.next_steps[0] == (
+        "most pictures are of ok: let each class count the same (--train.class_weights balanced), and add pictures of "
+        "cracked; see docs/when-it-is-bad.md"
+    )
+    answered = verdict.judge(evaluate(rare, flip(rare, 0, 1, 2, 38)), train_accuracy=train_accuracy)
+    assert answered.level == "bad" and "class_weights" not in answered.next_steps[0]
