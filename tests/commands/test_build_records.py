@@ -451,6 +451,21 @@ def test_small_pictures_are_said_not_to_be_compared_and_names_that_recur_to_be_g
         assert len({found["group"] for found in read_findings(tmp_path / "records").values()} - {""}) == num_groups
 
 
+def test_numbered_series_are_asked_about_and_the_rule_that_is_proposed_groups_them(tmp_path):
+    images = write_faces(tmp_path / "faces", num_each=15)
+    for path in images.glob("*/*.png"):
+        number = int(path.stem[-2:])
+        path.rename(path.with_name(f"{path.parent.name} {'abc'[number % 3]}-{number // 3}.png"))
+    done = build(images, tmp_path / "records")
+    assert done.returncode == 0 and "30 of 30 pictures are numbered in 6 series, the longest from happy/" in done.stderr
+    rule = re.search(r"--split.group_by '(.+?)'\. If all", done.stderr)[1]
+    flags = ("--clean.near_copies", "ignore", "--split.group_by", rule)
+    done = build(images, tmp_path / "records", "--overwrite", *flags)
+    assert done.returncode == 0 and "numbered in" not in done.stderr
+    groups = {found["group"] for found in read_findings(tmp_path / "records").values()}
+    assert groups == {f"{label} {letter}" for label in ("happy", "sad") for letter in "abc"}
+
+
 def test_a_shortcut_is_warned_of_with_its_figure(tmp_path):
     """All happy faces are PNGs and all sad ones JPEGs."""
     images = write_faces(tmp_path / "faces", num_each=30)

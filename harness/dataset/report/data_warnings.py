@@ -4,6 +4,7 @@ that bind much of a class together, splits that lack one.
 It is handed pictures and groups, and changes none of them.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -17,6 +18,9 @@ from harness.dataset.curation.splits import SPLITS, TRAIN
 _LEAST_BOUND = 10  # pictures of a class; below that a few copies are a large share of it
 _LARGE_GROUP, _MOST_BOUND = 0.2, 0.5  # shares of a class
 _MOST_NAMESAKES = 0.5  # share of all pictures
+# What series are called by, as split.group_by takes it: what stands before a number that is set off, or before any.
+_OF_SERIES = ("^(.+?)[-_ ]+[0-9]+[.]", "^(.*[^0-9])[0-9]+[.]")
+_LEAST_SERIES = 3  # of a class, on average
 _MOST_MISSING = 5  # classes with a sentence each, where a split has no picture of them
 _CROWD, _CROWD_SHARE = 20, 0.05  # pictures, and share of all
 _CURE = (
@@ -73,6 +77,31 @@ def describe_namesakes(kept: Sequence[Finding]) -> list[str]:
         "takes: --split.group_by '^(.+)[.]'. If one folder is one person or object: --split.group_by folder. If all "
         "are different things: --split.group_by none."
     ]
+
+
+def describe_series(kept: Sequence[Finding]) -> list[str]:
+    """Returns a sentence if most pictures are of several numbered series of their class, such as anna_01 to anna_12.
+
+    A number for each picture of a class makes one series, and tells nothing.
+    """
+    num_classes = len({item.class_name for item in kept})
+    for expression in _OF_SERIES:
+        pattern = re.compile(expression)
+        series: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        for item in kept:
+            if found := pattern.search(PurePosixPath(item.path).name):
+                series[item.class_name, found[1]].append(item)
+        apart = [items for items in series.values() if len({item.group for item in items}) > 1]
+        num = sum(map(len, apart))
+        if num > _MOST_NAMESAKES * len(kept) and len(apart) >= _LEAST_SERIES * num_classes:
+            first, *_, last = max(apart, key=len)
+            return [
+                f"{num} of {len(kept)} pictures are numbered in {len(apart)} series, the longest from "
+                f"{shorten(first.path)} to {shorten(last.path)}, and may be on either side of the split. If a series "
+                f"is one person, object or scene: --split.group_by '{expression}'. If all are different things: "
+                "--split.group_by none."
+            ]
+    return []
 
 
 def describe_split(

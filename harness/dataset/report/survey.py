@@ -182,7 +182,7 @@ def list_warnings(config: Config, made: Plan, result: Manifest, found_shortcuts:
     shares = _list_shares(config).items()
     asked = [name for name, share in shares if share > 0 or name in made.given]
     if config.split.group_by == "auto" and made.rule == BY_ITSELF and not made.given:
-        warnings += data_warnings.describe_namesakes(kept)
+        warnings += data_warnings.describe_namesakes(kept) or data_warnings.describe_series(kept)
     warnings += data_warnings.describe_split(selection.find_near_groups(made), kept, asked, made.given)
     warnings += wide_pictures.list_warnings(made, result)
     if warning := _describe_stretching(kept, result):

@@ -1,10 +1,13 @@
-"""What a person is told of a split: how much near copies bind together, which names recur, which class it lacks."""
+"""What a person is told of a split: how much near copies bind together, which names recur or are numbered in series,
+which class it lacks.
+"""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.dataset.curation.findings import Finding
-from harness.dataset.report.data_warnings import describe_namesakes, describe_split
+from harness.dataset.report.data_warnings import describe_namesakes, describe_series, describe_split
 
 CURE = "set clean.near_copies: ignore"
 
@@ -133,3 +136,41 @@ def test_names_tell_nothing_where_they_are_of_other_classes_one_group_few_or_the
     assert describe_namesakes(name(SIZES[:4] + SIZES[6:10])) == []
     assert describe_namesakes(name(SIZES + [f"apps/{number}.png" for number in range(12)])) == []
     assert describe_namesakes([]) == []
+
+
+PEOPLE = [
+    f"{label}/{name}_{take:02d}.jpg"
+    for label in ("sad", "happy")
+    for name in ("Anna", "Ben", "Cleo")
+    for take in range(4)
+]
+
+
+def test_several_series_of_a_class_are_told_with_the_rule_that_groups_them():
+    told = describe_series(name([*PEOPLE, "sad/x.jpg"]))
+    assert len(told) == 1 and told[0].startswith(
+        "24 of 25 pictures are numbered in 6 series, the longest from sad/Anna_00.jpg to sad/Anna_03.jpg, and may be "
+        "on either side of the split."
+    )
+    assert "--split.group_by '^(.+?)[-_ ]+[0-9]+[.]'" in told[0] and "--split.group_by none" in told[0]
+    told = describe_series(name([path.replace("_0", "") for path in PEOPLE]))
+    assert len(told) == 1 and "--split.group_by '^(.*[^0-9])[0-9]+[.]'" in told[0]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [],
+        [f"{label}/{label}_{number:03d}.png" for label in ("cat", "dog") for number in range(50)],
+        [f"{label}/{number:05d}.png" for label in ("cat", "dog") for number in range(50)],
+        [f"cat/{maker}_{number}.jpg" for maker in ("IMG", "DSC") for number in range(50)],
+        [f"cat/{number:016x}.jpg" for number in range(3, 10**15, 10**13)],
+        [*PEOPLE, *(f"sad/{number:x}z.jpg" for number in range(24))],
+    ],
+)
+def test_one_series_or_none_tells_nothing(paths):
+    assert describe_series(name(paths)) == []
+
+
+def test_series_that_are_groups_already_tell_nothing():
+    assert describe_series(name(PEOPLE, lambda path: path[:-6])) == []
