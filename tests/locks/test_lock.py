@@ -233,6 +233,21 @@ def test_who_wakes_up_while_taken_for_gone_does_not_own_the_folder_beside_anothe
     assert owners == ["second"] and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("owner_lives", [False, True])
+def test_a_claim_that_a_dead_process_left_keeps_nobody_out_for_ever(tmp_path, owner_lives):
+    """It died just before it would have moved its file over one that said nothing, which is gone since."""
+    owner = enter(tmp_path / "other")
+    left = (tmp_path / "other" / ".lock").read_text()
+    if not owner_lives:
+        owner.process.kill()
+        owner.process.wait()
+    claim = lock._name_claim(tmp_path / ".lock", lock._NOTHING_SHA256)
+    claim.write_text(left)
+    entering = contextlib.nullcontext() if not owner_lives else pytest.raises(InUse)
+    with entering, lock.hold_folder(tmp_path, Rhythm(0.02, 0.1)):
+        assert f'"pid": {os.getpid()}' in (tmp_path / ".lock").read_text() and not claim.exists()
+
+
 # Each attempt is a process of its own. Some are killed, while it owns the folder or at one of the changes to the
 # file system that it makes before and after.
 ATTEMPTS = """

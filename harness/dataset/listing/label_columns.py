@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.base.errors import DataError
 from harness.base.text import as_word, list_names, shorten
-from harness.dataset.listing import table
+from harness.dataset.listing import junk, table
 from harness.dataset.listing.split_folders import split_of
 from harness.dataset.listing.table import Row, Table
 
@@ -20,7 +20,6 @@ LABEL_NAMES = (
 SPLIT_NAMES = ("split", "subset", "partition", "set", "usage", "phase")
 _LEAST_CLASSES = 2
 _ON, _OFF = ("1", "1.0", "true"), ("0", "0.0", "false", "")
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def find_columns(listed: Table, wanted: str) -> Columns:
     """
     path = table.find_path_column(listed)
     if not listed.rows or path is None:
-        is_headless = any(column.lower().endswith(_ENDINGS) for column in listed.columns)
+        is_headless = any(map(junk.is_picture_name, listed.columns))
         found = "no rows" if not listed.rows else f"the columns {listed.describe_columns()}"
         if listed.rows and len(listed.columns) == 1:
             raise DataError(
